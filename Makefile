@@ -1,0 +1,56 @@
+# Every target makes .venv at need and uses it again afterwards; only `gpu` runs in the Python that is
+# there, because a machine with a GPU usually has a torch that was chosen for it.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+OUT ?= benchmarks/results
+DEMO_OUT ?= runs/demo
+TEST_ARGS ?=
+BENCH_ARGS ?=
+CSRC := $(shell find csrc -type f 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench gpu lint format clean
+
+help:  ## say what the targets do
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+demo: $(VENV)/installed  ## train the games on real handwritten digits; writes runs/demo/report.md
+	$(RUN) -m ganfast demo --out $(DEMO_OUT)
+
+test: $(VENV)/installed  ## run the whole test suite
+	$(RUN) -m pytest $(TEST_ARGS)
+
+bench: $(VENV)/installed  ## time the operations against PyTorch; writes benchmarks/results/
+	$(RUN) benchmarks/run.py $(BENCH_ARGS)
+
+gpu:  ## on a machine with a CUDA GPU: install, test and time there; OUT=folder says where to write
+	$(PYTHON) benchmarks/gpu.py --out $(OUT)
+
+lint: $(VENV)/installed  ## ruff and mypy
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/installed  ## let ruff mend what it can
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+clean:  ## remove the environment, build products and caches (not runs/, not what was measured)
+	rm -rf $(VENV) build dist *.egg-info ganfast/_cpu*.so .pytest_cache .mypy_cache .ruff_cache
+	find ganfast tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/packages: requirements-dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# The kernels are compiled in place; a changed source compiles them again, and what was built from the
+# old one must not stay if that fails.
+$(VENV)/installed: $(VENV)/packages pyproject.toml setup.py $(CSRC)
+	@rm -f ganfast/_cpu*.so
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(RUN) -c "import torch, ganfast._cpu" 2>/dev/null || \
+		echo "note: no C++ compiler built ganfast's kernels; slower ones serve. \`$(RUN) -m ganfast doctor\` says more."
+	@touch $@
