@@ -1,0 +1,66 @@
+"""A run's whole state in one safetensors file: weights, optimizers, random streams, counters. No pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganfast.errors import InputError
+from ganfast.train.extras import need
+
+NAME = "checkpoint.safetensors"
+
+
+def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write ``tensors`` and ``facts`` (anything JSON holds) to ``path``.
+
+    Written beside it and renamed: whatever happens in between, ``path`` is the old checkpoint or the new one.
+    """
+    # clone: safetensors refuses tensors that share memory, and views would carry the whole of it.
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    beside = path.with_name(path.name + ".part")
+    need("safetensors.torch").save_file(tensors, str(beside), metadata={"ganfast": json.dumps(facts)})
+    os.replace(beside, path)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What ``save`` wrote, on the CPU. Raises InputError for a file that is missing or is no ganfast checkpoint."""
+    safetensors = need("safetensors")
+    if not path.is_file():
+        raise InputError(f"resume: no checkpoint at {str(path)!r}; give the folder of a run")
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["ganfast"])
+            return {name: file.get_tensor(name) for name in file.keys()}, facts
+    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"resume: {str(path)!r} is not a ganfast checkpoint ({error})") from None
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
+    """An optimizer's state as flat names: ``prefix.<parameter index>.<key>``. Its settings come from the config."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{prefix}.{index}.{key}": torch.as_tensor(value)
+        for index, values in state.items()
+        for key, value in values.items()
+    }
+
+
+def unpack_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]) -> None:
+    """Put back what ``pack_optimizer`` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in under(prefix, tensors).items():
+        index, key = name.split(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries named ``prefix.<rest>``, by <rest>."""
+    start = prefix + "."
+    return {name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)}

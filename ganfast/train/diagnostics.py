@@ -1,0 +1,62 @@
+"""Numbers that tell how training goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+import ganfast.functional as GF
+from ganfast.train.data import Mixture
+
+
+class DivergedError(RuntimeError):
+    """Training left the finite numbers."""
+
+
+def check_finite(line: dict[str, float]) -> None:
+    """Raise DivergedError if a value of a log line is NaN or infinite."""
+    broken = [name for name, value in line.items() if not math.isfinite(value)]
+    if broken:
+        raise DivergedError(
+            f"{', '.join(broken)} is no longer finite at step {line['step']}: lower lr; "
+            "the last checkpoint is from before"
+        )
+
+
+def gradient_norm(module: nn.Module) -> Tensor:
+    """The 2-norm over all gradients of ``module``, a scalar on its device: how hard the last loss pulled."""
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
+def wasserstein_estimate(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """The critic's gap E f(real) - E f(fake): the earth mover's distance times the critic's Lipschitz constant."""
+    return real_scores.detach().mean() - fake_scores.detach().mean()
+
+
+def mode_coverage(points: Tensor, mixture: Mixture, least: int = 1) -> tuple[int, float]:
+    """How many modes of ``mixture`` have ``least`` of the ``points`` (n, 2), and the share of points at any mode.
+
+    A point is at a mode if it lies within three standard deviations of its centre.
+    """
+    distance, nearest = torch.cdist(points, mixture.centres.to(points)).min(dim=1)
+    at_mode = distance <= 3 * mixture.std
+    counts = torch.bincount(nearest[at_mode], minlength=len(mixture.centres))
+    return int((counts >= least).sum()), float(at_mode.float().mean())
+
+
+def generator_costs(probability: Tensor, games: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Each game's generator cost at D(G(z)) = ``probability`` and its slope with respect to it, both (n,) float64.
+
+    Costs come from ``ganfast.functional.generator_loss`` and slopes from autograd through it: what training runs on.
+    """
+    costs = {}
+    for game in games:
+        p = probability.detach().to(torch.float64).requires_grad_()
+        cost = GF.generator_loss(torch.logit(p), game=game, reduction="none")
+        (slope,) = torch.autograd.grad(cost.sum(), p)
+        costs[game] = (cost.detach(), slope)
+    return costs

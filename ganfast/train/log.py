@@ -1,0 +1,101 @@
+"""What a run says while it goes: means on the device, lines in a file, a bar on the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganfast.errors import InputError
+from ganfast.train.extras import need
+
+
+class Meter:
+    """Means of scalars since the last ``take``. Sums stay on the device: reading one would wait for it every step."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, **values: Tensor) -> None:
+        """Add scalar tensors, by name; their graphs are dropped."""
+        for name, value in values.items():
+            value = value.detach().to(torch.float32)
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """The mean of each, in one transfer, and start again."""
+        names = list(self.sums)
+        totals = torch.stack([self.sums[name] for name in names]).tolist() if names else []
+        means = {name: total / self.counts[name] for name, total in zip(names, totals, strict=True)}
+        self.sums, self.counts = {}, {}
+        return means
+
+
+class Log:
+    """One JSON object per line, written out at once. A resumed run keeps the lines up to the step it resumes from."""
+
+    def __init__(self, path: Path, keep: Iterable[dict[str, Any]] = ()) -> None:
+        self.lines = list(keep)
+        self._file = open(path, "w", encoding="utf-8")
+        for line in self.lines:
+            self._write(line)
+
+    def write(self, line: dict[str, Any]) -> None:
+        self.lines.append(line)
+        self._write(line)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:
+    """The lines of a run's log up to ``last_step``; none if it has no log. A line cut short by a crash ends it."""
+    lines: list[dict[str, Any]] = []
+    if not path.is_file():
+        return lines
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            break
+        if line["step"] > last_step:
+            break
+        lines.append(line)
+    return lines
+
+
+class Bar:
+    """A tqdm bar on stderr, or nothing where stderr is no terminal or the caller does not want one."""
+
+    def __init__(self, title: str, steps: int, done: int, wanted: bool) -> None:
+        self._bar: Any = None
+        if wanted and sys.stderr is not None and sys.stderr.isatty():
+            try:
+                tqdm = need("tqdm").tqdm
+            except InputError:
+                return  # a run without a bar is still a run
+            self._bar = tqdm(total=steps, initial=done, desc=title, unit="step", dynamic_ncols=True)
+
+    def step(self) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    def show(self, line: dict[str, Any]) -> None:
+        if self._bar is not None:
+            critic, generator = line["critic_loss"], line["generator_loss"]
+            self._bar.set_postfix(critic=f"{critic:.3f}", generator=f"{generator:.3f}")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,144 @@
+"""The training loop: real samples -> critic steps -> one generator step, in every game."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import ganfast.functional as GF
+from ganfast.train import checkpoint, networks
+from ganfast.train.config import TrainConfig
+from ganfast.train.data import Source
+from ganfast.train.diagnostics import gradient_norm, wasserstein_estimate
+from ganfast.train.log import Meter
+from ganfast.train.penalty import gradient_penalty
+from ganfast.train.recipe import Recipe
+
+
+class Trainer:
+    """Two networks, two optimizers, one random stream. ``step`` moves them all; ``state`` is all there is to save."""
+
+    def __init__(self, config: TrainConfig, source: Source) -> None:
+        self.config = config
+        self.recipe = config.recipe()
+        self.source = source
+        self.device = torch.device(config.device)
+        self.steps_done = 0
+        self.meter = Meter()
+
+        generator, critic = networks.build(source.shape, config.latent_dim, config.width, config.seed)
+        self.generator = generator.to(self.device)
+        self.critic = critic.to(self.device)
+        self.generator_optimizer = make_optimizer(self.generator, self.recipe)
+        self.critic_optimizer = make_optimizer(self.critic, self.recipe)
+        # Everything drawn in training comes from this stream, so that its state is enough to continue the run.
+        self.random = torch.Generator(self.device).manual_seed(config.seed)
+
+    def step(self) -> None:
+        """One generator step, after the critic steps that the game asks for."""
+        for _ in range(self.recipe.n_critic):
+            self.critic_step()
+        self.generator_step()
+        self.steps_done += 1
+
+    def critic_step(self) -> None:
+        """Teach the critic to tell real from fake."""
+        real = self.source.batch(self.config.batch_size, self.random)
+        with torch.no_grad():  # the critic's loss has nothing to say to the generator
+            fake = self.generator(self.noise(self.config.batch_size))
+
+        real_scores, fake_scores = self.critic(real), self.critic(fake)
+        loss = GF.discriminator_loss(
+            real_scores,
+            fake_scores,
+            game=self.recipe.loss,
+            label_smoothing=self.config.label_smoothing,
+        )
+        self.meter.add(critic_loss=loss)
+        if self.recipe.loss == "wasserstein":
+            self.meter.add(wasserstein=wasserstein_estimate(real_scores, fake_scores))
+        if self.recipe.penalty_weight is not None:
+            penalty = gradient_penalty(self.critic, real, fake, generator=self.random)
+            self.meter.add(penalty=penalty)
+            loss = loss + self.recipe.penalty_weight * penalty
+
+        self.critic_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.critic_optimizer.step()
+        # After the step: the critic that the generator learns from must be inside the bound.
+        if self.recipe.clip is not None:
+            clip_weights(self.critic, self.recipe.clip)
+
+    def generator_step(self) -> None:
+        """Teach the generator to be taken for real."""
+        self.critic.requires_grad_(False)  # no gradients for weights that this step leaves alone
+        fake_scores = self.critic(self.generator(self.noise(self.config.batch_size)))
+        loss = GF.generator_loss(fake_scores, game=self.recipe.loss)
+
+        self.generator_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.generator_optimizer.step()
+        self.critic.requires_grad_(True)
+
+        self.meter.add(generator_loss=loss, generator_gradient=gradient_norm(self.generator))
+        if self.recipe.loss != "wasserstein":
+            self.meter.add(d_of_fake=torch.sigmoid(fake_scores.detach()).mean())
+
+    def noise(self, n: int) -> Tensor:
+        """The generator's input, (n, latent_dim)."""
+        return torch.randn((n, self.config.latent_dim), generator=self.random, device=self.device)
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int) -> Tensor:
+        """``n`` samples on the CPU from noise of their own: drawing them changes nothing in the run."""
+        random = torch.Generator(self.device).manual_seed(seed)
+        noise = torch.randn((n, self.config.latent_dim), generator=random, device=self.device)
+        self.generator.eval()
+        samples = torch.cat([self.generator(part) for part in noise.split(256)]).cpu()
+        self.generator.train()
+        return samples
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next step depends on: tensors, and facts for JSON."""
+        tensors = {"random": self.random.get_state()}
+        for name, module in self._modules().items():
+            tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+        for name, optimizer in self._optimizers().items():
+            tensors |= checkpoint.pack_optimizer(optimizer, name)
+        tensors |= {f"meter.{name}": value for name, value in self.meter.sums.items()}
+        return tensors, {"step": self.steps_done, "meter_counts": self.meter.counts}
+
+    def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Put back what ``state`` gave: the run goes on as if it had never stopped."""
+        self.random.set_state(tensors["random"])
+        for name, module in self._modules().items():
+            module.load_state_dict(checkpoint.under(name, tensors))
+        for name, optimizer in self._optimizers().items():
+            checkpoint.unpack_optimizer(optimizer, name, tensors)
+        sums = checkpoint.under("meter", tensors)
+        self.meter.counts = dict(facts["meter_counts"])
+        self.meter.sums = {name: sums[name].to(self.device) for name in self.meter.counts}
+        self.steps_done = facts["step"]
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "critic": self.critic}
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"generator_optimizer": self.generator_optimizer, "critic_optimizer": self.critic_optimizer}
+
+
+def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimizer that the recipe names, over all weights of ``module``."""
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(module.parameters(), lr=recipe.lr)
+    return torch.optim.Adam(module.parameters(), lr=recipe.lr, betas=recipe.betas)
+
+
+@torch.no_grad()
+def clip_weights(module: nn.Module, bound: float) -> None:
+    """Bring every weight of ``module`` into [-bound, bound], in place."""
+    weights = list(module.parameters())
+    torch._foreach_clamp_min_(weights, -bound)
+    torch._foreach_clamp_max_(weights, bound)
