@@ -1,9 +1,8 @@
-"""Build ganfast._cpu, the one compiled module; the rest about the project is in pyproject.toml.
+"""Build ganfast._cpu, the one compiled module; no torch, no GPU probe, no network.
 
-No torch, no GPU probe, no network. Without a working C++ compiler the install goes on without the
-module (`ganfast doctor` says so). Environment: GANFAST_REQUIRE_EXT=1 makes that an error,
-GANFAST_NATIVE=1 tunes for this very machine (never for a wheel that travels), GANFAST_BUILD_JOBS
-sets how many files are compiled at a time.
+Without a working C++ compiler the install goes on without the module (`ganfast doctor` says so).
+Environment: GANFAST_REQUIRE_EXT=1 makes that an error; GANFAST_NATIVE=1 tunes for this very machine
+(never for a wheel that travels); GANFAST_BUILD_JOBS sets how many files are compiled at a time.
 """
 
 import os
@@ -32,7 +31,8 @@ SKIPPED = {"simd_generic"} if X86_64 else set(LEAVES)
 NOT_BUILT = """
 ==========================================================================================
 ganfast: the C++ kernels were NOT built; the reason stands above. ganfast works without
-them, only slower. To have them, install a C++17 compiler and install ganfast again.
+them, only slower. To have them, install a C++17 compiler, then ganfast again with
+pip install --force-reinstall --no-deps --no-cache-dir
 ==========================================================================================
 """
 
@@ -68,10 +68,10 @@ class BuildExt(build_ext):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.cpp")
             source.write_text("#include <omp.h>\nint main() { return !omp_get_max_threads(); }\n")
-            flag = ["-fopenmp"]
+            flags = {"output_dir": folder, "extra_postargs": ["-fopenmp"]}
             try:
-                objects = self.compiler.compile([str(source)], folder, extra_postargs=flag)
-                self.compiler.link_executable(objects, "probe", folder, extra_postargs=flag)
+                objects = self.compiler.compile([str(source)], **flags)
+                self.compiler.link_executable(objects, "probe", **flags)
             except Exception:  # whatever went wrong, the answer is no
                 return False
         return True

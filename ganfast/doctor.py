@@ -1,0 +1,168 @@
+"""`ganfast doctor`: what is installed, what is built, and which backend serves which op, and why."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+from typing import Any
+
+import numpy
+import torch
+
+import ganfast
+from ganfast import _dispatch
+
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+REBUILD = (
+    "install a C++17 compiler, then ganfast again "
+    "(pip install --force-reinstall --no-deps --no-cache-dir ganfast)"
+)
+
+
+def examine() -> dict[str, Any]:
+    """Everything the doctor knows, as plain values that JSON can hold."""
+    return {
+        "versions": {
+            "ganfast": ganfast.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": numpy.__version__,
+            "triton": _version("triton"),
+            "cupy": _version("cupy"),
+        },
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "cpu_count": os.cpu_count(),
+        "cpu_kernels": _cpu_kernels(),
+        "cuda": _cuda(),
+        "forced_backend": _dispatch.forced(),
+        "ops": _ops(),
+    }
+
+
+def _version(package: str) -> str | None:
+    """The package's version, None if it is not there; one that is there and broken says so."""
+    try:
+        return str(importlib.import_module(package).__version__)
+    except ModuleNotFoundError as error:
+        return None if error.name == package else f"broken: {error}"
+    except Exception as error:  # whatever a half-installed GPU stack raises is what we report
+        return f"broken: {_one_line(error)}"
+
+
+def _cpu_kernels() -> dict[str, Any]:
+    """Whether the C++ extension loads, and which instruction sets it chose from."""
+    try:
+        cpu = importlib.import_module("ganfast._cpu")
+    except ImportError as error:
+        return {"built": False, "error": _one_line(error), "isa": None, "supported_isas": []}
+    isas = list(cpu.supported_isas())
+    return {"built": True, "error": None, "isa": cpu.isa(), "supported_isas": isas}
+
+
+def _cuda() -> dict[str, Any]:
+    """The CUDA devices that torch sees, or why it sees none."""
+    if not torch.backends.cuda.is_built():
+        return {"version": None, "devices": [], "error": "this torch is built without CUDA"}
+    if not torch.cuda.is_available():
+        return {"version": torch.version.cuda, "devices": [], "error": "torch sees no CUDA device"}
+    devices = []
+    for index in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(index)
+        devices.append(
+            {
+                "name": facts.name,
+                "capability": f"{facts.major}.{facts.minor}",
+                "memory_gib": round(facts.total_memory / 2**30, 1),
+            }
+        )
+    return {"version": torch.version.cuda, "devices": devices, "error": None}
+
+
+def _ops() -> list[dict[str, Any]]:
+    """For every op, device and dtype: the backend that serves, and what every other one answered."""
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    rows = []
+    for op in _dispatch.OPS:
+        for device in devices:
+            for dtype in DTYPES:
+                verdicts = _dispatch.explain(op, torch.empty(0, device=device, dtype=dtype))
+                rows.append(
+                    {
+                        "op": op,
+                        "device": device,
+                        "dtype": str(dtype).removeprefix("torch."),
+                        "backend": _serving(verdicts),
+                        "verdicts": [
+                            {"backend": name, "ok": ok, "reason": reason}
+                            for name, ok, reason in verdicts
+                        ],
+                    }
+                )
+    return rows
+
+
+def _serving(verdicts: list[tuple[str, bool, str]]) -> str | None:
+    """The backend that a call would get; None where the forced one cannot serve and the call raises."""
+    able = [name for name, ok, _ in verdicts if ok]
+    forced = _dispatch.forced()
+    if forced is None:
+        return able[0]
+    return forced if forced in able else None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def report(facts: dict[str, Any]) -> str:
+    """The facts of ``examine`` as a page for a person."""
+    versions, kernels, cuda = facts["versions"], facts["cpu_kernels"], facts["cuda"]
+    if kernels["built"]:
+        offered = ", ".join(kernels["supported_isas"])
+        cpp = f"built; runs {kernels['isa']} (this machine supports {offered})"
+    else:
+        cpp = f"NOT built ({kernels['error']}); slower ones serve. To have them, {REBUILD}"
+    gpus = [f"{d['name']} (sm {d['capability']}, {d['memory_gib']} GiB)" for d in cuda["devices"]]
+    lines = [
+        *(f"{name:12} {version or 'not installed'}" for name, version in versions.items()),
+        f"{'platform':12} {facts['platform']}",
+        f"{'threads':12} {facts['threads']} of torch's, on {facts['cpu_count']} CPUs",
+        f"{'C++ kernels':12} {cpp}",
+        f"{'CUDA':12} {cuda['version'] or ''}{', '.join(gpus) or cuda['error']}",
+    ]
+    if facts["forced_backend"]:
+        lines.append(f"{'forced':12} every call runs on {facts['forced_backend']!r} or raises")
+    return "\n".join([*lines, "", *_served(facts["ops"]), "", *_refusals(facts["ops"])])
+
+
+def _served(rows: list[dict[str, Any]]) -> list[str]:
+    """One line per op, device and serving backend, its dtypes together."""
+    dtypes: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        key = row["op"], row["device"], row["backend"] or "nothing: the forced one cannot"
+        dtypes.setdefault(key, []).append(row["dtype"])
+    table = [("op", "device", "served by", "dtypes")]
+    table += [(*key, " ".join(names)) for key, names in dtypes.items()]
+    widths = [max(len(line[column]) for line in table) for column in range(3)]
+    return [
+        "  ".join([*(c.ljust(w) for c, w in zip(line, widths, strict=False)), line[3]])
+        for line in table
+    ]
+
+
+def _refusals(rows: list[dict[str, Any]]) -> list[str]:
+    """Why a backend does not serve: each reason once, with the tensors that it is about."""
+    about: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        for verdict in row["verdicts"]:
+            if not verdict["ok"]:
+                tensors = about.setdefault((verdict["backend"], verdict["reason"]), {})
+                tensors[f"{row['device']} {row['dtype']}"] = None
+    if not about:
+        return []
+    lines = ["why not the others"]
+    for (name, reason), tensors in about.items():
+        lines.append(f"  {name}: {reason} [{', '.join(tensors)}]")
+    return lines
