@@ -86,7 +86,7 @@ def _one_of(names: Iterable[str], free: str = "") -> Callable[[str], str]:
 
 
 def _note_missing_kernels() -> None:
-    """Say it once, before the work: an install without a compiler is slower, and pip hid the news."""
+    """Say it once, before the work: an install without a compiler is slower, and pip hid it."""
     if importlib.util.find_spec("ganfast._cpu") is None:
         print("ganfast: note: the C++ kernels are not built (see ganfast doctor)", file=sys.stderr)
 
@@ -139,7 +139,11 @@ def _add_field(parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -
         return
     if field.default is not None:
         text += f" (default: {field.default})"
-    kinds = {"int": (int, "N"), "float": (float, "X"), "str": (str, field.name.upper())}
+    kinds: dict[str, tuple[Callable[[str], Any], str]] = {
+        "int": (int, "N"),
+        "float": (float, "X"),
+        "str": (str, field.name.upper()),
+    }
     kind, metavar = kinds[str(field.type).partition(" ")[0]]
     kind = _TRAIN_TYPES.get(field.name, kind)
     metavar = "DIR" if field.name in ("out", "resume") else metavar

@@ -1,4 +1,4 @@
-"""`ganfast doctor`: what is installed, what is built, and which backend serves which op, and why."""
+"""`ganfast doctor`: what is installed, what is built, which backend serves which op, and why."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _cuda() -> dict[str, Any]:
 
 
 def _ops() -> list[dict[str, Any]]:
-    """For every op, device and dtype: the backend that serves, and what every other one answered."""
+    """For every op, device and dtype: the backend that serves, and what every one answered."""
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     rows = []
     for op in _dispatch.OPS:
@@ -104,7 +104,7 @@ def _ops() -> list[dict[str, Any]]:
 
 
 def _serving(verdicts: list[tuple[str, bool, str]]) -> str | None:
-    """The backend that a call would get; None where the forced one cannot serve and the call raises."""
+    """The backend that a call would get; None where the forced one cannot serve: it raises."""
     able = [name for name, ok, _ in verdicts if ok]
     forced = _dispatch.forced()
     if forced is None:
