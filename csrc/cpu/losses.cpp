@@ -1,0 +1,245 @@
+#include "losses.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "isa.h"
+#include "pages.h"
+
+namespace ganfast {
+namespace {
+
+template <class Real>
+const Leaf<Real>& leaf(const Isa& isa) {
+  if constexpr (sizeof(Real) == 4)
+    return isa.f32;
+  else
+    return isa.f64;
+}
+
+std::int64_t size_of(Dtype dtype) {
+  return dtype == Dtype::f64 ? 8 : dtype == Dtype::f32 ? 4 : 2;
+}
+
+const void* at(const void* base, Dtype dtype, std::int64_t index) {
+  return static_cast<const char*>(base) + index * size_of(dtype);
+}
+
+void* at(void* base, Dtype dtype, std::int64_t index) {
+  return static_cast<char*>(base) + index * size_of(dtype);
+}
+
+// n elements as Real: in place if they are that already, else converted into `buffer`.
+template <class Real>
+const Real* read(const Isa& isa, const void* from, Dtype dtype, std::int64_t n, Real* buffer) {
+  if constexpr (sizeof(Real) == 8) {
+    if (dtype == Dtype::f64) return static_cast<const double*>(from);
+    float narrow[kBlock];
+    const float* x = read<float>(isa, from, dtype, n, narrow);
+    std::copy(x, x + n, buffer);
+  } else {
+    if (dtype == Dtype::f32) return static_cast<const float*>(from);
+    if (dtype == Dtype::f16) isa.from_half(static_cast<const std::uint16_t*>(from), buffer, n);
+    if (dtype == Dtype::bf16) isa.from_bfloat(static_cast<const std::uint16_t*>(from), buffer, n);
+    if (dtype == Dtype::f64) {
+      const double* x = static_cast<const double*>(from);
+      for (std::int64_t i = 0; i < n; ++i) buffer[i] = static_cast<float>(x[i]);
+    }
+  }
+  return buffer;
+}
+
+// Where n results go before write(): straight to the output if it holds Reals.
+template <class Real>
+Real* staging(void* to, Dtype dtype, Real* buffer) {
+  return size_of(dtype) == sizeof(Real) ? static_cast<Real*>(to) : buffer;
+}
+
+template <class Real>
+void write(const Isa& isa, const Real* from, void* to, Dtype dtype, std::int64_t n) {
+  if (from == to) return;
+  if constexpr (sizeof(Real) == 8) {
+    for (std::int64_t i = 0; i < n; ++i) static_cast<float*>(to)[i] = static_cast<float>(from[i]);
+  } else {
+    if (dtype == Dtype::f16) isa.to_half(from, static_cast<std::uint16_t*>(to), n);
+    if (dtype == Dtype::bf16) isa.to_bfloat(from, static_cast<std::uint16_t*>(to), n);
+    if (dtype == Dtype::f64) std::copy(from, from + n, static_cast<double*>(to));
+  }
+}
+
+double read_scalar(Scalar scalar) {
+  float buffer;
+  if (scalar.dtype == Dtype::f64) return *static_cast<const double*>(scalar.address);
+  return *read<float>(*current_isa(), scalar.address, scalar.dtype, 1, &buffer);
+}
+
+void write_scalar(double value, Scalar scalar) {
+  if (scalar.dtype == Dtype::f64) {
+    *static_cast<double*>(scalar.address) = value;
+    return;
+  }
+  const float narrow = static_cast<float>(value);
+  float* to = staging<float>(scalar.address, scalar.dtype, const_cast<float*>(&narrow));
+  if (to != &narrow)
+    *to = narrow;
+  else
+    write<float>(*current_isa(), &narrow, scalar.address, scalar.dtype, 1);
+}
+
+double weight(const Loss& loss, const Segment& segment) {
+  const double heads = loss.heads;
+  return loss.mean ? 1.0 / (heads * static_cast<double>(segment.count)) : 1.0 / heads;
+}
+
+// A block of one segment.
+struct Block {
+  std::size_t segment;
+  std::int64_t first;
+  std::int64_t count;
+};
+
+// The blocks of all segments in one sequence, so that one parallel loop serves both sides and all heads.
+class Blocks {
+ public:
+  explicit Blocks(const std::vector<Segment>& segments) : segments_(segments) {
+    for (const Segment& segment : segments) total_ += (segment.count + kBlock - 1) / kBlock;
+  }
+
+  std::int64_t total() const { return total_; }
+
+  Block operator[](std::int64_t index) const {
+    std::size_t s = 0;
+    for (;; ++s) {
+      const std::int64_t here = (segments_[s].count + kBlock - 1) / kBlock;
+      if (index < here) break;
+      index -= here;
+    }
+    const std::int64_t first = index * kBlock;
+    return {s, first, std::min(kBlock, segments_[s].count - first)};
+  }
+
+ private:
+  const std::vector<Segment>& segments_;
+  std::int64_t total_ = 0;
+};
+
+// Calls body(block number, block, loops, x, t) for every block, in parallel; x and t are ready to use.
+template <class Real, class Body>
+void for_each_block(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, int threads,
+                    Body body) {
+  const Isa& isa = *current_isa();
+  const Leaf<Real>& table = leaf<Real>(isa);
+  const Blocks blocks(segments);
+  const PhiLoops<Real>& loops = table.phi[loss.phi][loss.noisy() ? kEachTarget : kOneTarget];
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (std::int64_t b = 0; b < blocks.total(); ++b) {
+    const Block block = blocks[b];
+    const Segment& segment = segments[block.segment];
+    alignas(64) Real x_buffer[kBlock];
+    alignas(64) Real t_buffer[kBlock];
+    const Real* x = read<Real>(isa, at(segment.logits, loss.dtype, block.first), loss.dtype, block.count,
+                               x_buffer);
+    const double target = loss.targets[block.segment];
+    t_buffer[0] = static_cast<Real>(target);
+    if (loss.noisy()) {
+      const Noise noise{key, static_cast<std::uint32_t>(block.segment), loss.flip, loss.noise};
+      table.targets(noise, target, block.first, t_buffer, block.count);
+    }
+    body(b, block, loops, x, t_buffer);
+  }
+}
+
+// Calls f(Real{}) with the type that `dtype` is computed in.
+template <class F>
+void with_real(Dtype dtype, F f) {
+  if (dtype == Dtype::f64)
+    f(double{});
+  else
+    f(float{});
+}
+
+template <class Real>
+void gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, double grad,
+              Dtype grad_dtype, int threads) {
+  const Isa& isa = *current_isa();
+  for (const Segment& segment : segments)
+    ask_for_huge_pages(segment.out, segment.count * size_of(loss.dtype));
+  for_each_block<Real>(loss, segments, key, threads,
+                       [&](std::int64_t, Block block, const PhiLoops<Real>& loops, const Real* x,
+                           const Real* t) {
+                         const Segment& segment = segments[block.segment];
+                         if (segment.out == nullptr) return;
+                         alignas(64) Real buffer[kBlock];
+                         void* to = at(segment.out, loss.dtype, block.first);
+                         Real* out = staging<Real>(to, loss.dtype, buffer);
+                         const double scale = segment.grad ? 1.0 : grad * weight(loss, segment);
+                         loops.slope(x, t, static_cast<Real>(scale), out, block.count);
+                         if (segment.grad) {
+                           alignas(64) Real factor_buffer[kBlock];
+                           const Real* factor =
+                               read<Real>(isa, at(segment.grad, grad_dtype, block.first), grad_dtype,
+                                          block.count, factor_buffer);
+                           leaf<Real>(isa).multiply(factor, out, block.count);
+                         }
+                         write<Real>(isa, out, to, loss.dtype, block.count);
+                       });
+}
+
+}  // namespace
+
+void loss_reduced(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, Scalar out,
+                  int threads) {
+  const Blocks blocks(segments);
+  // One sum for each block, added up in the order of the blocks: the same bits for any number of threads.
+  constexpr std::int64_t kFew = 256;
+  double few[kFew];
+  std::vector<double> many(blocks.total() > kFew ? static_cast<std::size_t>(blocks.total()) : 0);
+  double* sums = many.empty() ? few : many.data();
+  with_real(loss.dtype, [&](auto real) {
+    using Real = decltype(real);
+    for_each_block<Real>(loss, segments, key, threads,
+                         [&](std::int64_t b, Block block, const PhiLoops<Real>& loops, const Real* x,
+                             const Real* t) { sums[b] = loops.sum(x, t, block.count); });
+  });
+  double total = 0;
+  std::int64_t b = 0;
+  for (const Segment& segment : segments) {
+    double sum = 0;
+    for (std::int64_t first = 0; first < segment.count; first += kBlock) sum += sums[b++];
+    if (segment.count > 0) total += weight(loss, segment) * sum;
+  }
+  write_scalar(total, out);
+}
+
+void loss_values(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, Dtype out_dtype,
+                 int threads) {
+  const Isa& isa = *current_isa();
+  with_real(loss.dtype, [&](auto real) {
+    using Real = decltype(real);
+    for_each_block<Real>(loss, segments, key, threads,
+                         [&](std::int64_t, Block block, const PhiLoops<Real>& loops, const Real* x,
+                             const Real* t) {
+                           alignas(64) Real buffer[kBlock];
+                           void* to = at(segments[block.segment].out, out_dtype, block.first);
+                           Real* out = staging<Real>(to, out_dtype, buffer);
+                           loops.value(x, t, out, block.count);
+                           write<Real>(isa, out, to, out_dtype, block.count);
+                         });
+  });
+}
+
+void loss_reduced_gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key,
+                           Scalar grad, int threads) {
+  const double value = read_scalar(grad);
+  with_real(loss.dtype, [&](auto real) {
+    gradient<decltype(real)>(loss, segments, key, value, grad.dtype, threads);
+  });
+}
+
+void loss_values_gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key,
+                          Dtype grad_dtype, int threads) {
+  with_real(loss.dtype,
+            [&](auto real) { gradient<decltype(real)>(loss, segments, key, 1.0, grad_dtype, threads); });
+}
+
+}  // namespace ganfast

@@ -1,0 +1,68 @@
+"""Philox4x32-10 in plain torch integers: the specification of the noise that the kernels draw.
+
+A counter-based generator has no state: word w of the draw at counter i under key k is a function of
+(k, i, w). So forward and backward draw the same noise without storing it, threads need not agree on an
+order, and every backend gives the same numbers for the same key.
+
+Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_MASK32 = 0xFFFFFFFF
+_MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+
+Key = int | Tensor
+"""64 bits: a Python int, or a 0-d int64 tensor that stays on its device."""
+
+
+def new_key(device: torch.device, generator: torch.Generator | None) -> Key:
+    """64 random bits from ``generator``; from the default generator of ``device`` if it is None.
+
+    A CPU generator gives an int: reading it costs no synchronisation, and the same seed gives the same key
+    whatever device the logits are on. A generator on an accelerator gives a tensor there, which the
+    kernels read by address: no synchronisation either, and a CUDA graph draws anew at each replay.
+    """
+    where = device if generator is None else generator.device
+    bits = torch.empty((), dtype=torch.int64, device=where).random_(generator=generator)
+    return int(bits) if where.type == "cpu" and not torch.compiler.is_compiling() else bits
+
+
+def _multiply(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:
+    # The high and low 32 bits of a 32 x 32 bit product, through 16-bit halves: int64 has no room for
+    # the whole product, and torch has no unsigned 64-bit multiplication.
+    high, low = constant * (word >> 16), constant * (word & 0xFFFF)
+    return (high + (low >> 16)) >> 16, (low + ((high & 0xFFFF) << 16)) & _MASK32
+
+
+def philox(key: Key, counter: Tensor, stream: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Four words of 32 bits, as int64 tensors shaped like ``counter`` (int64, >= 0)."""
+    key0, key1 = key & _MASK32, (key >> 32) & _MASK32
+    c0, c1 = counter & _MASK32, counter >> 32
+    c2, c3 = torch.full_like(counter, stream), torch.zeros_like(counter)
+    for _ in range(ROUNDS):
+        high0, low0 = _multiply(_MULTIPLIER[0], c0)
+        high1, low1 = _multiply(_MULTIPLIER[1], c2)
+        c0, c1, c2, c3 = high1 ^ c1 ^ key0, low1, high0 ^ c3 ^ key1, low0
+        key0, key1 = (key0 + _WEYL[0]) & _MASK32, (key1 + _WEYL[1]) & _MASK32
+    return c0, c1, c2, c3
+
+
+def uniform_pair(
+    key: Key, count: int, stream: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Two independent U[0, 1) per element, each of 24 bits, so that they are the same in every dtype.
+
+    Element i takes words 0 and 1 of counter i/2 if i is even, words 2 and 3 if it is odd.
+    """
+    counter = torch.arange((count + 1) // 2, device=device)
+    w0, w1, w2, w3 = philox(key, counter, stream)
+    scale = 2.0**-24
+    first = torch.stack((w0, w2), -1).flatten()[:count] >> 8
+    second = torch.stack((w1, w3), -1).flatten()[:count] >> 8
+    return first.to(dtype) * scale, second.to(dtype) * scale

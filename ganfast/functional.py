@@ -1,0 +1,277 @@
+"""The public stateless functions: they check their arguments and say what they compute. Nothing else.
+
+    import ganfast.functional as GF
+
+    loss = GF.discriminator_loss(critic(real), critic(fake.detach()), game="hinge")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganfast import _autograd, games
+from ganfast._philox import new_key
+from ganfast.games import FAKE, REAL, REDUCTIONS, LossSpec, Reduction
+
+__all__ = ["discriminator_loss", "generator_loss"]
+
+Logits = Tensor | Sequence[Tensor]
+
+_FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+_SPECS: dict[tuple[Any, ...], LossSpec] = {}
+"""Specs that passed the checks, by the arguments that made them: checking costs more than the kernel."""
+
+
+def discriminator_loss(
+    real: Logits,
+    fake: Logits,
+    *,
+    game: str = "nonsaturating",
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+    label_noise: float = 0.0,
+    label_flip: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Any:
+    """What the discriminator (critic) minimises: E[f_real(D(x))] + E[f_fake(D(G(z)))].
+
+    ======================  ===================  ===================  =============
+    game                    f_real(x)            f_fake(x)            paper
+    ======================  ===================  ===================  =============
+    minimax (mm)            softplus(-x)         softplus(x)          1406.2661
+    nonsaturating (ns)      softplus(-x)         softplus(x)          1406.2661
+    maximum_likelihood (ml) softplus(-x)         softplus(x)          1701.00160
+    least_squares (lsgan)   (x - 1)^2 / 2        x^2 / 2              1611.04076
+    wasserstein (wgan)      -x                   x                    1701.07875
+    hinge                   max(0, 1 - x)        max(0, 1 + x)        1705.02894
+    ======================  ===================  ===================  =============
+
+    A soft target t turns the cross-entropy into softplus(x) - t*x and the square into (x - t)^2 / 2.
+
+    Args:
+        real: logits D(x), raw scores before any sigmoid, of any shape and strides; or a list or tuple of
+            such tensors, one for each head of a multi-scale discriminator.
+        fake: logits D(G(z)), likewise. The batch need not be as large as the real one: each side has its
+            own mean. Detach the samples before the critic sees them, or the generator is differentiated too.
+        game: a name or alias of the table.
+        reduction: "mean" (each side by its own count), "sum", or "none". With several heads the loss is
+            the mean over heads of each head's loss.
+        label_smoothing: s in [0, 1): the target of the real side becomes 1 - s (one-sided,
+            arXiv:1606.03498). For the cross-entropy and least_squares games only, like the next two.
+        label_noise: a >= 0: each target gets its own U(-a, a).
+        label_flip: p in [0, 1]: each target t becomes 1 - t with probability p.
+        generator: source of the noise and the flips; the default generator of the logits' device if None.
+            The same CPU generator state gives the same targets on every device and backend.
+
+    Returns:
+        a 0-d tensor of the logits' dtype (float32 for half precision under autocast); with
+        reduction="none" a pair of tensors shaped like ``real`` and ``fake`` (of tuples for several heads).
+        Accumulated in float32 (float64 for float64). Differentiable to any order.
+
+    Raises:
+        ValueError: unknown game or reduction, integer logits, mixed devices or dtypes, different numbers of
+            heads, an empty side with reduction="mean", a rate out of its range, or a soft label in a game
+            that has none.
+        TypeError: ``real`` or ``fake`` is not a tensor, or a list or tuple of tensors.
+
+    Example:
+        >>> real, fake = torch.randn(64, 1), torch.randn(64, 1)
+        >>> loss = discriminator_loss(real, fake, game="nonsaturating", label_smoothing=0.1)
+        >>> loss.shape
+        torch.Size([])
+    """
+    many = not isinstance(real, Tensor)
+    if many or not isinstance(fake, Tensor):
+        reals, fakes = _heads(real, "real"), _heads(fake, "fake")
+        if many == isinstance(fake, Tensor) or len(reals) != len(fakes):
+            raise ValueError(
+                f"real, fake: got {_count(real)} and {_count(fake)}; give both sides the same heads"
+            )
+        logits, heads = reals + fakes, len(reals)
+    else:
+        logits, heads = (real, fake), 1
+    arguments = ("D", game, heads, reduction, label_smoothing, label_noise, label_flip)
+    spec = _known(arguments) or _discriminator_spec(*arguments)
+    _check(logits, spec.reduction, ("real", "fake"))
+    key = new_key(logits[0].device, generator) if spec.noisy else None
+    loss = _autograd.adversarial_loss("discriminator_loss", logits, spec, key)
+    return (loss[:heads], loss[heads:]) if many and reduction == "none" else loss
+
+
+def generator_loss(
+    fake: Logits, *, game: str = "nonsaturating", reduction: Reduction = "mean"
+) -> Any:
+    """What the generator minimises: E[f_gen(D(G(z)))].
+
+    ======================  ===================  ==========================================
+    game                    f_gen(x)             in D = sigmoid(x)
+    ======================  ===================  ==========================================
+    minimax (mm)            -softplus(x)         log(1 - D): flat where D rejects a sample
+    nonsaturating (ns)      softplus(-x)         -log D: steep there
+    maximum_likelihood (ml) -exp(x)              -D/(1 - D): flat there too
+    least_squares (lsgan)   (x - 1)^2 / 2
+    wasserstein, hinge      -x
+    ======================  ===================  ==========================================
+
+    Args:
+        fake: logits D(G(z)), raw scores of any shape and strides, or a list or tuple of them (heads).
+        game: as for :func:`discriminator_loss`.
+        reduction: "mean", "sum" or "none"; with several heads the mean over heads of each head's loss.
+
+    Returns:
+        a 0-d tensor of the logits' dtype (float32 for half precision under autocast); with
+        reduction="none" a tensor shaped like ``fake`` (a tuple of them for several heads).
+
+    Raises:
+        ValueError, TypeError: as :func:`discriminator_loss`.
+
+    Example:
+        >>> generator_loss(torch.zeros(8), game="wasserstein").item()
+        -0.0
+    """
+    many = not isinstance(fake, Tensor)
+    logits = _heads(fake, "fake") if many else (fake,)
+    arguments = ("G", game, len(logits), reduction)
+    spec = _known(arguments) or _generator_spec(*arguments)
+    _check(logits, spec.reduction, ("fake",))
+    loss = _autograd.adversarial_loss("generator_loss", logits, spec, None)
+    return loss[0] if reduction == "none" and not many else loss
+
+
+def one_sided_loss(
+    prediction: Logits,
+    target_is_real: bool,
+    *,
+    game: str,
+    reduction: Reduction,
+    label_smoothing: float = 0.0,
+    label_noise: float = 0.0,
+    label_flip: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Any:
+    """One side of :func:`discriminator_loss`: E[f_real] or E[f_fake] of ``prediction``; for ``GANLoss``."""
+    many = not isinstance(prediction, Tensor)
+    logits = _heads(prediction, "prediction") if many else (prediction,)
+    side = "real" if target_is_real else "fake"
+    arguments = (side, game, len(logits), reduction, label_smoothing, label_noise, label_flip)
+    spec = _known(arguments) or _discriminator_spec(*arguments)
+    _check(logits, spec.reduction, ("prediction",))
+    key = new_key(logits[0].device, generator) if spec.noisy else None
+    loss = _autograd.adversarial_loss("discriminator_loss", logits, spec, key)
+    return loss[0] if reduction == "none" and not many else loss
+
+
+# ---- specs: what the arguments mean, checked once and remembered --------------------------------------
+
+
+def _known(arguments: tuple[Any, ...]) -> LossSpec | None:
+    try:
+        return _SPECS.get(arguments)
+    except TypeError:  # an unhashable argument: the checks below will name it
+        return None
+
+
+def _remember(arguments: tuple[Any, ...], spec: LossSpec) -> LossSpec:
+    if len(_SPECS) < 1024 and not torch.compiler.is_compiling():
+        _SPECS[arguments] = spec
+    return spec
+
+
+def _discriminator_spec(
+    side: str,
+    game: str,
+    heads: int,
+    reduction: Reduction,
+    smoothing: float,
+    noise: float,
+    flip: float,
+) -> LossSpec:
+    row = games.find(game)
+    _check_reduction(reduction)
+    for name, rate, most, interval in (
+        ("label_smoothing", smoothing, 1.0, "[0, 1)"),
+        ("label_noise", noise, float("inf"), "[0, inf)"),
+        ("label_flip", flip, 1.0 + 2.0**-52, "[0, 1]"),
+    ):
+        if not isinstance(rate, (int, float)) or not 0.0 <= rate < most:
+            raise ValueError(f"{name}: got {rate!r}; give a number in {interval}")
+        if rate and not row.soft_labels:
+            soft = ", ".join(name for name, game in games.GAMES.items() if game.soft_labels)
+            raise ValueError(
+                f"{name}: got {rate}, but {row.name} has no labels to soften; "
+                f"leave it at 0 or play one of {soft}"
+            )
+    of_side = {"real": (REAL - smoothing,), "fake": (FAKE,), "D": (REAL - smoothing, FAKE)}[side]
+    spec = LossSpec(
+        games.PHIS[row.discriminator],
+        tuple(target for target in of_side for _ in range(heads)),
+        heads,
+        reduction,
+        float(flip),
+        float(noise),
+    )
+    return _remember((side, game, heads, reduction, smoothing, noise, flip), spec)
+
+
+def _generator_spec(side: str, game: str, heads: int, reduction: Reduction) -> LossSpec:
+    row = games.find(game)
+    _check_reduction(reduction)
+    target = (row.generator_target,) * heads
+    spec = LossSpec(games.PHIS[row.generator], target, heads, reduction)
+    return _remember((side, game, heads, reduction), spec)
+
+
+# ---- checks, each an error at the call that says what to do -------------------------------------------
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction: got {reduction!r}; choose one of {', '.join(REDUCTIONS)}")
+
+
+def _heads(logits: Logits, name: str) -> tuple[Tensor, ...]:
+    if isinstance(logits, Tensor):
+        return (logits,)
+    if not isinstance(logits, (list, tuple)) or not all(isinstance(x, Tensor) for x in logits):
+        raise TypeError(f"{name}: got {_count(logits)}; give a tensor or a list of tensors")
+    if not logits:
+        raise ValueError(f"{name}: got an empty {type(logits).__name__}; give at least one head")
+    return tuple(logits)
+
+
+def _count(logits: Any) -> str:
+    if isinstance(logits, Tensor):
+        return "a tensor"
+    if isinstance(logits, (list, tuple)) and all(isinstance(x, Tensor) for x in logits):
+        return f"a {type(logits).__name__} of {len(logits)} tensors"
+    return f"a {type(logits).__name__}"
+
+
+def _check(logits: tuple[Tensor, ...], reduction: str, sides: tuple[str, ...]) -> None:
+    first = logits[0]
+    dtype, device = first.dtype, first.device
+    for index, x in enumerate(logits):
+        if x.dtype != dtype or x.device != device or dtype not in _FLOATING:
+            break
+        if reduction == "mean" and x.numel() == 0:
+            break
+    else:
+        return
+    name = sides[index * len(sides) // len(logits)]
+    if x.dtype not in _FLOATING:
+        raise ValueError(
+            f"{name}: got {x.dtype} logits; give float32, float64, float16 or bfloat16 (x.float())"
+        )
+    if x.dtype != dtype:
+        raise ValueError(f"{name}: got {x.dtype} where {sides[0]} is {dtype}; give both one dtype")
+    if x.device != device:
+        raise ValueError(f"{name}: is on {x.device} but {sides[0]} is on {device}; move one of them")
+    raise ValueError(
+        f"{name}: is empty (shape {tuple(x.shape)}), and the mean of nothing is undefined; "
+        "give at least one logit or reduction='sum'"
+    )

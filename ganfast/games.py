@@ -1,0 +1,137 @@
+"""The games: one row each, and the few scalar functions that all of them are made of.
+
+Every game here is a mean of scalar functions of single logits: one of D(x) and one of D(G(z)) for the
+discriminator, one of D(G(z)) for the generator. All of them are members of six families
+``phi(x, t)`` of a logit ``x`` and a target ``t`` (1 for "real", 0 for "fake"), so a kernel that knows the
+six families serves every game, and a soft, noisy or flipped label is nothing but another ``t``.
+
+To add a game: a row in :data:`GAMES`. If it needs a new family: a row in :data:`PHIS`, its formulas in
+``reference.py`` and ``csrc/gan_math.h``, and a branch in ``backends/triton/losses.py``. Nothing else:
+the tests and benchmarks are parametrised over these tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Reduction = Literal["mean", "sum", "none"]
+
+REDUCTIONS: tuple[Reduction, ...] = ("mean", "sum", "none")
+
+
+@dataclass(frozen=True)
+class Phi:
+    """A family of scalar functions phi(x, t); ``id`` is its number in every kernel."""
+
+    name: str
+    id: int
+    formula: str
+
+
+PHIS: dict[str, Phi] = {
+    phi.name: phi
+    for phi in (
+        Phi("cross_entropy", 0, "softplus(x) - t*x"),
+        Phi("negative_cross_entropy", 1, "-(softplus(x) - t*x)"),
+        Phi("linear", 2, "(1 - 2t)*x"),
+        Phi("hinge", 3, "max(0, 1 + (1 - 2t)*x)"),
+        Phi("half_square", 4, "(x - t)^2 / 2"),
+        Phi("negative_exponential", 5, "-exp(x)"),
+    )
+}
+
+REAL, FAKE = 1.0, 0.0
+
+
+@dataclass(frozen=True)
+class Game:
+    """One game: which phi each player minimises, and where it was published.
+
+    ``discriminator`` is applied with t = 1 to D(x) and with t = 0 to D(G(z)); ``generator`` with
+    t = ``generator_target`` to D(G(z)). ``soft_labels`` says whether targets other than 0 and 1 mean
+    anything in this game.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    discriminator: str
+    generator: str
+    generator_target: float
+    soft_labels: bool
+    f_real: str
+    f_fake: str
+    f_gen: str
+    paper: str
+
+
+_ROWS = (
+    Game(
+        "minimax", ("mm",), "cross_entropy", "negative_cross_entropy", FAKE, True,
+        "softplus(-x) = -log D", "softplus(x) = -log(1 - D)", "-softplus(x) = log(1 - D)",
+        "Goodfellow et al. 2014, Generative Adversarial Networks, arXiv:1406.2661, eq. 1",
+    ),
+    Game(
+        "nonsaturating", ("ns",), "cross_entropy", "cross_entropy", REAL, True,
+        "softplus(-x) = -log D", "softplus(x) = -log(1 - D)", "softplus(-x) = -log D",
+        "Goodfellow et al. 2014, Generative Adversarial Networks, arXiv:1406.2661, section 3",
+    ),
+    Game(
+        "wasserstein", ("wgan",), "linear", "linear", REAL, False,
+        "-x", "x", "-x",
+        "Arjovsky, Chintala, Bottou 2017, Wasserstein GAN, arXiv:1701.07875, eq. 2",
+    ),
+    Game(
+        "hinge", (), "hinge", "linear", REAL, False,
+        "max(0, 1 - x)", "max(0, 1 + x)", "-x",
+        "Lim, Ye 2017, Geometric GAN, arXiv:1705.02894, eq. 9-10",
+    ),
+    Game(
+        "least_squares", ("lsgan",), "half_square", "half_square", REAL, True,
+        "(x - 1)^2 / 2", "x^2 / 2", "(x - 1)^2 / 2",
+        "Mao et al. 2017, Least Squares GAN, arXiv:1611.04076, eq. 9",
+    ),
+    Game(
+        "maximum_likelihood", ("ml",), "cross_entropy", "negative_exponential", REAL, True,
+        "softplus(-x) = -log D", "softplus(x) = -log(1 - D)", "-exp(x) = -D/(1 - D)",
+        "Goodfellow 2016, NIPS tutorial on GANs, arXiv:1701.00160, section 3.2.4",
+    ),
+)  # fmt: skip
+
+GAMES: dict[str, Game] = {row.name: row for row in _ROWS}
+"""The rows by canonical name, in the order in which they are documented."""
+
+_BY_ANY_NAME = {name: row for row in _ROWS for name in (row.name, *row.aliases)}
+
+
+def find(name: str) -> Game:
+    """The row called ``name`` (canonical or alias). ValueError lists the names there are."""
+    try:
+        return _BY_ANY_NAME[name]
+    except (KeyError, TypeError):
+        names = ", ".join(
+            row.name + (f" ({', '.join(row.aliases)})" if row.aliases else "") for row in _ROWS
+        )
+        raise ValueError(f"game: got {name!r}; the games are {names}") from None
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """What a backend must know of one loss, apart from the logits: the same for every call like it.
+
+    The loss is a weighted sum over tensors of logits. For a discriminator with H heads they are
+    real_1..real_H, fake_1..fake_H; for a generator fake_1..fake_H. Tensor j has target ``targets[j]`` and
+    weight 1 / (H * its count) for "mean", 1 / H for "sum"; with "none" nothing is summed.
+    """
+
+    phi: Phi
+    targets: tuple[float, ...]
+    heads: int
+    reduction: Reduction
+    label_flip: float = 0.0
+    label_noise: float = 0.0
+
+    @property
+    def noisy(self) -> bool:
+        """Whether each element draws a target of its own."""
+        return self.label_flip > 0.0 or self.label_noise > 0.0

@@ -1,0 +1,179 @@
+"""THE SPECIFICATION: every op of ganfast in eager PyTorch, for any device, dtype and order of gradient.
+
+The kernels are tested against these functions in float64, torch.compile traces them, and they serve
+wherever no kernel does. Half precision is computed in float32 and rounded once, at the end.
+Nothing here is fast; everything here is meant to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganfast._philox import Key, uniform_pair
+from ganfast.games import LossSpec
+
+Target = float | Tensor
+
+
+def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float64 for float64, float32 for everything narrower."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+# ---- phi(x, t) and its derivative in x, for each family of games.PHIS --------------------------------
+
+
+def cross_entropy(x: Tensor, t: Target) -> Tensor:
+    """softplus(x) - t*x: minus the log-likelihood of a label t under D = sigmoid(x).
+
+    Written as a slope times x plus log(1 + exp(-|x|)), so that nothing overflows, and a slope of zero is
+    zero at x = inf too. ``where`` picks the side instead of ``abs``, whose derivative at 0 is wrong here.
+    """
+    if isinstance(t, float) and t in (0.0, 1.0):
+        return -F.logsigmoid(x if t == 1.0 else -x)
+    right = x >= 0
+    slope = right.to(x.dtype) - t
+    linear = torch.where(slope == 0, 0.0, slope * x)
+    return linear - F.logsigmoid(torch.where(right, x, -x))
+
+
+def cross_entropy_slope(x: Tensor, t: Target) -> Tensor:
+    """sigmoid(x) - t, without cancellation in either tail."""
+    if isinstance(t, float) and t in (0.0, 1.0):
+        return -torch.sigmoid(-x) if t == 1.0 else torch.sigmoid(x)
+    return torch.where(x >= 0, (1.0 - t) - torch.sigmoid(-x), torch.sigmoid(x) - t)
+
+
+def negative_cross_entropy(x: Tensor, t: Target) -> Tensor:
+    """-(softplus(x) - t*x): what minimax's generator minimises; flat where D rejects the sample."""
+    return -cross_entropy(x, t)
+
+
+def negative_cross_entropy_slope(x: Tensor, t: Target) -> Tensor:
+    return -cross_entropy_slope(x, t)
+
+
+def linear(x: Tensor, t: Target) -> Tensor:
+    """(1 - 2t)*x: -x for a real sample, x for a fake one."""
+    return (1.0 - 2.0 * t) * x
+
+
+def linear_slope(x: Tensor, t: Target) -> Tensor:
+    return torch.zeros_like(x) + (1.0 - 2.0 * t)
+
+
+def hinge(x: Tensor, t: Target) -> Tensor:
+    """max(0, 1 + (1 - 2t)*x)."""
+    return F.relu(1.0 + (1.0 - 2.0 * t) * x)
+
+
+def hinge_slope(x: Tensor, t: Target) -> Tensor:
+    """(1 - 2t) inside the margin, 0 outside and, as torch's relu has it, 0 at the kink."""
+    sign = 1.0 - 2.0 * t
+    return torch.where(1.0 + sign * x <= 0, 0.0, torch.zeros_like(x) + sign)
+
+
+def half_square(x: Tensor, t: Target) -> Tensor:
+    """(x - t)^2 / 2."""
+    return 0.5 * (x - t).square()
+
+
+def half_square_slope(x: Tensor, t: Target) -> Tensor:
+    return x - t
+
+
+def negative_exponential(x: Tensor, t: Target) -> Tensor:
+    """-exp(x) = -D/(1 - D) for D = sigmoid(x); the target plays no part."""
+    return -torch.exp(x)
+
+
+def negative_exponential_slope(x: Tensor, t: Target) -> Tensor:
+    return -torch.exp(x)
+
+
+PHI: dict[str, tuple[Callable[[Tensor, Target], Tensor], Callable[[Tensor, Target], Tensor]]] = {
+    "cross_entropy": (cross_entropy, cross_entropy_slope),
+    "negative_cross_entropy": (negative_cross_entropy, negative_cross_entropy_slope),
+    "linear": (linear, linear_slope),
+    "hinge": (hinge, hinge_slope),
+    "half_square": (half_square, half_square_slope),
+    "negative_exponential": (negative_exponential, negative_exponential_slope),
+}
+
+
+# ---- the loss: a weighted sum of phi over tensors of logits ------------------------------------------
+
+
+def targets(x: Tensor, spec: LossSpec, index: int, key: Key | None) -> Target:
+    """The target of each element of tensor number ``index``: a float, or a tensor shaped like ``x``.
+
+    With label noise a and flips p: t -> 1 - t with probability p, then t + U(-a, a), both drawn from
+    Philox at the element's row-major index, in stream ``index``.
+    """
+    target = spec.targets[index]
+    if not spec.noisy:
+        return target
+    assert key is not None
+    flip, noise = uniform_pair(key, x.numel(), index, x.device, x.dtype)
+    straight = torch.full_like(flip, target)
+    drawn = torch.where(flip < spec.label_flip, 1.0 - straight, straight)
+    return (drawn + spec.label_noise * (2.0 * noise - 1.0)).view(x.shape)
+
+
+def weight(x: Tensor, spec: LossSpec) -> float:
+    """What each element of ``x`` counts in the sum."""
+    return 1.0 / (spec.heads * x.numel()) if spec.reduction == "mean" else 1.0 / spec.heads
+
+
+def adversarial_loss(
+    logits: Sequence[Tensor], spec: LossSpec, key: Key | None, dtype: torch.dtype
+) -> Tensor | tuple[Tensor, ...]:
+    """sum_j weight_j * sum_i phi(logits_j[i], target_j[i]), of dtype ``dtype``; 0-d.
+
+    With reduction "none": the tuple of phi(logits_j, target_j), each shaped like its logits.
+    """
+    phi = PHI[spec.phi.name][0]
+    values = []
+    for index, x in enumerate(logits):
+        x = x.to(accumulation_dtype(x.dtype))
+        values.append(phi(x, targets(x, spec, index, key)))
+    if spec.reduction == "none":
+        return tuple(value.to(dtype) for value in values)
+    means = spec.reduction == "mean"
+    terms = [value.mean() if means else value.sum() for value in values]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return (total / spec.heads).to(dtype)
+
+
+def adversarial_loss_gradient(
+    grad_outputs: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    spec: LossSpec,
+    key: Key | None,
+    needed: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """weight_j * phi'(logits_j, target_j) * grad_output for each j with ``needed[j]``, else None.
+
+    ``grad_outputs`` is a tuple of one 0-d tensor or, with reduction "none", of one tensor for each of
+    ``logits``. Made of differentiable operations, so it is also the expression that a double backward needs.
+    """
+    slope = PHI[spec.phi.name][1]
+    gradients: list[Tensor | None] = []
+    for index, x in enumerate(logits):
+        if not needed[index]:
+            gradients.append(None)
+            continue
+        wide = x.to(accumulation_dtype(x.dtype))
+        gradient = slope(wide, targets(wide, spec, index, key))
+        if spec.reduction == "none":
+            gradient = gradient * grad_outputs[index]
+        else:
+            gradient = gradient * (grad_outputs[0].to(wide.dtype) * weight(x, spec))
+        gradients.append(gradient.to(x.dtype))
+    return tuple(gradients)
