@@ -1,8 +1,7 @@
 """Build ganfast._cpu, the one compiled module; no torch, no GPU probe, no network.
 
 Without a working C++ compiler the install goes on without the module (`ganfast doctor` says so).
-Environment: GANFAST_REQUIRE_EXT=1 makes that an error; GANFAST_NATIVE=1 tunes for this very machine
-(never for a wheel that travels); GANFAST_BUILD_JOBS sets how many files are compiled at a time.
+GANFAST_REQUIRE_EXT=1 makes that an error; GANFAST_NATIVE=1 tunes for this very machine alone.
 """
 
 import os
@@ -25,15 +24,12 @@ V2 = ["-mcx16", "-msahf", "-mpopcnt", "-msse4.2"]
 V3 = [*V2, "-mavx2", "-mbmi", "-mbmi2", "-mf16c", "-mfma", "-mlzcnt", "-mmovbe", "-mxsave"]
 V4 = [*V3, *(f"-mavx512{x}" for x in ("f", "bw", "cd", "dq", "vl")), "-mprefer-vector-width=512"]
 LEAVES = {"simd_x86_v2": V2, "simd_x86_v3": V3, "simd_x86_v4": V4}
-X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
-SKIPPED = {"simd_generic"} if X86_64 else set(LEAVES)
+ON_X86 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
 
 NOT_BUILT = """
-==========================================================================================
 ganfast: the C++ kernels were NOT built; the reason stands above. ganfast works without
 them, only slower. To have them, install a C++17 compiler, then ganfast again with
 pip install --force-reinstall --no-deps --no-cache-dir
-==========================================================================================
 """
 
 
@@ -56,15 +52,17 @@ class BuildExt(build_ext):
             compile_one(obj, src, ext, cc_args, [*extra_postargs, *flags_of(src)], pp_opts)
 
         self.compiler._compile = compile_with_flags
-        for extension in self.extensions:
-            extension.extra_compile_args += openmp
-            extension.extra_link_args += openmp
+        (extension,) = self.extensions
+        extension.extra_compile_args += openmp
+        extension.extra_link_args += openmp
+        module = Path(self.get_ext_fullpath(extension.name))
+        module.unlink(missing_ok=True)  # one from an older build must not pass for today's
         super().build_extensions()
-        if not all(os.path.exists(self.get_ext_fullpath(ext.name)) for ext in self.extensions):
+        if not module.exists():
             print(NOT_BUILT, flush=True)
 
     def has_openmp(self) -> bool:
-        """Whether a program compiles and links with -fopenmp (Apple's clang has none)."""
+        """Whether a program compiles and links with -fopenmp (Apple's clang cannot)."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.cpp")
             source.write_text("#include <omp.h>\nint main() { return !omp_get_max_threads(); }\n")
@@ -84,13 +82,14 @@ class BuildPy(build_py):
         super().run()
         if self.editable_mode:
             return  # ganfast._csrc_path finds the checkout's own csrc
-        for source in (path for path in Path("csrc").rglob("*") if path.suffix in {".h", ".cu"}):
+        for source in [*Path("csrc").rglob("*.h"), *Path("csrc").rglob("*.cu")]:
             target = Path(self.build_lib, "ganfast", "_csrc", source.relative_to("csrc"))
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
 
 
-sources = sorted(str(path) for path in Path("csrc/cpu").glob("*.cpp") if path.stem not in SKIPPED)
+skipped = {"simd_generic"} if ON_X86 else set(LEAVES)
+sources = sorted(str(path) for path in Path("csrc/cpu").glob("*.cpp") if path.stem not in skipped)
 if not sources:
     raise SystemExit("csrc/cpu holds no .cpp file: this copy of ganfast is incomplete")
 extension = Pybind11Extension(

@@ -154,15 +154,15 @@ def _served(rows: list[dict[str, Any]]) -> list[str]:
 
 def _refusals(rows: list[dict[str, Any]]) -> list[str]:
     """Why a backend does not serve: each reason once, with the tensors that it is about."""
-    about: dict[tuple[str, str], dict[str, None]] = {}
+    about: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         for verdict in row["verdicts"]:
             if not verdict["ok"]:
-                tensors = about.setdefault((verdict["backend"], verdict["reason"]), {})
-                tensors[f"{row['device']} {row['dtype']}"] = None
-    if not about:
-        return []
-    lines = ["why not the others"]
-    for (name, reason), tensors in about.items():
-        lines.append(f"  {name}: {reason} [{', '.join(tensors)}]")
+                key = verdict["backend"], verdict["reason"], row["device"]
+                dtypes = about.setdefault(key, [])
+                dtypes += [row["dtype"]] if row["dtype"] not in dtypes else []
+    lines = ["why not the others"] if about else []
+    for (name, reason, device), dtypes in about.items():
+        tensors = device if len(dtypes) == len(DTYPES) else f"{device} {' '.join(dtypes)}"
+        lines.append(f"  {name} ({tensors} tensors): {reason}")
     return lines
