@@ -130,7 +130,7 @@ def report(facts: dict[str, Any]) -> str:
         f"{'platform':12} {facts['platform']}",
         f"{'threads':12} {facts['threads']} of torch's, on {facts['cpu_count']} CPUs",
         f"{'C++ kernels':12} {cpp}",
-        f"{'CUDA':12} {cuda['version'] or ''}{', '.join(gpus) or cuda['error']}",
+        f"{'CUDA':12} {', '.join(filter(None, [cuda['version'], *gpus, cuda['error']]))}",
     ]
     if facts["forced_backend"]:
         lines.append(f"{'forced':12} every call runs on {facts['forced_backend']!r} or raises")

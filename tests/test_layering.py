@@ -83,6 +83,14 @@ class Module:
 PARSED = [Module(path) for path in MODULES]
 
 
+def test_the_walk_sees_what_is_there():
+    seen = {str(m): m.internal() for m in PARSED}
+    assert "_autograd" in seen["functional"]  # from ganfast._autograd import ...
+    assert "train.demo" in seen["cli"]  # inside a function
+    assert "_cpu" in seen["backends.cpu"]  # a module that is not Python
+    assert "" in seen["doctor"] and "" not in seen["functional"]  # import ganfast
+
+
 def test_every_module_has_a_layer():
     assert [str(m) for m in PARSED if m.layer not in RANK] == [], "give it a place in LAYERS"
 
