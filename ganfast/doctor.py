@@ -119,7 +119,9 @@ def _one_line(error: BaseException) -> str:
 def report(facts: dict[str, Any]) -> str:
     """The facts of ``examine`` as a page for a person."""
     versions, kernels, cuda = facts["versions"], facts["cpu_kernels"], facts["cuda"]
-    if kernels["built"]:
+    if kernels["built"] and not kernels["isa"]:
+        cpp = "built, but this processor has none of the instruction sets they need"
+    elif kernels["built"]:
         offered = ", ".join(kernels["supported_isas"])
         cpp = f"built; runs {kernels['isa']} (this machine supports {offered})"
     else:
