@@ -11,12 +11,14 @@ from ganfast.errors import InputError
 
 
 def inception_score(logits: Tensor, *, splits: int = 10) -> tuple[float, float]:
-    """exp(E KL(p(y|x) || p(y))) over ``splits`` consecutive parts of the samples: (mean, standard deviation).
+    """exp(E KL(p(y|x) || p(y))) over ``splits`` consecutive parts of the samples: (mean, standard
+    deviation).
 
-    ``logits`` has shape (n, classes), n >= splits: a classifier's raw scores. The score lies between 1 (every sample
-    gets the same prediction) and the number of classes (each certain, all classes equally often). The deviation is
-    the population one over the parts, as in the original code (Salimans et al., arXiv:1606.03498). Samples should be
-    in random order. Raises InputError for a wrong shape, fewer samples than parts, or logits that are not finite.
+    ``logits`` has shape (n, classes), n >= splits: a classifier's raw scores. The score lies
+    between 1 (every sample gets the same prediction) and the number of classes (each certain, all
+    classes equally often). The deviation is the population one over the parts, as in the original
+    code (Salimans et al., arXiv:1606.03498). Samples should be in random order. Raises InputError
+    for a wrong shape, fewer samples than parts, or logits that are not finite.
     """
     if logits.dim() != 2 or logits.shape[1] < 1:
         raise InputError(f"logits must have shape (n, classes), got {tuple(logits.shape)}")
@@ -26,7 +28,8 @@ def inception_score(logits: Tensor, *, splits: int = 10) -> tuple[float, float]:
         )
     if not bool(torch.isfinite(logits).all()):
         raise InputError("logits has values that are not finite: check the classifier or its input")
-    # From log-softmax, so that a certain prediction (p = 0 elsewhere) costs 0 * finite and never 0 * log 0.
+    # From log-softmax, so that a certain prediction (p = 0 elsewhere) costs 0 * finite and never 0
+    # * log 0.
     log_p = torch.log_softmax(logits.to(torch.float64), dim=1)
     scores = []
     for part in log_p.tensor_split(splits):

@@ -1,4 +1,5 @@
-"""A minimal GAN trainer on ganfast's losses: ``train(TrainConfig(game="wgan-gp", data="digits", out="runs/x"))``."""
+"""A minimal GAN trainer on ganfast's losses: ``train(TrainConfig(game="wgan-gp", data="digits",
+out="runs/x"))``."""
 
 from ganfast.train.config import TrainConfig
 from ganfast.train.run import Run, train

@@ -1,4 +1,5 @@
-"""A run's whole state in one safetensors file: weights, optimizers, random streams, counters. No pickle."""
+"""A run's whole state in one safetensors file: weights, optimizers, random streams, counters. No
+pickle."""
 
 from __future__ import annotations
 
@@ -19,30 +20,36 @@ NAME = "checkpoint.safetensors"
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write ``tensors`` and ``facts`` (anything JSON holds) to ``path``.
 
-    Written beside it and renamed: whatever happens in between, ``path`` is the old checkpoint or the new one.
+    Written beside it and renamed: whatever happens in between, ``path`` is the old checkpoint or
+    the new one.
     """
     # clone: safetensors refuses tensors that share memory, and views would carry the whole of it.
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     beside = path.with_name(path.name + ".part")
-    need("safetensors.torch").save_file(tensors, str(beside), metadata={"ganfast": json.dumps(facts)})
+    need("safetensors.torch").save_file(
+        tensors, str(beside), metadata={"ganfast": json.dumps(facts)}
+    )
     os.replace(beside, path)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What ``save`` wrote, on the CPU. Raises InputError for a file that is missing or is no ganfast checkpoint."""
+    """What ``save`` wrote, on the CPU. Raises InputError for a file that is missing or is no
+    ganfast checkpoint."""
     safetensors = need("safetensors")
     if not path.is_file():
         raise InputError(f"resume: no checkpoint at {str(path)!r}; give the folder of a run")
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             facts = json.loads((file.metadata() or {})["ganfast"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts
+            names = file.keys()  # the file itself can't be iterated
+            return {name: file.get_tensor(name) for name in names}, facts
     except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"resume: {str(path)!r} is not a ganfast checkpoint ({error})") from None
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """An optimizer's state as flat names: ``prefix.<parameter index>.<key>``. Its settings come from the config."""
+    """An optimizer's state as flat names: ``prefix.<parameter index>.<key>``. Its settings come
+    from the config."""
     state = optimizer.state_dict()["state"]
     return {
         f"{prefix}.{index}.{key}": torch.as_tensor(value)
@@ -51,13 +58,17 @@ def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, T
     }
 
 
-def unpack_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]) -> None:
+def unpack_optimizer(
+    optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, Tensor]
+) -> None:
     """Put back what ``pack_optimizer`` took."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in under(prefix, tensors).items():
         index, key = name.split(".")
         state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

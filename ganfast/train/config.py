@@ -18,7 +18,8 @@ DATA = ("digits", "ring", "grid", "folder:PATH")
 
 @dataclass
 class TrainConfig:
-    """Settings of one run. ``None`` means the game's own default (see ``recipe.py``), or as the comment says.
+    """Settings of one run. ``None`` means the game's own default (see ``recipe.py``), or as the
+    comment says.
 
     Raises InputError, one line naming the field, for a value that can't work.
     """
@@ -33,7 +34,7 @@ class TrainConfig:
     label_smoothing: float = 0.0  # the real target becomes 1 - this; minimax and nonsaturating only
     lr: float | None = None
     latent_dim: int = 64  # length of the noise vector
-    width: int = 64  # channels (or hidden units / 2) of the networks' narrowest layer
+    width: int = 32  # channels of the networks' narrowest layer; an MLP has twice as many units
     image_size: int = 32  # folder:PATH only: images become image_size x image_size, a power of two
     seed: int = 0
     out: str | Path = "runs/train"
@@ -73,7 +74,9 @@ class TrainConfig:
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.label_smoothing and RECIPES[self.game].loss == "wasserstein":
-            raise InputError(f"label_smoothing has no meaning in the game {self.game!r}: leave it at 0")
+            raise InputError(
+                f"label_smoothing has no meaning in the game {self.game!r}: leave it at 0"
+            )
         self._check_device()
 
     def _check_integer(self, name: str, least: int) -> None:
@@ -83,14 +86,21 @@ class TrainConfig:
 
     def _check_only_for(self, name: str, game: str) -> None:
         if getattr(self, name) is not None and self.game != game:
-            raise InputError(f"{name} is a setting of the game {game!r}: leave it out for {self.game!r}")
+            raise InputError(
+                f"{name} is a setting of the game {game!r}: leave it out for {self.game!r}"
+            )
 
     def _check_device(self) -> None:
         try:
             torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:  # torch built without CUDA raises AssertionError
+        except (
+            RuntimeError,
+            AssertionError,
+        ) as error:  # torch built without CUDA raises AssertionError
             reason = str(error).splitlines()[0]
-            raise InputError(f"device {self.device!r} can't be used ({reason}): try 'cpu'") from None
+            raise InputError(
+                f"device {self.device!r} can't be used ({reason}): try 'cpu'"
+            ) from None
 
     def recipe(self) -> Recipe:
         """The game's recipe, with this run's own values in place of its defaults."""
@@ -99,7 +109,8 @@ class TrainConfig:
         return dataclasses.replace(recipe, **{k: v for k, v in own.items() if v is not None})
 
     def prepare_out(self) -> Path:
-        """Make the folder ``out`` and prove that it can be written, before any time is spent on training."""
+        """Make the folder ``out`` and prove that it can be written, before any time is spent on
+        training."""
         out = Path(self.out)
         try:
             out.mkdir(parents=True, exist_ok=True)

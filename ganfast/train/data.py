@@ -1,8 +1,10 @@
-"""Where real samples come from. A source knows the shape of one sample and draws batches of them."""
+"""Where real samples come from. A source knows the shape of one sample and draws batches of
+them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +28,8 @@ class Source(Protocol):
 
 
 class Images:
-    """Images held in memory as bytes, (n, channels, height, width) uint8; batches are float32 in [-1, 1]."""
+    """Images held in memory as bytes, (n, channels, height, width) uint8; batches are float32 in
+    [-1, 1]."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
@@ -44,7 +47,8 @@ class Images:
 
 
 class Mixture:
-    """Equal Gaussians of one width around ``centres`` (k, 2): the modes that a generator must not miss."""
+    """Equal Gaussians of one width around ``centres`` (k, 2): the modes that a generator must not
+    miss."""
 
     shape: tuple[int, ...] = (2,)
 
@@ -64,7 +68,7 @@ def open_source(data: str, image_size: int = 32) -> Source:
     kind, _, path = data.partition(":")
     if kind == "folder" and path:
         return folder(Path(path), image_size)
-    sources = {"digits": digits, "ring": ring, "grid": grid}
+    sources: dict[str, Callable[[], Source]] = {"digits": digits, "ring": ring, "grid": grid}
     if data not in sources:
         raise InputError(f"data must be one of {', '.join(sources)}, folder:PATH, got {data!r}")
     return sources[data]()
@@ -76,7 +80,8 @@ def to_unit(images: Tensor) -> Tensor:
 
 
 def digits_and_labels() -> tuple[Images, Tensor]:
-    """scikit-learn's 1,797 real handwritten digits, 1x8x8, and which digit each is, (1797,) int64. No download."""
+    """scikit-learn's 1,797 real handwritten digits, 1x8x8, and which digit each is, (1797,) int64.
+    No download."""
     bunch = need("sklearn.datasets").load_digits()
     grey = torch.from_numpy(bunch.images)  # float64, 0..16
     images = (grey * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
@@ -88,7 +93,7 @@ def digits() -> Images:
     return digits_and_labels()[0]
 
 
-def ring(modes: int = 8, radius: float = 2.0, std: float = 0.05) -> Mixture:
+def ring(modes: int = 8, radius: float = 2.0, std: float = 0.1) -> Mixture:
     """``modes`` narrow Gaussians, evenly on a circle."""
     angle = torch.arange(modes) * (2 * math.pi / modes)
     return Mixture(radius * torch.stack([angle.cos(), angle.sin()], dim=1), std)
@@ -101,10 +106,12 @@ def grid(side: int = 5, spacing: float = 1.0, std: float = 0.05) -> Mixture:
 
 
 def folder(path: Path, size: int) -> Images:
-    """Every image under ``path``, at any depth, in sorted order: the middle square, resized to size x size RGB.
+    """Every image under ``path``, at any depth, in sorted order: the middle square, resized to size
+    x size RGB.
 
-    Held in memory (a 32x32 image takes 3 KB). Files whose names don't end like an image's are passed over; one that
-    does and can't be read raises InputError with its name, as do a missing folder and one without images.
+    Held in memory (a 32x32 image takes 3 KB). Files whose names don't end like an image's are
+    passed over; one that does and can't be read raises InputError with its name, as do a missing
+    folder and one without images.
     """
     image_module, ops = need("PIL.Image"), need("PIL.ImageOps")
     if not path.is_dir():
@@ -118,11 +125,14 @@ def folder(path: Path, size: int) -> Images:
     for file in files:
         try:
             with image_module.open(file) as image:
-                upright = ops.exif_transpose(image).convert("RGB")
+                upright = ops.exif_transpose(image).convert("RGBA")
         except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
             raise InputError(
                 f"data: {str(file)!r} can't be read as an image ({error}); repair or remove it"
             ) from None
-        pixels += ops.fit(upright, (size, size), method=image_module.Resampling.LANCZOS).tobytes()
+        # Without this, what is transparent shows whatever colour lies hidden under it.
+        paper = image_module.new("RGBA", upright.size, "white")
+        flat = image_module.alpha_composite(paper, upright).convert("RGB")
+        pixels += ops.fit(flat, (size, size), method=image_module.Resampling.LANCZOS).tobytes()
     images = torch.frombuffer(pixels, dtype=torch.uint8).view(len(files), size, size, 3)
     return Images(images.permute(0, 3, 1, 2).contiguous())

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import ganfast.functional as GF
 from ganfast.train.data import Mixture
@@ -26,19 +26,20 @@ def check_finite(line: dict[str, float]) -> None:
         )
 
 
-def gradient_norm(module: nn.Module) -> Tensor:
-    """The 2-norm over all gradients of ``module``, a scalar on its device: how hard the last loss pulled."""
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+def gradient_norm(gradients: Iterable[Tensor]) -> Tensor:
+    """The 2-norm over all of ``gradients`` together, a scalar: how hard a loss pulls."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(gradients))))
 
 
 def wasserstein_estimate(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """The critic's gap E f(real) - E f(fake): the earth mover's distance times the critic's Lipschitz constant."""
+    """The critic's gap E f(real) - E f(fake): the earth mover's distance times the critic's
+    Lipschitz constant."""
     return real_scores.detach().mean() - fake_scores.detach().mean()
 
 
 def mode_coverage(points: Tensor, mixture: Mixture, least: int = 1) -> tuple[int, float]:
-    """How many modes of ``mixture`` have ``least`` of the ``points`` (n, 2), and the share of points at any mode.
+    """How many modes of ``mixture`` have ``least`` of the ``points`` (n, 2), and the share of
+    points at any mode.
 
     A point is at a mode if it lies within three standard deviations of its centre.
     """
@@ -49,9 +50,11 @@ def mode_coverage(points: Tensor, mixture: Mixture, least: int = 1) -> tuple[int
 
 
 def generator_costs(probability: Tensor, games: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Each game's generator cost at D(G(z)) = ``probability`` and its slope with respect to it, both (n,) float64.
+    """Each game's generator cost at D(G(z)) = ``probability`` and its slope with respect to it,
+    both (n,) float64.
 
-    Costs come from ``ganfast.functional.generator_loss`` and slopes from autograd through it: what training runs on.
+    Costs come from ``ganfast.functional.generator_loss`` and slopes from autograd through it: what
+    training runs on.
     """
     costs = {}
     for game in games:

@@ -8,10 +8,12 @@ from types import FrameType, TracebackType
 
 
 class Interrupt:
-    """While the `with` lasts, the first Ctrl-C only sets ``requested``; the second one acts at once.
+    """While the `with` lasts, the first Ctrl-C only sets ``requested``; the second one acts at
+    once.
 
-    A step that is cut in the middle leaves a critic that moved and a generator that did not: nothing to resume from.
-    Python takes signals in the main thread alone; elsewhere this does nothing.
+    A step that is cut in the middle leaves a critic that moved and a generator that did not:
+    nothing to resume from. Python takes signals in the main thread alone; elsewhere this does
+    nothing.
     """
 
     def __init__(self) -> None:
@@ -24,7 +26,10 @@ class Interrupt:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
     ) -> None:
         if self._active:
             signal.signal(signal.SIGINT, self._before)

@@ -16,7 +16,8 @@ from ganfast.train.extras import need
 
 
 class Meter:
-    """Means of scalars since the last ``take``. Sums stay on the device: reading one would wait for it every step."""
+    """Means of scalars since the last ``take``. Sums stay on the device: reading one would wait for
+    it every step."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -39,11 +40,12 @@ class Meter:
 
 
 class Log:
-    """One JSON object per line, written out at once. A resumed run keeps the lines up to the step it resumes from."""
+    """One JSON object per line, written out at once. A resumed run keeps the lines up to the step
+    it resumes from."""
 
     def __init__(self, path: Path, keep: Iterable[dict[str, Any]] = ()) -> None:
         self.lines = list(keep)
-        self._file = open(path, "w", encoding="utf-8")
+        self._file = path.open("w", encoding="utf-8")  # noqa: SIM115 (open until close())
         for line in self.lines:
             self._write(line)
 
@@ -60,7 +62,8 @@ class Log:
 
 
 def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:
-    """The lines of a run's log up to ``last_step``; none if it has no log. A line cut short by a crash ends it."""
+    """The lines of a run's log up to ``last_step``; none if it has no log. A line cut short by a
+    crash ends it."""
     lines: list[dict[str, Any]] = []
     if not path.is_file():
         return lines
@@ -76,7 +79,8 @@ def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:
 
 
 class Bar:
-    """A tqdm bar on stderr, or nothing where stderr is no terminal or the caller does not want one."""
+    """A tqdm bar on stderr, or nothing where stderr is no terminal or the caller does not want
+    one."""
 
     def __init__(self, title: str, steps: int, done: int, wanted: bool) -> None:
         self._bar: Any = None

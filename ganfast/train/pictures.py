@@ -17,7 +17,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 
 def save_samples(path: Path, samples: Tensor, real: Tensor | None = None) -> None:
-    """A PNG of ``samples``: a grid for images (n, c, h, w) in [-1, 1], a scatter over ``real`` for points (n, 2)."""
+    """A PNG of ``samples``: a grid for images (n, c, h, w) in [-1, 1], a scatter over ``real`` for
+    points (n, 2)."""
     if samples.dim() == 4:
         save_grid(path, samples)
     else:
@@ -25,7 +26,8 @@ def save_samples(path: Path, samples: Tensor, real: Tensor | None = None) -> Non
 
 
 def save_grid(path: Path, images: Tensor, columns: int | None = None, side: int = 48) -> None:
-    """Images (n, 1 or 3 channels, h, w) in [-1, 1] as one PNG, row by row, small ones enlarged to about ``side``."""
+    """Images (n, 1 or 3 channels, h, w) in [-1, 1] as one PNG, row by row, small ones enlarged to
+    about ``side``."""
     image_module = need("PIL.Image")
     n, _, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(n))
@@ -57,7 +59,8 @@ def save_scatter(path: Path, points: Tensor, real: Tensor | None = None) -> None
 
 
 def save_loss_curves(path: Path, lines: Sequence[dict[str, Any]], title: str) -> None:
-    """Every quantity of a run's log over its generator steps, one panel each for losses and for the rest."""
+    """Every quantity of a run's log over its generator steps, one panel each for losses and for the
+    rest."""
     figure = new_figure(10, 3.6)
     losses, rest = figure.subplots(1, 2)
     named = [name for name in lines[-1] if name not in ("step", "seconds")] if lines else []
@@ -74,28 +77,49 @@ def save_loss_curves(path: Path, lines: Sequence[dict[str, Any]], title: str) ->
 
 
 def save_curves(
-    path: Path, curves: dict[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str
+    path: Path, curves: dict[str, tuple[list[int], list[float]]], x_label: str, y_label: str
 ) -> None:
-    """Named curves (xs, ys) in one panel."""
+    """Named curves (xs, ys), a panel each: their scales need not compare."""
+    figure = new_figure(5 * len(curves), 3.6)
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, (name, (xs, ys)) in zip(panels, curves.items(), strict=True):
+        axes.plot(xs, ys, color=COLOURS[0])
+        axes.set_title(name)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.set_ylim(bottom=min(0.0, *ys))
+        axes.grid(alpha=0.3)
+    figure.savefig(path)
+
+
+def save_pulls(path: Path, pulls: dict[str, tuple[list[int], list[float]]]) -> None:
+    """Gradient norms (steps, norms) of each game on one logarithmic scale."""
     figure = new_figure(6, 3.6)
     axes = figure.add_subplot()
-    for (name, (xs, ys)), colour in zip(curves.items(), COLOURS, strict=False):
-        axes.plot(xs, ys, label=name, color=colour)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    for (game, (steps, norms)), colour in zip(pulls.items(), COLOURS, strict=False):
+        axes.semilogy(steps, norms, label=game, color=colour)
+    axes.set_xlabel("critic steps, the generator standing still")
+    axes.set_ylabel("norm of the generator's gradient")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path)
 
 
-def save_generator_costs(path: Path, probability: Tensor, costs: dict[str, tuple[Tensor, Tensor]]) -> None:
-    """The classic figure: each game's generator cost against D(G(z)), and beside it the slope that trains G."""
+def save_generator_costs(
+    path: Path, probability: Tensor, costs: dict[str, tuple[Tensor, Tensor]]
+) -> None:
+    """The classic figure: each game's generator cost against D(G(z)), and beside it the slope that
+    trains G."""
     figure = new_figure(10, 4)
     panels = figure.subplots(1, 2)
     for (game, pair), colour in zip(costs.items(), COLOURS, strict=False):
         for axes, values in zip(panels, pair, strict=True):
-            axes.plot(probability.numpy(), values.numpy(), label=game.replace("_", " "), color=colour)
-    for axes, name in zip(panels, ("cost of the generator", "its slope d cost / d D(G(z))"), strict=True):
+            axes.plot(
+                probability.numpy(), values.numpy(), label=game.replace("_", " "), color=colour
+            )
+    for axes, name in zip(
+        panels, ("cost of the generator", "its slope d cost / d D(G(z))"), strict=True
+    ):
         axes.set_xlabel("D(G(z)): how real the critic finds the sample")
         axes.set_ylabel(name)
         axes.set_ylim(-20, 5)
@@ -111,5 +135,6 @@ def series(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[int], list[
 
 
 def new_figure(width: float, height: float) -> Any:
-    """A matplotlib figure of its own, in inches: no pyplot, so no window system and nothing global."""
+    """A matplotlib figure of its own, in inches: no pyplot, so no window system and nothing
+    global."""
     return need("matplotlib.figure").Figure(figsize=(width, height), dpi=120, layout="constrained")

@@ -14,17 +14,22 @@ class Recipe:
     lr: float  # of the generator and the critic alike
     betas: tuple[float, float] = (0.5, 0.99)  # Adam's
     n_critic: int = 1  # critic steps before each generator step
+    critic_norm: bool = False  # batch norm in an image critic
     clip: float | None = None  # every critic weight is kept in [-clip, clip]
     penalty_weight: float | None = None  # of the gradient penalty
 
 
 RECIPES: dict[str, Recipe] = {
-    # Goodfellow et al. 2014, arXiv:1406.2661: the two costs of the generator. Same critic, same settings.
-    "minimax": Recipe("minimax", "adam", lr=2e-4),
-    "nonsaturating": Recipe("nonsaturating", "adam", lr=2e-4),
-    # Arjovsky et al. 2017, arXiv:1701.07875. No momentum: the critic's loss is not stationary. The paper's 5e-5 and
-    # 0.01 are for 64x64 images and 10^5 steps; a small critic clipped that hard has next to no slope.
+    # Goodfellow et al. 2014, arXiv:1406.2661: the two costs of the generator. Same critic, same
+    # settings.
+    "minimax": Recipe("minimax", "adam", lr=5e-4, critic_norm=True),
+    "nonsaturating": Recipe("nonsaturating", "adam", lr=5e-4, critic_norm=True),
+    # Arjovsky et al. 2017, arXiv:1701.07875. No momentum: the critic's loss is not stationary. The
+    # paper's 5e-5 and 0.01 are for 64x64 images and 10^5 steps; a small critic clipped that hard
+    # has next to no slope.
     "wgan": Recipe("wasserstein", "rmsprop", lr=5e-4, n_critic=5, clip=0.05),
     # Gulrajani et al. 2017, arXiv:1704.00028.
-    "wgan-gp": Recipe("wasserstein", "adam", lr=5e-4, betas=(0.0, 0.9), n_critic=5, penalty_weight=10.0),
+    "wgan-gp": Recipe(
+        "wasserstein", "adam", lr=1e-3, betas=(0.0, 0.9), n_critic=2, penalty_weight=10.0
+    ),
 }

@@ -1,4 +1,5 @@
-"""One training run: a folder that fills with a log, pictures and a checkpoint while the trainer works."""
+"""One training run: a folder that fills with a log, pictures and a checkpoint while the trainer
+works."""
 
 from __future__ import annotations
 
@@ -23,9 +24,22 @@ from ganfast.train.interrupt import Interrupt
 from ganfast.train.log import Bar, Log, read_log
 from ganfast.train.trainer import Trainer
 
-# What must be as it was for a resumed run to be the same run; the rest (steps, intervals, folders) may change.
-FIXED = ("game", "data", "batch_size", "n_critic", "clip", "penalty_weight", "label_smoothing", "lr")
-FIXED += ("latent_dim", "width", "image_size", "seed")
+# What must be as it was for a resumed run to be the same run; the rest (steps, intervals, folders)
+# may change.
+FIXED = [
+    "game",
+    "data",
+    "batch_size",
+    "n_critic",
+    "clip",
+    "penalty_weight",
+    "label_smoothing",
+    "lr",
+    "latent_dim",
+    "width",
+    "image_size",
+    "seed",
+]
 
 
 @dataclass
@@ -46,12 +60,13 @@ class Run:
 def train(config: TrainConfig) -> Run:
     """Train as ``config`` says. In ``config.out``:
 
-    ``log.jsonl`` (means over each ``log_every`` steps), ``samples/<step>.png`` from noise that stays the same,
-    ``losses.png`` and ``checkpoint.safetensors``.
+    ``log.jsonl`` (means over each ``log_every`` steps), ``samples/<step>.png`` from noise that
+    stays the same, ``losses.png`` and ``checkpoint.safetensors``.
 
-    On Ctrl-C the step in progress is finished, the checkpoint and the pictures so far are written, and
-    KeyboardInterrupt is raised; the run can then be continued with ``resume``. Raises InputError for what the user
-    can put right, before any training, and DivergedError if a loss stops being finite.
+    On Ctrl-C the step in progress is finished, the checkpoint and the pictures so far are written,
+    and KeyboardInterrupt is raised; the run can then be continued with ``resume``. Raises
+    InputError for what the user can put right, before any training, and DivergedError if a loss
+    stops being finite.
     """
     for module in ("matplotlib", "safetensors", "PIL"):
         need(module)  # better now than after an hour
@@ -65,6 +80,7 @@ def train(config: TrainConfig) -> Run:
 def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
     """Step until done or interrupted, writing at the intervals that the config names."""
     config, start = trainer.config, time.perf_counter()
+    log_every = min(config.log_every, config.steps)  # a short run has a log too
     log = Log(out / "log.jsonl", keep=old_lines)
     bar = Bar(config.game, config.steps, trainer.steps_done, config.progress)
     try:
@@ -73,7 +89,7 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
                 trainer.step()
                 bar.step()
                 step = trainer.steps_done
-                if step % config.log_every == 0:
+                if step % log_every == 0:
                     line = {"step": step, **trainer.meter.take()}
                     check_finite(line)
                     log.write(line)
@@ -98,7 +114,8 @@ def due(step: int, every: int) -> bool:
 
 
 def save_samples(trainer: Trainer, out: Path) -> None:
-    """``samples/<step>.png``, always from the same noise, so that the pictures show one thing changing."""
+    """``samples/<step>.png``, always from the same noise, so that the pictures show one thing
+    changing."""
     folder = out / "samples"
     folder.mkdir(exist_ok=True)
     is_image = len(trainer.source.shape) == 3
@@ -123,7 +140,10 @@ def resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
     for name, was in facts["config"].items():
         now = getattr(trainer.config, name)
         if now != was:
-            raise InputError(f"resume: {str(folder)!r} was trained with {name} {was!r}, got {now!r}: give the same")
+            raise InputError(
+                f"resume: {str(folder)!r} was trained with {name} {was!r}, "
+                f"got {now!r}: give the same"
+            )
     trainer.load_state(tensors, facts)
     return read_log(folder / "log.jsonl", trainer.steps_done)
 
@@ -134,7 +154,8 @@ def prepare_out(config: TrainConfig) -> Path:
     is_own = config.resume is not None and out.resolve() == Path(config.resume).resolve()
     if (out / checkpoint.NAME).exists() and not is_own and not config.overwrite:
         raise InputError(
-            f"out: {str(out)!r} already holds a run; continue it with resume, or choose another folder"
+            f"out: {str(out)!r} already holds a run; continue it with resume, "
+            "replace it with overwrite, or choose another folder"
         )
     return out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -16,9 +17,14 @@ from ganfast.train.log import Meter
 from ganfast.train.penalty import gradient_penalty
 from ganfast.train.recipe import Recipe
 
+# Players of a game circle around its solution rather than settle: a running mean of the last steps
+# of the generator makes better samples than any one of them.
+AVERAGE_OVER = 200  # steps, or the last quarter of a run shorter than 800
+
 
 class Trainer:
-    """Two networks, two optimizers, one random stream. ``step`` moves them all; ``state`` is all there is to save."""
+    """Two networks, two optimizers, one random stream. ``step`` moves them all; ``state`` is all
+    there is to save."""
 
     def __init__(self, config: TrainConfig, source: Source) -> None:
         self.config = config
@@ -28,12 +34,20 @@ class Trainer:
         self.steps_done = 0
         self.meter = Meter()
 
-        generator, critic = networks.build(source.shape, config.latent_dim, config.width, config.seed)
+        generator, critic = networks.build(
+            source.shape,
+            config.latent_dim,
+            config.width,
+            config.seed,
+            critic_norm=self.recipe.critic_norm,
+        )
         self.generator = generator.to(self.device)
         self.critic = critic.to(self.device)
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.generator_optimizer = make_optimizer(self.generator, self.recipe)
         self.critic_optimizer = make_optimizer(self.critic, self.recipe)
-        # Everything drawn in training comes from this stream, so that its state is enough to continue the run.
+        # Everything drawn in training comes from this stream, so that its state is enough to
+        # continue the run.
         self.random = torch.Generator(self.device).manual_seed(config.seed)
 
     def step(self) -> None:
@@ -42,6 +56,7 @@ class Trainer:
             self.critic_step()
         self.generator_step()
         self.steps_done += 1
+        follow(self.average, self.generator, over=min(AVERAGE_OVER, 1 + self.steps_done // 4))
 
     def critic_step(self) -> None:
         """Teach the critic to tell real from fake."""
@@ -82,7 +97,8 @@ class Trainer:
         self.generator_optimizer.step()
         self.critic.requires_grad_(True)
 
-        self.meter.add(generator_loss=loss, generator_gradient=gradient_norm(self.generator))
+        gradients = (p.grad for p in self.generator.parameters() if p.grad is not None)
+        self.meter.add(generator_loss=loss, generator_gradient=gradient_norm(gradients))
         if self.recipe.loss != "wasserstein":
             self.meter.add(d_of_fake=torch.sigmoid(fake_scores.detach()).mean())
 
@@ -92,13 +108,11 @@ class Trainer:
 
     @torch.no_grad()
     def sample(self, n: int, seed: int) -> Tensor:
-        """``n`` samples on the CPU from noise of their own: drawing them changes nothing in the run."""
+        """``n`` samples on the CPU from noise of their own: drawing them changes nothing in the
+        run."""
         random = torch.Generator(self.device).manual_seed(seed)
         noise = torch.randn((n, self.config.latent_dim), generator=random, device=self.device)
-        self.generator.eval()
-        samples = torch.cat([self.generator(part) for part in noise.split(256)]).cpu()
-        self.generator.train()
-        return samples
+        return torch.cat([self.average(part) for part in noise.split(256)]).cpu()
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the next step depends on: tensors, and facts for JSON."""
@@ -123,10 +137,13 @@ class Trainer:
         self.steps_done = facts["step"]
 
     def _modules(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator, "critic": self.critic}
+        return {"generator": self.generator, "critic": self.critic, "average": self.average}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {"generator_optimizer": self.generator_optimizer, "critic_optimizer": self.critic_optimizer}
+        return {
+            "generator_optimizer": self.generator_optimizer,
+            "critic_optimizer": self.critic_optimizer,
+        }
 
 
 def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -139,6 +156,14 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 @torch.no_grad()
 def clip_weights(module: nn.Module, bound: float) -> None:
     """Bring every weight of ``module`` into [-bound, bound], in place."""
-    weights = list(module.parameters())
+    weights: list[Tensor] = list(module.parameters())
     torch._foreach_clamp_min_(weights, -bound)
     torch._foreach_clamp_max_(weights, bound)
+
+
+@torch.no_grad()
+def follow(average: nn.Module, module: nn.Module, over: int) -> None:
+    """Move ``average``, batch norm statistics too, 1/over of the way to ``module``, in place."""
+    means = [t for t in average.state_dict().values() if t.is_floating_point()]
+    values = [t for t in module.state_dict().values() if t.is_floating_point()]
+    torch._foreach_lerp_(means, values, 1 / over)

@@ -1,0 +1,80 @@
+"""The demo: four games on real handwritten digits, judged by one table, shown in one report."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import torch
+
+from ganfast.train import pictures, report
+from ganfast.train.classifier import train_classifier
+from ganfast.train.config import TrainConfig
+from ganfast.train.data import digits
+from ganfast.train.diagnostics import generator_costs
+from ganfast.train.evaluation import Judge
+from ganfast.train.report import Row
+from ganfast.train.run import Run, train
+from ganfast.train.vanishing import Pull, generator_pulls
+
+# Generator steps of each game. A Wasserstein critic steps more often, so its games get fewer.
+STEPS = {"minimax": 2000, "nonsaturating": 2000, "wgan": 1500, "wgan-gp": 1500}
+
+
+def run_demo(out: Path, *, seed: int = 0) -> list[Row]:
+    """Train every game on the digits, print a table, and fill ``out`` with pictures and
+    ``report.md``.
+
+    Under four minutes on two CPU cores. The same seed gives the same samples and scores on the same
+    machine. What an earlier demo left in ``out`` is replaced. Raises InputError if ``out`` can't be
+    written; on Ctrl-C the game in progress keeps its checkpoint and pictures.
+    """
+    start = time.perf_counter()
+    configs = [
+        TrainConfig(game=game, steps=steps, seed=seed, out=out / game, overwrite=True, log_every=25)
+        for game, steps in STEPS.items()
+    ]
+    TrainConfig(out=out).prepare_out()  # before the first minute is spent
+
+    classifier = train_classifier(seed=seed)
+    real = digits().all()
+    judge = Judge(classifier.model, real, seed=seed)
+    random = torch.Generator().manual_seed(seed)
+    noise = torch.rand(judge.floor.shape, generator=random) * 2 - 1
+    pictures.save_grid(out / "real.png", judge.floor[:100], columns=20)
+
+    print(report.HEADER, flush=True)
+    rows = [Row("real digits", None, judge(judge.floor)), Row("noise", None, judge(noise))]
+    for row in rows:
+        print(row.line(), flush=True)
+    runs: dict[str, Run] = {}
+    for config in configs:
+        game = config.game
+        shutil.rmtree(out / game / "samples", ignore_errors=True)  # an earlier demo's
+        runs[game] = train(config)
+        samples = runs[game].sample(judge.count, seed=seed + 1)
+        pictures.save_grid(out / f"{game}.png", samples[:100], columns=20)
+        rows.append(Row(game, runs[game].seconds, judge(samples)))
+        print(rows[-1].line(), flush=True)
+
+    pulls = generator_pulls(seed=seed)
+    save_figures(out, runs, pulls)
+    seconds = time.perf_counter() - start
+    text = report.write(rows, runs, pulls, classifier, seed, seconds)
+    (out / "report.md").write_text(text, encoding="utf-8")
+    print(
+        f"{out / 'report.md'} shows the samples and the curves ({seconds:.0f} s in all)", flush=True
+    )
+    return rows
+
+
+def save_figures(out: Path, runs: dict[str, Run], pulls: dict[str, Pull]) -> None:
+    """The Wasserstein estimates, the three generator costs, and what is left of their gradients."""
+    estimates = {game: pictures.series(run.lines, "wasserstein") for game, run in runs.items()}
+    curves = {game: xy for game, xy in estimates.items() if xy[0]}
+    pictures.save_curves(out / "wasserstein.png", curves, "generator steps", "Wasserstein estimate")
+    probability = torch.linspace(0.001, 0.999, 999, dtype=torch.float64)
+    costs = generator_costs(probability, ("minimax", "nonsaturating", "maximum_likelihood"))
+    pictures.save_generator_costs(out / "generator_costs.png", probability, costs)
+    pictures.save_pulls(out / "vanishing.png", {g: (p.steps, p.norms) for g, p in pulls.items()})

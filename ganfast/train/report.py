@@ -1,0 +1,153 @@
+"""The demo's table and its report: what came out, in words that follow from the numbers."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from ganfast.train.classifier import TrainedClassifier
+from ganfast.train.evaluation import Score
+from ganfast.train.run import Run
+from ganfast.train.vanishing import Pull
+
+HEADER = f"{'game':<14}{'seconds':>9}{'FID':>9}{'Inception Score':>20}"
+
+ABOUT = {
+    "minimax": """
+The generator minimises log(1 - D(G(z))), which is flat where the critic rejects a sample: the
+better the critic, the less the generator is told.""",
+    "nonsaturating": """
+The generator minimises -log D(G(z)), which is steep exactly where the critic rejects a sample.""",
+    "wgan": """
+The critic estimates the earth mover's distance. Clipping its weights keeps it Lipschitz, and makes
+it a very simple function too.""",
+    "wgan-gp": """
+The critic's slope is held near 1 by the gradient penalty, instead of by clipping.""",
+}
+
+
+@dataclass
+class Row:
+    """One line of the table. ``seconds`` is None where nothing was trained."""
+
+    name: str
+    seconds: float | None
+    score: Score
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Name, seconds, FID and Inception Score as text."""
+        seconds = "-" if self.seconds is None else f"{self.seconds:.1f}"
+        score = f"{self.score.score:.2f} +- {self.score.score_std:.2f}"
+        return self.name, seconds, f"{self.score.fid:.1f}", score
+
+    def line(self) -> str:
+        """Aligned under ``HEADER``."""
+        name, seconds, fid, score = self.cells()
+        return f"{name:<14}{seconds:>9}{fid:>9}{score:>20}"
+
+
+def write(
+    rows: list[Row],
+    runs: dict[str, Run],
+    pulls: dict[str, Pull],
+    classifier: TrainedClassifier,
+    seed: int,
+    seconds: float,
+) -> str:
+    """``report.md``, which shows the pictures that lie beside it."""
+    scores = {row.name: row.score for row in rows}
+    steps = {name: str(run.config.steps) for name, run in runs.items()}
+    return f"""# ganfast demo
+
+Four GAN games on scikit-learn's 1,797 real handwritten digits (8x8 pixels). {seconds:.0f} seconds
+in all on `{platform.machine()}` with {torch.get_num_threads()} threads, torch {torch.__version__},
+seed {seed}.
+
+| game | generator steps | seconds | FID | Inception Score |
+|---|---|---|---|---|
+{_lines(f"| {r.name} | {steps.get(r.name, '-')} | {' | '.join(r.cells()[1:])} |" for r in rows)}
+
+FID (lower is better) and Inception Score (higher is better, 10 at most) are taken in the eyes of a
+small classifier of these digits, right on {classifier.accuracy:.1%} of {classifier.held_out}
+held-out ones. They compare the rows of this table with each other, not with published figures.
+"real digits" is one half of the data against the other: the floor, which nobody can ask a generator
+to beat. Every row has as many samples as that half.
+
+{_ranking(scores, list(runs))}
+
+Real digits:
+
+![real digits](real.png)
+
+## The games
+
+{_lines(_section(game, scores) for game in runs)}
+## Why the generator's cost matters
+
+![the three generator costs](generator_costs.png)
+
+Values by `ganfast.functional.generator_loss`, slopes by autograd through it. Near D(G(z)) = 0,
+where a critic that is ahead of its generator puts every sample, minimax and maximum likelihood are
+flat and the non-saturating cost is steep. What that does to training is below: a critic is trained
+against a generator that stands still, and the gradient that either cost gives the generator is
+measured on the way.
+
+![the generator's gradient as the critic gets ahead](vanishing.png)
+
+{_vanishing(pulls)}
+
+## The Wasserstein estimate
+
+![the Wasserstein estimate over time](wasserstein.png)
+
+The critic's gap between real and generated samples, times its Lipschitz constant: about 1 with the
+penalty, unknown with clipping, so the two scales do not compare. It falls while the samples get
+better, which the losses of the other two games do not do: a reason to stop, or to go on.
+"""
+
+
+def _ranking(scores: dict[str, Score], games: list[str]) -> str:
+    """Who did well and who failed, from the scores alone."""
+    floor, noise = scores["real digits"], scores["noise"]
+    order = sorted(games, key=lambda game: scores[game].fid)
+    failed = [game for game in order if _failed(scores[game], floor, noise)]
+    text = f"From best to worst FID: {', '.join(order)}."
+    if failed:
+        return f"{text} Failed: {', '.join(failed)}."
+    return f"{text} No game failed on this data."
+
+
+def _failed(score: Score, floor: Score, noise: Score) -> bool:
+    """Far from real digits in distance, or in how recognisable and diverse the samples are."""
+    return score.fid > 0.2 * noise.fid or score.score < 0.5 * floor.score
+
+
+def _section(game: str, scores: dict[str, Score]) -> str:
+    floor, noise = scores["real digits"], scores["noise"]
+    ratio = scores[game].fid / floor.fid
+    judged = f"Its samples are {ratio:.1f} times as far from real digits as real digits are."
+    if _failed(scores[game], floor, noise):
+        judged = f"**It failed.** {judged}"
+    return (
+        f"### {game}\n{ABOUT[game]} {judged}\n\n"
+        f"![samples of {game}]({game}.png)\n\n![losses of {game}]({game}/losses.png)\n"
+    )
+
+
+def _vanishing(pulls: dict[str, Pull]) -> str:
+    minimax, nonsaturating = pulls["minimax"], pulls["nonsaturating"]
+    first, last = minimax.norms[0], minimax.norms[-1]
+    return (
+        f"After {minimax.steps[-1]} critic steps the minimax gradient is {last:.2g}, "
+        f"{first / last:.3g} times weaker than after {minimax.steps[0]}; the non-saturating one "
+        f"went from {nonsaturating.norms[0]:.2g} to {nonsaturating.norms[-1]:.2g}. A game in which "
+        "both networks step in turn does not let its critic get this far ahead, so minimax can "
+        "still learn: the table says how well it did here."
+    )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(lines)

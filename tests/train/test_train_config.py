@@ -1,0 +1,74 @@
+"""Every mistake in the settings is one line that names the field."""
+
+import pytest
+import torch
+
+from ganfast.errors import InputError
+from ganfast.train import TrainConfig
+from ganfast.train.recipe import RECIPES
+
+
+@pytest.mark.parametrize(
+    "settings, match",
+    [
+        ({"game": "wgangp"}, "game must be one of minimax, nonsaturating, wgan, wgan-gp, got 'wg"),
+        ({"data": "mnist"}, "data must be one of digits, ring, grid, folder:PATH, got 'mnist'"),
+        ({"data": "folder:"}, "data must be"),
+        ({"data": "folder:PATH", "image_size": 31}, "image_size"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 1.5}, "steps"),
+        ({"batch_size": 1}, "batch_size"),
+        ({"batch_size": -4}, "batch_size"),
+        ({"n_critic": 0}, "n_critic"),
+        ({"game": "wgan", "clip": 0.0}, "clip"),
+        ({"game": "wgan", "clip": float("nan")}, "clip"),
+        ({"clip": 0.1}, "clip is a setting of the game 'wgan'"),
+        ({"game": "wgan", "penalty_weight": 1.0}, "penalty_weight is a setting of the game 'wgan"),
+        ({"lr": -1.0}, "lr"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"label_smoothing": -0.1}, "label_smoothing"),
+        ({"game": "wgan", "label_smoothing": 0.1}, "label_smoothing has no meaning"),
+        ({"seed": -1}, "seed"),
+        ({"threads": 0}, "threads"),
+        ({"log_every": 0}, "log_every"),
+        ({"sample_every": -1}, "sample_every"),
+        ({"device": "gpu"}, "device 'gpu'"),
+        ({"device": "cuda:99"}, "device 'cuda:99'"),
+    ],
+)
+def test_bad_settings(settings, match):
+    with pytest.raises(InputError, match=match) as caught:
+        TrainConfig(**settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("game", RECIPES)
+def test_recipes(game):
+    recipe = TrainConfig(game=game, lr=1e-3, n_critic=7).recipe()
+    assert (recipe.lr, recipe.n_critic) == (1e-3, 7)
+    assert (recipe.clip is not None) == (game == "wgan")
+    assert (recipe.penalty_weight is not None) == (game == "wgan-gp")
+    assert recipe.penalty_weight is None or not recipe.critic_norm
+
+
+def test_building_networks_leaves_the_callers_random_stream_alone():
+    from ganfast.train.networks import build
+
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    one, _ = build((3, 32, 32), 16, 4, seed=5)
+    two, _ = build((3, 32, 32), 16, 4, seed=5)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(p, q) for p, q in zip(one.parameters(), two.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 64])
+@pytest.mark.parametrize("norm", [False, True])
+def test_network_shapes(size, norm):
+    from ganfast.train.networks import build
+
+    generator, critic = build((3, size, size), 16, 4, seed=0, critic_norm=norm)
+    images = generator(torch.randn(3, 16))
+    assert images.shape == (3, 3, size, size)
+    assert images.abs().max() <= 1
+    assert critic(images).shape == (3,)

@@ -1,0 +1,88 @@
+"""What the demo stands on: classifier, judge, figures; and the demo itself, cut short."""
+
+import pytest
+import torch
+
+from ganfast.train import demo, report
+from ganfast.train.classifier import train_classifier
+from ganfast.train.data import digits, ring
+from ganfast.train.diagnostics import generator_costs, mode_coverage
+from ganfast.train.evaluation import Judge, Score
+from ganfast.train.vanishing import generator_pulls
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return train_classifier()
+
+
+def test_the_classifier_knows_digits_that_it_never_saw(classifier):
+    assert classifier.held_out == 359
+    assert classifier.accuracy >= 0.97
+    assert classifier.model.features(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
+
+
+def test_the_judge_orders_real_blurred_collapsed_and_noise(classifier):
+    real = digits().all()
+    judge = Judge(classifier.model, real)
+    random = torch.Generator().manual_seed(0)
+    floor = judge(judge.floor)
+    noisy = judge(judge.floor + 0.3 * torch.randn(judge.floor.shape, generator=random))
+    noise = judge(torch.rand(judge.floor.shape, generator=random) * 2 - 1)
+    one_digit = judge(judge.floor[:1].repeat(judge.count, 1, 1, 1))
+    assert floor.fid < noisy.fid < noise.fid
+    assert floor.score > 8.5 and noise.score < 6
+    assert one_digit.score == pytest.approx(1)
+    assert one_digit.fid > 10 * floor.fid
+
+
+def test_generator_costs_are_the_textbooks():
+    d = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
+    costs = generator_costs(d, ("minimax", "nonsaturating", "maximum_likelihood"))
+    expected = {
+        "minimax": ((1 - d).log(), -1 / (1 - d)),
+        "nonsaturating": (-d.log(), -1 / d),
+        "maximum_likelihood": (-d / (1 - d), -1 / (1 - d) ** 2),
+    }
+    for game, (cost, slope) in expected.items():
+        torch.testing.assert_close(costs[game][0], cost)
+        torch.testing.assert_close(costs[game][1], slope)
+
+
+def test_mode_coverage():
+    mixture = ring()
+    assert mode_coverage(mixture.centres, mixture) == (8, 1.0)
+    points = torch.cat([mixture.centres[:3], torch.zeros(3, 2)])
+    assert mode_coverage(points, mixture) == (3, 0.5)
+    assert mode_coverage(points, mixture, least=2) == (0, 0.5)
+
+
+def test_the_minimax_gradient_vanishes_as_the_critic_gets_ahead():
+    pulls = generator_pulls(critic_steps=50, every=25)
+    minimax, nonsaturating = pulls["minimax"], pulls["nonsaturating"]
+    assert minimax.steps == [1, 25, 50]
+    assert minimax.norms[-1] < 0.2 * minimax.norms[0]
+    assert nonsaturating.norms[-1] > 5 * minimax.norms[-1]
+
+
+def test_the_table_is_aligned():
+    rows = [
+        report.Row("noise", None, Score(961.07, 4.1, 0.2)),
+        report.Row("nonsaturating", 23.4, Score(19.7, 8.18, 0.3)),
+    ]
+    assert {len(row.line()) for row in rows} == {len(report.HEADER)}
+
+
+@pytest.mark.slow
+def test_a_short_demo_shows_everything(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "STEPS", dict.fromkeys(demo.STEPS, 30))
+    rows = demo.run_demo(tmp_path, seed=1)
+    assert [row.name for row in rows] == ["real digits", "noise", *demo.STEPS]
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == report.HEADER and len(shown) == len(rows) + 2
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    pictures = [part.partition(")")[0] for part in text.split("](")[1:]]
+    assert len(pictures) == 12
+    assert all((tmp_path / name).is_file() for name in pictures)
+    assert "nan" not in text
+    demo.run_demo(tmp_path, seed=1)  # over an earlier one

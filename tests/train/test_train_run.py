@@ -1,0 +1,159 @@
+"""A whole run: the files it leaves, repeating it, resuming it, interrupting it."""
+
+import dataclasses
+import json
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from ganfast.errors import InputError
+from ganfast.train import TrainConfig, train
+from ganfast.train.checkpoint import NAME
+from ganfast.train.diagnostics import DivergedError
+from ganfast.train.recipe import RECIPES
+from ganfast.train.trainer import Trainer
+
+
+def config_in(out, game="wgan-gp", **settings):
+    small = {
+        "data": "ring",
+        "width": 8,
+        "batch_size": 16,
+        "steps": 12,
+        "log_every": 4,
+        "checkpoint_every": 5,
+    }
+    return TrainConfig(game=game, out=out, **{**small, **settings})
+
+
+def same(one, two):
+    """Logs and whole checkpoints (weights, optimizers, random stream, meters) bit for bit."""
+    assert (one / "log.jsonl").read_text() == (two / "log.jsonl").read_text()
+    a, b = load_file(one / NAME), load_file(two / NAME)
+    assert a.keys() == b.keys()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_what_a_run_leaves(tmp_path):
+    run = train(config_in(tmp_path / "deep" / "run", data="digits", sample_every=6))
+    assert run.out == tmp_path / "deep" / "run"
+    files = {str(f.relative_to(run.out)) for f in run.out.rglob("*") if f.is_file()}
+    assert files == {NAME, "log.jsonl", "losses.png", "samples/000006.png", "samples/000012.png"}
+    lines = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
+    assert lines == run.lines
+    assert [line["step"] for line in lines] == [4, 8, 12]
+    assert {"critic_loss", "generator_loss", "wasserstein", "penalty"} <= lines[0].keys()
+    assert run.sample(3).shape == (3, 1, 8, 8)
+
+
+@pytest.mark.parametrize("game", RECIPES)
+def test_a_seed_repeats_a_run_and_another_does_not(tmp_path, game):
+    for out, seed in (("one", 7), ("two", 7), ("other", 8)):
+        torch.manual_seed(seed)  # the caller's own stream has no say
+        torch.rand(len(out))
+        train(config_in(tmp_path / out, game, data="digits", seed=seed))
+    assert same(tmp_path / "one", tmp_path / "two")
+    assert (tmp_path / "one" / "log.jsonl").read_text() != (
+        tmp_path / "other" / "log.jsonl"
+    ).read_text()
+
+
+@pytest.mark.parametrize("game", RECIPES)
+def test_a_resumed_run_is_the_uninterrupted_run(tmp_path, game):
+    train(config_in(tmp_path / "whole", game, data="digits", steps=12))
+    # Stopped between two log lines, with half a mean in the meter.
+    train(config_in(tmp_path / "half", game, data="digits", steps=6))
+    train(config_in(tmp_path / "on", game, data="digits", steps=12, resume=tmp_path / "half"))
+    assert same(tmp_path / "whole", tmp_path / "on")
+    # and in its own folder
+    train(config_in(tmp_path / "half", game, data="digits", steps=12, resume=tmp_path / "half"))
+    assert same(tmp_path / "whole", tmp_path / "half")
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    train(config_in(tmp_path / "run"))
+    before = (tmp_path / "run" / "log.jsonl").read_text()
+    run = train(config_in(tmp_path / "run", resume=tmp_path / "run"))
+    assert run.trainer.steps_done == 12
+    assert (tmp_path / "run" / "log.jsonl").read_text() == before
+
+
+def test_ctrl_c_keeps_everything_and_can_be_resumed(tmp_path, monkeypatch):
+    train(config_in(tmp_path / "whole"))
+    step = Trainer.generator_step
+
+    def interrupted_step(trainer):
+        if trainer.steps_done == 6:
+            signal.raise_signal(signal.SIGINT)  # in the middle of a step
+        step(trainer)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "generator_step", interrupted_step)
+        with pytest.raises(KeyboardInterrupt):
+            train(config_in(tmp_path / "cut"))
+    assert signal.getsignal(signal.SIGINT) is handler
+    for name in (NAME, "log.jsonl", "losses.png", "samples/000007.png"):
+        assert (tmp_path / "cut" / name).is_file(), name
+    train(config_in(tmp_path / "cut", resume=tmp_path / "cut"))
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_loss_that_leaves_the_numbers_stops_the_run_and_keeps_the_last_checkpoint(tmp_path):
+    config = config_in(tmp_path / "run", steps=6)
+    train(config)
+    good = (tmp_path / "run" / NAME).read_bytes()
+    broken = dataclasses.replace(config, steps=12, resume=tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        nan = torch.full((16, 2), torch.nan)
+        patch.setattr("ganfast.train.data.Mixture.batch", lambda *_: nan)
+        with pytest.raises(DivergedError, match="critic_loss.*step 8"):
+            train(broken)
+    assert (tmp_path / "run" / NAME).read_bytes() == good
+
+
+def test_an_earlier_run_is_not_overwritten_by_mistake(tmp_path):
+    train(config_in(tmp_path))
+    with pytest.raises(InputError, match="already holds a run"):
+        train(config_in(tmp_path))
+    train(config_in(tmp_path, overwrite=True))
+
+
+def test_out_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match="out: can't write"):
+            train(config_in(out))
+
+
+def test_resume_from_what_is_no_checkpoint(tmp_path):
+    with pytest.raises(InputError, match="no checkpoint"):
+        train(config_in(tmp_path / "out", resume=tmp_path / "nowhere"))
+    for content in (b"", b"no safetensors at all", bytes(100)):
+        (tmp_path / NAME).write_bytes(content)
+        with pytest.raises(InputError, match="not a ganfast checkpoint"):
+            train(config_in(tmp_path / "out", resume=tmp_path))
+
+
+def test_resume_with_other_settings(tmp_path):
+    train(config_in(tmp_path / "run"))
+    with pytest.raises(InputError, match="resume: .*batch_size 16, got 32"):
+        train(config_in(tmp_path / "out", resume=tmp_path / "run", batch_size=32))
+
+
+def test_a_missing_package_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    with pytest.raises(InputError, match=r"needs matplotlib: pip install 'ganfast\[demo\]'"):
+        train(config_in(tmp_path))
+
+
+def test_a_run_shorter_than_the_log_interval_still_logs(tmp_path):
+    assert [line["step"] for line in train(config_in(tmp_path, steps=3)).lines] == [3]
+
+
+def test_threads_are_put_back(tmp_path):
+    before = torch.get_num_threads()
+    train(config_in(tmp_path, threads=1, steps=1))
+    assert torch.get_num_threads() == before

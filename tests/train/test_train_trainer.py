@@ -1,0 +1,134 @@
+"""The two steps of training, one by one, and what they do to a distribution with eight modes."""
+
+import pytest
+import torch
+
+from ganfast.train import TrainConfig, train
+from ganfast.train.data import digits, ring
+from ganfast.train.diagnostics import mode_coverage
+from ganfast.train.recipe import RECIPES
+from ganfast.train.trainer import Trainer, clip_weights
+
+
+def trainer_of(game, **settings):
+    config = TrainConfig(game=game, data="ring", width=8, batch_size=16, **settings)
+    return Trainer(config, ring())
+
+
+def equal(module, weights):
+    return all(torch.equal(p, q) for p, q in zip(module.parameters(), weights, strict=True))
+
+
+@pytest.mark.parametrize("game", RECIPES)
+def test_the_critic_step_leaves_the_generator_alone(game):
+    trainer = trainer_of(game)
+    before = [p.clone() for p in trainer.generator.parameters()]
+    critic_before = [p.clone() for p in trainer.critic.parameters()]
+    trainer.critic_step()
+    assert all(p.grad is None for p in trainer.generator.parameters())
+    assert all(
+        torch.equal(p, q) for p, q in zip(trainer.generator.parameters(), before, strict=True)
+    )
+    assert not all(
+        torch.equal(p, q) for p, q in zip(trainer.critic.parameters(), critic_before, strict=True)
+    )
+
+
+@pytest.mark.parametrize("game", RECIPES)
+def test_the_generator_step_leaves_the_critic_alone(game):
+    trainer = trainer_of(game)
+    before = [p.clone() for p in trainer.critic.parameters()]
+    trainer.generator_step()
+    assert all(p.grad is None and p.requires_grad for p in trainer.critic.parameters())
+    assert equal(trainer.critic, before)
+    assert all(p.grad is not None for p in trainer.generator.parameters())
+
+
+def test_the_generator_meets_a_clipped_critic():
+    trainer = trainer_of("wgan", clip=0.02, lr=0.1)  # one such step leaves every bound
+    seen = []
+    trainer.critic.register_forward_pre_hook(
+        lambda critic, _: seen.append(max(float(p.abs().max()) for p in critic.parameters()))
+    )
+    trainer.step()
+    assert seen[0] > 0.02  # as initialised
+    assert seen[-1] == pytest.approx(0.02)  # in the generator's step
+    assert len(seen) == 2 * trainer.recipe.n_critic + 1
+
+
+def test_clipping_is_a_clamp_and_keeps_nan():
+    module = torch.nn.Linear(3, 1, bias=False)
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[-5.0, 0.1, torch.nan]]))
+    clip_weights(module, 0.5)
+    assert module.weight[0, :2].tolist() == pytest.approx([-0.5, 0.1])
+    assert module.weight[0, 2].isnan()
+
+
+def test_n_critic_counts_critic_steps():
+    trainer = trainer_of("wgan-gp", n_critic=3)
+    trainer.step()
+    assert trainer.meter.counts["critic_loss"] == 3
+    assert trainer.meter.counts["generator_loss"] == 1
+
+
+@pytest.mark.parametrize("game", RECIPES)
+def test_no_game_differs_from_its_definition_in_one_critic_step(game):
+    """The logged loss is the game's own, from the formulas, on the very batch that was drawn."""
+    trainer = trainer_of(game)
+    state = trainer.random.get_state()
+    real = trainer.source.batch(16, trainer.random)
+    fake = trainer.generator(trainer.noise(16))
+    x, y = trainer.critic(real), trainer.critic(fake)
+    if trainer.recipe.loss == "wasserstein":
+        expected = y.mean() - x.mean()
+    else:
+        expected = -(torch.sigmoid(x).log().mean() + (1 - torch.sigmoid(y)).log().mean())
+    trainer.random.set_state(state)
+    trainer.critic_step()
+    assert float(trainer.meter.sums["critic_loss"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_label_smoothing_reaches_the_loss():
+    plain, smooth = trainer_of("nonsaturating"), trainer_of("nonsaturating", label_smoothing=0.3)
+    plain.critic_step()
+    smooth.critic_step()
+    assert float(plain.meter.sums["critic_loss"]) != float(smooth.meter.sums["critic_loss"])
+
+
+def test_a_wgan_gp_critic_has_no_batch_norm():
+    trainer = Trainer(TrainConfig(game="wgan-gp", width=8), digits())
+    modules = list(trainer.critic.modules())
+    assert not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in modules)
+
+
+def test_images_are_in_tanh_range_and_of_the_sources_shape():
+    trainer = Trainer(TrainConfig(width=8), digits())
+    samples = trainer.sample(5, seed=0)
+    assert samples.shape == (5, 1, 8, 8)
+    assert samples.abs().max() <= 1
+    assert trainer.critic(samples).shape == (5,)
+
+
+def test_sampling_changes_nothing():
+    one, two = trainer_of("wgan-gp"), trainer_of("wgan-gp")
+    for trainer in (one, two):
+        trainer.step()
+    one.sample(100, seed=3)
+    for trainer in (one, two):
+        trainer.step()
+    assert torch.equal(one.sample(50, seed=0), two.sample(50, seed=0))
+
+
+@pytest.mark.slow
+def test_training_on_the_ring_finds_its_modes(tmp_path):
+    config = TrainConfig(
+        game="wgan-gp", data="ring", steps=600, batch_size=128, out=tmp_path, seed=1, threads=1
+    )
+    untrained = Trainer(config, ring()).sample(1000, seed=0)
+    modes_before, share_before = mode_coverage(untrained, ring(), least=10)
+    run = train(config)
+    modes, share = mode_coverage(run.sample(1000), ring(), least=10)
+    assert modes_before == 0 and share_before < 0.05
+    assert modes >= 7, (modes, share)
+    assert share > 0.3, (modes, share)
