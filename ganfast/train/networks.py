@@ -22,8 +22,8 @@ def build(
             return image_generator(shape, latent_dim, width), image_critic(
                 shape, width, norm=critic_norm
             )
-        return mlp(latent_dim, 2 * width, shape[0]), nn.Sequential(
-            mlp(shape[0], 2 * width, 1), nn.Flatten(0)
+        return mlp(latent_dim, 4 * width, shape[0]), nn.Sequential(
+            mlp(shape[0], 4 * width, 1), nn.Flatten(0)
         )
 
 
@@ -70,14 +70,17 @@ def image_critic(shape: Shape, width: int, *, norm: bool) -> nn.Module:
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Module:
-    """(n, inputs) -> (n, outputs) through two hidden layers."""
-    return nn.Sequential(
-        nn.Linear(inputs, hidden),
-        nn.LeakyReLU(0.2),
-        nn.Linear(hidden, hidden),
-        nn.LeakyReLU(0.2),
-        nn.Linear(hidden, outputs),
-    )
+    """(n, inputs) -> (n, outputs) through three hidden layers."""
+    layers: list[nn.Module] = []
+    for _ in range(3):
+        layer = nn.Linear(inputs, hidden)
+        # He's start keeps the spread of a signal through ReLU; torch's own shrinks it at each layer
+        # and a generator then begins with all its points in one place.
+        nn.init.kaiming_normal_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        layers += [layer, nn.ReLU()]
+        inputs = hidden
+    return nn.Sequential(*layers, nn.Linear(hidden, outputs))
 
 
 def _widths(size: int, width: int) -> list[int]:

@@ -4,6 +4,7 @@ works."""
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -149,14 +150,19 @@ def resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
 
 
 def prepare_out(config: TrainConfig) -> Path:
-    """The folder to write to: writable, and no other run's."""
+    """The folder to write to: writable, and no other run's unless the config says overwrite."""
     out = config.prepare_out()
-    is_own = config.resume is not None and out.resolve() == Path(config.resume).resolve()
-    if (out / checkpoint.NAME).exists() and not is_own and not config.overwrite:
+    goes_on = config.resume is not None and out.resolve() == Path(config.resume).resolve()
+    if goes_on or not (out / checkpoint.NAME).exists():
+        return out
+    if not config.overwrite:
         raise InputError(
             f"out: {str(out)!r} already holds a run; continue it with resume, "
             "replace it with overwrite, or choose another folder"
         )
+    for name in (checkpoint.NAME, "log.jsonl", "losses.png"):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / "samples", ignore_errors=True)
     return out
 
 

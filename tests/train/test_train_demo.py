@@ -76,6 +76,10 @@ def test_the_table_is_aligned():
 @pytest.mark.slow
 def test_a_short_demo_shows_everything(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(demo, "STEPS", dict.fromkeys(demo.STEPS, 30))
+    stale = tmp_path / "wgan" / "samples" / "009999.png"  # of an earlier, longer demo
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"")
+    (tmp_path / "wgan" / "checkpoint.safetensors").write_bytes(b"")
     rows = demo.run_demo(tmp_path, seed=1)
     assert [row.name for row in rows] == ["real digits", "noise", *demo.STEPS]
     shown = capsys.readouterr().out.splitlines()
@@ -85,4 +89,4 @@ def test_a_short_demo_shows_everything(tmp_path, capsys, monkeypatch):
     assert len(pictures) == 12
     assert all((tmp_path / name).is_file() for name in pictures)
     assert "nan" not in text
-    demo.run_demo(tmp_path, seed=1)  # over an earlier one
+    assert not stale.exists()
