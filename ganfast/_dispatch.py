@@ -51,7 +51,7 @@ def _from_environment() -> str | None:
 
 
 _forced: ContextVar[str | None] = ContextVar("ganfast_backend", default=_from_environment())
-_chosen: dict[tuple[str | None, str, str, torch.dtype], ModuleType] = {}
+_chosen: dict[tuple[str | None, str, torch.device, torch.dtype], ModuleType] = {}
 
 
 def forced() -> str | None:
@@ -112,7 +112,7 @@ def explain(op: str, x: Tensor) -> list[tuple[str, bool, str]]:
 def pick(op: str, x: Tensor) -> ModuleType:
     """The backend module that serves ``op`` on ``x``. RuntimeError if the forced one cannot."""
     name = _forced.get()
-    key = (name, op, x.device.type, x.dtype)
+    key = (name, op, x.device, x.dtype)
     module = _chosen.get(key)
     if module is None:
         module = _chosen[key] = _choose(name, op, x.device.type, x.dtype)

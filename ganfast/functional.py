@@ -85,19 +85,15 @@ def discriminator_loss(
         >>> loss.shape
         torch.Size([])
     """
-    many = not isinstance(real, Tensor)
-    if many or not isinstance(fake, Tensor):
-        reals, fakes = _heads(real, "real"), _heads(fake, "fake")
-        if many == isinstance(fake, Tensor) or len(reals) != len(fakes):
-            raise ValueError(
-                f"real, fake: got {_count(real)} and {_count(fake)}; give both sides the same heads"
-            )
-        logits, heads = reals + fakes, len(reals)
-    else:
-        logits, heads = (real, fake), 1
+    many = not (isinstance(real, Tensor) and isinstance(fake, Tensor))
+    logits = _pair_of_heads(real, fake) if many else (real, fake)
+    heads = len(logits) // 2
     arguments = ("D", game, heads, reduction, label_smoothing, label_noise, label_flip)
-    spec = _known(arguments) or _discriminator_spec(*arguments)
-    _check(logits, spec.reduction, ("real", "fake"))
+    try:
+        spec = _SPECS[arguments]
+    except (KeyError, TypeError):  # new, or unhashable: the checks will name what is wrong
+        spec = _discriminator_spec(*arguments)
+    _check(logits, reduction, ("real", "fake"))
     key = new_key(logits[0].device, generator) if spec.noisy else None
     loss = _autograd.adversarial_loss("discriminator_loss", logits, spec, key)
     return (loss[:heads], loss[heads:]) if many and reduction == "none" else loss
@@ -137,7 +133,10 @@ def generator_loss(
     many = not isinstance(fake, Tensor)
     logits = _heads(fake, "fake") if many else (fake,)
     arguments = ("G", game, len(logits), reduction)
-    spec = _known(arguments) or _generator_spec(*arguments)
+    try:
+        spec = _SPECS[arguments]
+    except (KeyError, TypeError):
+        spec = _generator_spec(*arguments)
     _check(logits, spec.reduction, ("fake",))
     loss = _autograd.adversarial_loss("generator_loss", logits, spec, None)
     return loss[0] if reduction == "none" and not many else loss
@@ -159,7 +158,10 @@ def one_sided_loss(
     logits = _heads(prediction, "prediction") if many else (prediction,)
     side = "real" if target_is_real else "fake"
     arguments = (side, game, len(logits), reduction, label_smoothing, label_noise, label_flip)
-    spec = _known(arguments) or _discriminator_spec(*arguments)
+    try:
+        spec = _SPECS[arguments]
+    except (KeyError, TypeError):
+        spec = _discriminator_spec(*arguments)
     _check(logits, spec.reduction, ("prediction",))
     key = new_key(logits[0].device, generator) if spec.noisy else None
     loss = _autograd.adversarial_loss("discriminator_loss", logits, spec, key)
@@ -167,13 +169,6 @@ def one_sided_loss(
 
 
 # ---- specs: what the arguments mean, checked once and remembered --------------------------------------
-
-
-def _known(arguments: tuple[Any, ...]) -> LossSpec | None:
-    try:
-        return _SPECS.get(arguments)
-    except TypeError:  # an unhashable argument: the checks below will name it
-        return None
 
 
 def _remember(arguments: tuple[Any, ...], spec: LossSpec) -> LossSpec:
@@ -234,6 +229,15 @@ def _check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction: got {reduction!r}; choose one of {', '.join(REDUCTIONS)}")
 
 
+def _pair_of_heads(real: Logits, fake: Logits) -> tuple[Tensor, ...]:
+    reals, fakes = _heads(real, "real"), _heads(fake, "fake")
+    if isinstance(real, Tensor) or isinstance(fake, Tensor) or len(reals) != len(fakes):
+        raise ValueError(
+            f"real, fake: got {_count(real)} and {_count(fake)}; give both sides the same heads"
+        )
+    return reals + fakes
+
+
 def _heads(logits: Logits, name: str) -> tuple[Tensor, ...]:
     if isinstance(logits, Tensor):
         return (logits,)
@@ -255,23 +259,38 @@ def _count(logits: Any) -> str:
 def _check(logits: tuple[Tensor, ...], reduction: str, sides: tuple[str, ...]) -> None:
     first = logits[0]
     dtype, device = first.dtype, first.device
+    if dtype in _FLOATING:
+        for x in logits:
+            if x is not first and (x.dtype is not dtype or x.device != device):
+                break
+            if reduction == "mean" and not x.numel():
+                break
+        else:
+            return
+    _complain(logits, sides)
+
+
+def _complain(logits: tuple[Tensor, ...], sides: tuple[str, ...]) -> None:
+    """The error for the first of ``logits`` that :func:`_check` did not accept."""
+    first = logits[0]
     for index, x in enumerate(logits):
-        if x.dtype != dtype or x.device != device or dtype not in _FLOATING:
-            break
-        if reduction == "mean" and x.numel() == 0:
-            break
-    else:
-        return
-    name = sides[index * len(sides) // len(logits)]
-    if x.dtype not in _FLOATING:
-        raise ValueError(
-            f"{name}: got {x.dtype} logits; give float32, float64, float16 or bfloat16 (x.float())"
-        )
-    if x.dtype != dtype:
-        raise ValueError(f"{name}: got {x.dtype} where {sides[0]} is {dtype}; give both one dtype")
-    if x.device != device:
-        raise ValueError(f"{name}: is on {x.device} but {sides[0]} is on {device}; move one of them")
-    raise ValueError(
-        f"{name}: is empty (shape {tuple(x.shape)}), and the mean of nothing is undefined; "
-        "give at least one logit or reduction='sum'"
-    )
+        name = sides[index * len(sides) // len(logits)]
+        if x.dtype not in _FLOATING:
+            raise ValueError(
+                f"{name}: got {x.dtype} logits; give float32, float64, float16 or bfloat16 (x.float())"
+            )
+        if x.dtype != first.dtype:
+            raise ValueError(
+                f"{name}: got {x.dtype} where {sides[0]} is {first.dtype}; give both one dtype"
+            )
+        if x.device != first.device:
+            raise ValueError(
+                f"{name}: is on {x.device} but {sides[0]} is on {first.device}; move one of them"
+            )
+    for index, x in enumerate(logits):
+        if x.numel() == 0:
+            name = sides[index * len(sides) // len(logits)]
+            raise ValueError(
+                f"{name}: is empty (shape {tuple(x.shape)}), and the mean of nothing is undefined; "
+                "give at least one logit or reduction='sum'"
+            )

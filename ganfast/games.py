@@ -12,8 +12,8 @@ the tests and benchmarks are parametrised over these tables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -115,13 +115,15 @@ def find(name: str) -> Game:
         raise ValueError(f"game: got {name!r}; the games are {names}") from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LossSpec:
     """What a backend must know of one loss, apart from the logits: the same for every call like it.
 
     The loss is a weighted sum over tensors of logits. For a discriminator with H heads they are
     real_1..real_H, fake_1..fake_H; for a generator fake_1..fake_H. Tensor j has target ``targets[j]`` and
     weight 1 / (H * its count) for "mean", 1 / H for "sum"; with "none" nothing is summed.
+
+    ``memo`` is for backends: what they make of the spec lives and dies with it.
     """
 
     phi: Phi
@@ -130,8 +132,14 @@ class LossSpec:
     reduction: Reduction
     label_flip: float = 0.0
     label_noise: float = 0.0
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+    noisy: bool = field(init=False)
+    """Whether each element draws a target of its own."""
+    mean_score: bool = field(init=False)
+    """Whether the loss is -E[D(x)], E[D(G(z))] or their sum: two or three operations of torch."""
 
-    @property
-    def noisy(self) -> bool:
-        """Whether each element draws a target of its own."""
-        return self.label_flip > 0.0 or self.label_noise > 0.0
+    def __post_init__(self) -> None:
+        noisy = self.label_flip > 0.0 or self.label_noise > 0.0
+        plain = self.reduction == "mean" and self.heads == 1 and not noisy
+        object.__setattr__(self, "noisy", noisy)
+        object.__setattr__(self, "mean_score", self.phi.name == "linear" and plain)

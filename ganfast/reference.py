@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganfast._philox import Key, uniform_pair
-from ganfast.games import LossSpec
+from ganfast.games import REAL, LossSpec
 
 Target = float | Tensor
 
@@ -129,6 +129,24 @@ def weight(x: Tensor, spec: LossSpec) -> float:
     return 1.0 / (spec.heads * x.numel()) if spec.reduction == "mean" else 1.0 / spec.heads
 
 
+def mean_score(logits: Sequence[Tensor], spec: LossSpec, dtype: torch.dtype) -> Tensor:
+    """The loss of a linear game (``spec.mean_score``) in as few operations as can be.
+
+    On a few logits an operation costs more than its arithmetic, so one mean then serves both sides.
+    """
+    wide = accumulation_dtype(dtype)
+    if len(logits) == 1:
+        mean = logits[0].mean(dtype=wide)
+        loss = -mean if spec.targets[0] == REAL else mean
+    else:
+        real, fake = logits
+        if real.numel() <= 16384 and real.shape == fake.shape and real.dtype == wide:
+            loss = (fake - real).mean()
+        else:
+            loss = fake.mean(dtype=wide) - real.mean(dtype=wide)
+    return loss if wide == dtype else loss.to(dtype)
+
+
 def adversarial_loss(
     logits: Sequence[Tensor], spec: LossSpec, key: Key | None, dtype: torch.dtype
 ) -> Tensor | tuple[Tensor, ...]:
@@ -136,6 +154,8 @@ def adversarial_loss(
 
     With reduction "none": the tuple of phi(logits_j, target_j), each shaped like its logits.
     """
+    if spec.mean_score:
+        return mean_score(logits, spec, dtype)
     phi = PHI[spec.phi.name][0]
     values = []
     for index, x in enumerate(logits):

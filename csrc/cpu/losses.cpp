@@ -131,8 +131,7 @@ void for_each_block(const Loss& loss, const std::vector<Segment>& segments, std:
   const Leaf<Real>& table = leaf<Real>(isa);
   const Blocks blocks(segments);
   const PhiLoops<Real>& loops = table.phi[loss.phi][loss.noisy() ? kEachTarget : kOneTarget];
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (std::int64_t b = 0; b < blocks.total(); ++b) {
+  const auto one_block = [&](std::int64_t b) {
     const Block block = blocks[b];
     const Segment& segment = segments[block.segment];
     alignas(64) Real x_buffer[kBlock];
@@ -146,7 +145,14 @@ void for_each_block(const Loss& loss, const std::vector<Segment>& segments, std:
       table.targets(noise, target, block.first, t_buffer, block.count);
     }
     body(b, block, loops, x, t_buffer);
+  };
+  const std::int64_t total = blocks.total();
+  if (threads == 1) {  // not through OpenMP, which costs more than the work on 64 logits
+    for (std::int64_t b = 0; b < total; ++b) one_block(b);
+    return;
   }
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (std::int64_t b = 0; b < total; ++b) one_block(b);
 }
 
 // Calls f(Real{}) with the type that `dtype` is computed in.

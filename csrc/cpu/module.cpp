@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -14,34 +15,6 @@ namespace py = pybind11;
 
 namespace ganfast {
 namespace {
-
-void* address(PyObject* integer) {
-  const std::size_t value = PyLong_AsSize_t(integer);
-  if (value == static_cast<std::size_t>(-1) && PyErr_Occurred()) throw py::error_already_set();
-  return reinterpret_cast<void*>(value);
-}
-
-std::int64_t count(PyObject* integer) {
-  const std::int64_t value = PyLong_AsLongLong(integer);
-  if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
-  return value;
-}
-
-// Segments from tuples of integers; `grads` and `outs` may be null.
-std::vector<Segment> segments_of(const py::tuple& logits, const py::tuple& counts,
-                                 const py::tuple* grads = nullptr, const py::tuple* outs = nullptr) {
-  const std::size_t n = logits.size();
-  if (counts.size() != n || (grads && grads->size() != n) || (outs && outs->size() != n))
-    throw std::invalid_argument("addresses and counts must be as many as the tensors");
-  std::vector<Segment> segments(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    segments[i].logits = address(PyTuple_GET_ITEM(logits.ptr(), i));
-    segments[i].count = count(PyTuple_GET_ITEM(counts.ptr(), i));
-    if (grads) segments[i].grad = address(PyTuple_GET_ITEM(grads->ptr(), i));
-    if (outs) segments[i].out = address(PyTuple_GET_ITEM(outs->ptr(), i));
-  }
-  return segments;
-}
 
 Loss make_loss(int phi, int dtype, bool mean, int heads, std::vector<double> targets, double flip,
                double noise) {
@@ -70,6 +43,126 @@ double evaluate(int phi, int order, double x, double t) {
   }
 }
 
+// ---- the functions on hot paths --------------------------------------------------------------------------
+//
+// These are plain CPython functions that read their arguments from an array: on 64 logits, pybind11's own
+// dispatch and the tuples it would need cost twice the kernel. All arguments are integers; the first few are
+// named beside each function, the rest come in groups, one group for each tensor of logits.
+
+struct Arguments {
+  PyObject* const* items;
+  Py_ssize_t count;
+  Py_ssize_t next = 0;
+
+  std::uint64_t number() {
+    if (next == count) throw py::type_error("too few arguments");
+    PyObject* item = items[next++];
+    const std::uint64_t value = PyLong_AsUnsignedLongLong(item);
+    if (value == static_cast<std::uint64_t>(-1) && PyErr_Occurred()) throw py::error_already_set();
+    return value;
+  }
+  void* address() { return reinterpret_cast<void*>(number()); }
+  const Loss& loss() { return *static_cast<const Loss*>(address()); }
+  Dtype dtype() { return static_cast<Dtype>(number()); }
+  int threads() { return static_cast<int>(number()); }
+
+  // The rest: (logits, count) for each tensor, then out and grad if there are that many fields.
+  std::vector<Segment> segments(const Loss& loss, int fields) {
+    if (count - next != static_cast<Py_ssize_t>(loss.targets.size()) * fields)
+      throw py::type_error("as many groups of arguments are needed as the loss has targets");
+    std::vector<Segment> segments(loss.targets.size());
+    for (Segment& segment : segments) {
+      segment.logits = address();
+      segment.count = static_cast<std::int64_t>(number());
+      if (fields > 2) segment.out = address();
+      if (fields > 3) segment.grad = address();
+    }
+    return segments;
+  }
+};
+
+// Runs `work` without the interpreter's lock if it will take longer than letting go of it.
+template <class Work>
+void run(const std::vector<Segment>& segments, Work work) {
+  std::int64_t total = 0;
+  for (const Segment& segment : segments) total += segment.count;
+  std::optional<py::gil_scoped_release> release;
+  if (total > 4 * kBlock) release.emplace();
+  work();
+}
+
+template <class Body>
+PyObject* guarded(PyObject* const* items, Py_ssize_t count, Body body) {
+  try {
+    body(Arguments{items, count});
+    Py_RETURN_NONE;
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  }
+  return nullptr;
+}
+
+// reduced(loss, key, out, dtype of out, threads, [logits, count]...)
+PyObject* reduced(PyObject*, PyObject* const* items, Py_ssize_t count) {
+  return guarded(items, count, [](Arguments a) {
+    const Loss& loss = a.loss();
+    const std::uint64_t key = a.number();
+    void* out = a.address();
+    const Dtype dtype = a.dtype();
+    const int threads = a.threads();
+    const auto segments = a.segments(loss, 2);
+    run(segments, [&] { loss_reduced(loss, segments, key, {out, dtype}, threads); });
+  });
+}
+
+// reduced_gradient(loss, key, grad, dtype of grad, threads, [logits, count, out]...)
+PyObject* reduced_gradient(PyObject*, PyObject* const* items, Py_ssize_t count) {
+  return guarded(items, count, [](Arguments a) {
+    const Loss& loss = a.loss();
+    const std::uint64_t key = a.number();
+    void* grad = a.address();
+    const Dtype dtype = a.dtype();
+    const int threads = a.threads();
+    const auto segments = a.segments(loss, 3);
+    run(segments, [&] { loss_reduced_gradient(loss, segments, key, {grad, dtype}, threads); });
+  });
+}
+
+// values(loss, key, dtype of out, threads, [logits, count, out]...)
+PyObject* values(PyObject*, PyObject* const* items, Py_ssize_t count) {
+  return guarded(items, count, [](Arguments a) {
+    const Loss& loss = a.loss();
+    const std::uint64_t key = a.number();
+    const Dtype dtype = a.dtype();
+    const int threads = a.threads();
+    const auto segments = a.segments(loss, 3);
+    run(segments, [&] { loss_values(loss, segments, key, dtype, threads); });
+  });
+}
+
+// values_gradient(loss, key, dtype of grad, threads, [logits, count, out, grad]...)
+PyObject* values_gradient(PyObject*, PyObject* const* items, Py_ssize_t count) {
+  return guarded(items, count, [](Arguments a) {
+    const Loss& loss = a.loss();
+    const std::uint64_t key = a.number();
+    const Dtype dtype = a.dtype();
+    const int threads = a.threads();
+    const auto segments = a.segments(loss, 4);
+    run(segments, [&] { loss_values_gradient(loss, segments, key, dtype, threads); });
+  });
+}
+
+using FastCall = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
+
+template <FastCall kFunction>
+void define(py::module_& m, const char* name, const char* doc) {
+  static PyMethodDef definition = {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(kFunction)),
+                                   METH_FASTCALL, doc};
+  m.attr(name) = py::reinterpret_steal<py::object>(PyCFunction_New(&definition, nullptr));
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_cpu, m) {
@@ -77,36 +170,13 @@ PYBIND11_MODULE(_cpu, m) {
 
   py::class_<Loss>(m, "Loss", "games.LossSpec for logits of one dtype (0 f32, 1 f64, 2 f16, 3 bf16)")
       .def(py::init(&make_loss))
-      .def("reduced",
-           [](const Loss& loss, const py::tuple& logits, const py::tuple& counts, std::uint64_t key,
-              std::size_t out, int out_dtype, int threads) {
-             const auto segments = segments_of(logits, counts);
-             py::gil_scoped_release release;
-             loss_reduced(loss, segments, key,
-                          {reinterpret_cast<void*>(out), static_cast<Dtype>(out_dtype)}, threads);
-           })
-      .def("values",
-           [](const Loss& loss, const py::tuple& logits, const py::tuple& counts, std::uint64_t key,
-              const py::tuple& outs, int out_dtype, int threads) {
-             const auto segments = segments_of(logits, counts, nullptr, &outs);
-             py::gil_scoped_release release;
-             loss_values(loss, segments, key, static_cast<Dtype>(out_dtype), threads);
-           })
-      .def("reduced_gradient",
-           [](const Loss& loss, const py::tuple& logits, const py::tuple& counts, std::uint64_t key,
-              std::size_t grad, int grad_dtype, const py::tuple& outs, int threads) {
-             const auto segments = segments_of(logits, counts, nullptr, &outs);
-             py::gil_scoped_release release;
-             loss_reduced_gradient(loss, segments, key,
-                                   {reinterpret_cast<void*>(grad), static_cast<Dtype>(grad_dtype)}, threads);
-           })
-      .def("values_gradient",
-           [](const Loss& loss, const py::tuple& logits, const py::tuple& counts, std::uint64_t key,
-              const py::tuple& grads, int grad_dtype, const py::tuple& outs, int threads) {
-             const auto segments = segments_of(logits, counts, &grads, &outs);
-             py::gil_scoped_release release;
-             loss_values_gradient(loss, segments, key, static_cast<Dtype>(grad_dtype), threads);
-           });
+      .def_property_readonly("handle", [](const Loss& loss) { return reinterpret_cast<std::size_t>(&loss); });
+  define<reduced>(m, "reduced", "(loss, key, out, dtype of out, threads, [logits, count]...)");
+  define<reduced_gradient>(m, "reduced_gradient",
+                           "(loss, key, grad, dtype of grad, threads, [logits, count, out]...)");
+  define<values>(m, "values", "(loss, key, dtype of out, threads, [logits, count, out]...)");
+  define<values_gradient>(m, "values_gradient",
+                          "(loss, key, dtype of grad, threads, [logits, count, out, grad]...)");
 
   m.def("evaluate", &evaluate, "phi(x, t) (order 0) or a derivative of it (1, 2) by gan_math.h, in double",
         py::arg("phi"), py::arg("order"), py::arg("x"), py::arg("t"));

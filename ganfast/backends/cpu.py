@@ -14,14 +14,10 @@ from ganfast.games import LossSpec
 _CODE = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 _OPS = ("discriminator_loss", "generator_loss")
 
-# Below this many elements a second thread costs more than it saves (torch's own grain size).
-_GRAIN = 32768
+# Below this many elements a second thread costs more than it saves.
+_GRAIN = 65536
 
-# From this many elements a constant gradient is returned as an expanded scalar, as torch's own sum() does,
-# instead of being written out.
-_EXPAND = 4096
-
-_LOSSES: dict[tuple[LossSpec, torch.dtype], _cpu.Loss] = {}
+_SCALAR = {dtype: torch.empty((), dtype=dtype) for dtype in _CODE}  # empty_like beats empty
 
 
 def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
@@ -41,10 +37,11 @@ def describe() -> str:
     return f"C++ kernels for {_cpu.isa()}"
 
 
-def _loss(spec: LossSpec, dtype: torch.dtype) -> _cpu.Loss:
-    loss = _LOSSES.get((spec, dtype))
-    if loss is None:
-        loss = _LOSSES[spec, dtype] = _cpu.Loss(
+def _handle(spec: LossSpec, dtype: torch.dtype) -> int:
+    """The address of the C++ twin of ``spec`` for logits of ``dtype``."""
+    found = spec.memo.get(dtype)
+    if found is None:
+        loss = _cpu.Loss(
             spec.phi.id,
             _CODE[dtype],
             spec.reduction == "mean",
@@ -53,16 +50,22 @@ def _loss(spec: LossSpec, dtype: torch.dtype) -> _cpu.Loss:
             spec.label_flip,
             spec.label_noise,
         )
-    return loss
+        found = spec.memo[dtype] = (loss.handle, loss)  # the spec keeps the twin alive
+    return found[0]
 
 
-def _plain(x: Tensor) -> Tensor:
-    """``x`` as its memory says: contiguous, without a pending negation."""
-    return x if x.is_contiguous() and not x.is_neg() else x.resolve_neg().contiguous()
+def _plain(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The tensors as their memory says: contiguous, without a pending negation."""
+    for x in tensors:
+        # A view with a pending negation is the imaginary part of something, so it is contiguous only if it
+        # has one element; asking every tensor is_neg() would cost as much as the kernel on 64 logits.
+        if not x.is_contiguous() or (x.numel() == 1 and x.is_neg()):
+            return [x.resolve_neg().contiguous() for x in tensors]
+    return tensors
 
 
-def _threads(counts: Sequence[int]) -> int:
-    return torch.get_num_threads() if sum(counts) >= _GRAIN else 1
+def _threads(total: int) -> int:
+    return torch.get_num_threads() if total >= _GRAIN else 1
 
 
 def _bits(key: Key | None) -> int:
@@ -73,17 +76,24 @@ def adversarial_loss(
     logits: Sequence[Tensor], spec: LossSpec, key: Key | None, dtype: torch.dtype
 ) -> Tensor | tuple[Tensor, ...]:
     """As :func:`ganfast.reference.adversarial_loss`."""
-    logits = [_plain(x) for x in logits]
-    loss = _loss(spec, logits[0].dtype)
-    addresses = tuple([x.data_ptr() for x in logits])
-    counts = tuple([x.numel() for x in logits])
+    logits = _plain(logits)
+    handle, code = _handle(spec, logits[0].dtype), _CODE[dtype]
+    groups: list[int] = []
+    total = 0
     if spec.reduction == "none":
         values = tuple([torch.empty_like(x, dtype=dtype) for x in logits])
-        outs = tuple([value.data_ptr() for value in values])
-        loss.values(addresses, counts, _bits(key), outs, _CODE[dtype], _threads(counts))
+        for x, value in zip(logits, values):
+            count = x.numel()
+            total += count
+            groups += (x.data_ptr(), count, value.data_ptr())
+        _cpu.values(handle, _bits(key), code, _threads(total), *groups)
         return values
-    value = torch.empty((), dtype=dtype)
-    loss.reduced(addresses, counts, _bits(key), value.data_ptr(), _CODE[dtype], _threads(counts))
+    for x in logits:
+        count = x.numel()
+        total += count
+        groups += (x.data_ptr(), count)
+    value = torch.empty_like(_SCALAR[dtype])
+    _cpu.reduced(handle, _bits(key), value.data_ptr(), code, _threads(total), *groups)
     return value
 
 
@@ -95,22 +105,23 @@ def adversarial_loss_gradient(
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
     """As :func:`ganfast.reference.adversarial_loss_gradient`."""
-    first = logits[0]
-    loss = _loss(spec, first.dtype)
-    counts = tuple([x.numel() for x in logits])
-    logits = [_plain(x) for x in logits]
-    gradients = tuple([torch.empty_like(x) if n else None for x, n in zip(logits, needed)])
-    addresses = tuple([x.data_ptr() for x in logits])
-    outs = tuple([0 if g is None else g.data_ptr() for g in gradients])
-    grad = grad_outputs[0]
+    logits = _plain(logits)
+    handle, code = _handle(spec, logits[0].dtype), _CODE[grad_outputs[0].dtype]
+    groups: list[int] = []
+    gradients: list[Tensor | None] = []
+    total = 0
+    for x, need in zip(logits, needed):
+        gradient = torch.empty_like(x) if need else None
+        gradients.append(gradient)
+        count = x.numel()
+        total += count
+        groups += (x.data_ptr(), count, 0 if gradient is None else gradient.data_ptr())
     if spec.reduction == "none":
-        grad_outputs = [_plain(g) for g in grad_outputs]
-        grads = tuple([g.data_ptr() for g in grad_outputs])
-        loss.values_gradient(
-            addresses, counts, _bits(key), grads, _CODE[grad.dtype], outs, _threads(counts)
-        )
+        grad_outputs = _plain(grad_outputs)
+        for index, grad in enumerate(grad_outputs):
+            groups.insert(4 * index + 3, grad.data_ptr())
+        _cpu.values_gradient(handle, _bits(key), code, _threads(total), *groups)
     else:
-        loss.reduced_gradient(
-            addresses, counts, _bits(key), grad.data_ptr(), _CODE[grad.dtype], outs, _threads(counts)
-        )
-    return gradients
+        grad = grad_outputs[0].data_ptr()
+        _cpu.reduced_gradient(handle, _bits(key), grad, code, _threads(total), *groups)
+    return tuple(gradients)
