@@ -6,7 +6,7 @@
 // vector:
 //   A::Real             what is computed with; comparison and ?: work on it, lane by lane for a vector
 //   A::real(double)     a constant
-//   A::exp(Real)
+//   A::abs(Real), A::exp(Real)
 //   A::log1p_unit(Real) log(1 + e) for e in [0, 1]
 #pragma once
 
@@ -39,6 +39,7 @@ template <class T>
 struct ScalarArithmetic {
   using Real = T;
   GAN_FN Real real(double value) { return static_cast<Real>(value); }
+  GAN_FN Real abs(Real x) { return x < 0 ? -x : x; }
   GAN_FN Real exp(Real x) {
     using std::exp;
     return exp(x);
@@ -55,23 +56,21 @@ template <class A>
 struct CrossEntropy {
   using Real = typename A::Real;
 
-  GAN_FN Real minus_abs(Real x) { return x >= A::real(0) ? -x : x; }
-
   GAN_FN Real value(Real x, Real t) {
     const Real slope = x >= A::real(0) ? A::real(1) - t : -t;
     const Real linear = slope == A::real(0) ? A::real(0) : slope * x;
-    return linear + A::log1p_unit(A::exp(minus_abs(x)));
+    return linear + A::log1p_unit(A::exp(-A::abs(x)));
   }
 
   // sigmoid(x) - t through q = sigmoid(-|x|), which keeps its digits in both tails.
   GAN_FN Real slope(Real x, Real t) {
-    const Real e = A::exp(minus_abs(x));
+    const Real e = A::exp(-A::abs(x));
     const Real q = e / (A::real(1) + e);
     return x >= A::real(0) ? (A::real(1) - t) - q : q - t;
   }
 
   GAN_FN Real curvature(Real x, Real) {
-    const Real e = A::exp(minus_abs(x));
+    const Real e = A::exp(-A::abs(x));
     const Real d = A::real(1) + e;
     return e / (d * d);
   }

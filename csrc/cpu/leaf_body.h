@@ -92,8 +92,7 @@ constexpr int kPairs = kLanes<std::uint64_t>;
 
 static inline Words multiply32(Words a, std::uint64_t b) {
 #if defined(__AVX512F__)
-  // The zero-masked forms: GCC 12's plain ones read a variable that it then warns is uninitialised.
-  return (Words)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, _mm512_set1_epi64(static_cast<long long>(b)));
+  return (Words)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(static_cast<long long>(b)));
 #elif defined(__AVX2__)
   return (Words)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(static_cast<long long>(b)));
 #elif defined(__SSE2__)
@@ -119,26 +118,36 @@ static inline void philox(std::uint64_t key, std::uint32_t stream, Words counter
   word[0] = c0, word[1] = c1, word[2] = c2, word[3] = c3;
 }
 
+template <class T>
+using PerPair __attribute__((vector_size(kPairs * sizeof(T)))) = T;
+
+// The targets of one element of each pair, from its two words.
+template <class Real>
+static inline PerPair<Real> noisy_target(const Noise& noise, Real straight, Words flip, Words spread) {
+  // 24 bits each: exact in every Real. Through int32, which every instruction set converts.
+  const auto uniform = [](Words word) {
+    const auto bits24 = __builtin_convertvector(word >> 8, PerPair<std::int32_t>);
+    return __builtin_convertvector(bits24, PerPair<Real>) * static_cast<Real>(1.0 / 16777216.0);
+  };
+  const PerPair<Real> unmoved = PerPair<Real>{} + straight;
+  const PerPair<Real> target =
+      uniform(flip) < static_cast<Real>(noise.flip) ? Real(1) - unmoved : unmoved;
+  return target + static_cast<Real>(noise.noise) * (Real(2) * uniform(spread) - Real(1));
+}
+
 template <class Real>
 static void noisy_targets(const Noise& noise, double target, std::int64_t first, Real* out,
                           std::int64_t n) {
-  const Real straight = static_cast<Real>(target), flipped = Real(1) - straight;
-  const Real flip = static_cast<Real>(noise.flip), spread = static_cast<Real>(noise.noise);
+  const Real straight = static_cast<Real>(target);
   Words ramp;
   for (int k = 0; k < kPairs; ++k) ramp[k] = static_cast<std::uint64_t>(k);
   for (std::int64_t i = 0; i < n; i += 2 * kPairs) {
-    const Words counter = ramp + static_cast<std::uint64_t>((first + i) / 2);
     Words word[4];
-    philox(noise.key, noise.stream, counter, word);
+    philox(noise.key, noise.stream, ramp + static_cast<std::uint64_t>((first + i) / 2), word);
+    const PerPair<Real> even = noisy_target<Real>(noise, straight, word[0], word[1]);
+    const PerPair<Real> odd = noisy_target<Real>(noise, straight, word[2], word[3]);
     Real made[2 * kPairs];
-    for (int k = 0; k < 2 * kPairs; ++k) {
-      // 24 bits each: exact in every Real.
-      const Real scale = static_cast<Real>(1.0 / 16777216.0);
-      const int pair = k / 2, odd = k % 2;
-      const Real u = static_cast<Real>(static_cast<std::int32_t>(word[2 * odd][pair] >> 8)) * scale;
-      const Real v = static_cast<Real>(static_cast<std::int32_t>(word[2 * odd + 1][pair] >> 8)) * scale;
-      made[k] = (u < flip ? flipped : straight) + spread * (Real(2) * v - Real(1));
-    }
+    for (int k = 0; k < kPairs; ++k) made[2 * k] = even[k], made[2 * k + 1] = odd[k];
     const std::int64_t left = n - i < 2 * kPairs ? n - i : 2 * kPairs;
     std::memcpy(out + i, made, static_cast<std::size_t>(left) * sizeof(Real));
   }
@@ -176,7 +185,7 @@ static void from_half(const std::uint16_t* x, float* out, std::int64_t n) {
   std::int64_t i = 0;
 #if defined(__AVX512F__)
   for (; i + 16 <= n; i += 16)
-    _mm512_storeu_ps(out + i, _mm512_maskz_cvtph_ps(0xFFFF, _mm256_loadu_si256((const __m256i*)(x + i))));
+    _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)(x + i))));
 #elif defined(__F16C__)
   for (; i + 8 <= n; i += 8)
     _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(x + i))));
@@ -188,7 +197,7 @@ static void to_half(const float* x, std::uint16_t* out, std::int64_t n) {
   std::int64_t i = 0;
 #if defined(__AVX512F__)
   for (; i + 16 <= n; i += 16)
-    _mm256_storeu_si256((__m256i*)(out + i), _mm512_maskz_cvtps_ph(0xFFFF, _mm512_loadu_ps(x + i), 0));
+    _mm256_storeu_si256((__m256i*)(out + i), _mm512_cvtps_ph(_mm512_loadu_ps(x + i), 0));
 #elif defined(__F16C__)
   for (; i + 8 <= n; i += 8)
     _mm_storeu_si128((__m128i*)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), 0));

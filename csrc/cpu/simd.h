@@ -5,8 +5,12 @@
 
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #if defined(__x86_64__)
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12's own AVX-512 header, once inlined
+#endif
 #include <immintrin.h>
 #endif
 
@@ -45,6 +49,37 @@ static inline To bits(From from) {
   To to;
   std::memcpy(&to, &from, sizeof(To));
   return to;
+}
+
+// Picks the intrinsic for float or double at this file's width, where there is one.
+#if defined(__AVX512F__)
+#define GANFAST_INTRINSIC(name) _mm512_##name
+#define GANFAST_M __m512
+#elif defined(__AVX2__)
+#define GANFAST_INTRINSIC(name) _mm256_##name
+#define GANFAST_M __m256
+#endif
+
+// The larger and the smaller of bound and x; x if it is NaN. One instruction, where the ternary is two.
+static inline Vector<float> at_least(Vector<float> bound, Vector<float> x) {
+#ifdef GANFAST_INTRINSIC
+  return (Vector<float>)GANFAST_INTRINSIC(max_ps)((GANFAST_M)bound, (GANFAST_M)x);
+#else
+  return x < bound ? bound : x;
+#endif
+}
+static inline Vector<float> at_most(Vector<float> bound, Vector<float> x) {
+#ifdef GANFAST_INTRINSIC
+  return (Vector<float>)GANFAST_INTRINSIC(min_ps)((GANFAST_M)bound, (GANFAST_M)x);
+#else
+  return x > bound ? bound : x;
+#endif
+}
+static inline Vector<double> at_least(Vector<double> bound, Vector<double> x) {
+  return x < bound ? bound : x;
+}
+static inline Vector<double> at_most(Vector<double> bound, Vector<double> x) {
+  return x > bound ? bound : x;
 }
 
 // What exp needs to know of a floating point format.
@@ -103,11 +138,32 @@ struct SimdArithmetic {
 
   static inline Real real(double value) { return Real{} + static_cast<T>(value); }
 
+  static inline Real abs(Real x) {
+    return bits<Real>(bits<Int>(x) & std::numeric_limits<typename Format<T>::Int>::max());
+  }
+
+  // p * 2^n for whole n, rounded once where the result is subnormal.
+  static inline Real scale(Real p, Real n) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+      return (Real)_mm512_scalef_ps((__m512)p, (__m512)n);
+    else
+      return (Real)_mm512_scalef_pd((__m512d)p, (__m512d)n);
+#else
+    // As two factors, since 2^n itself may be neither finite nor normal where the result is.
+    using F = Format<T>;
+    const Int k = __builtin_convertvector(n, Int);
+    const Int half = k >> 1;
+    const Real first = bits<Real>((half + F::kBias) << F::kMantissaBits);
+    const Real second = bits<Real>((k - half + F::kBias) << F::kMantissaBits);
+    return (p * first) * second;
+#endif
+  }
+
   // exp in about one unit in the last place, with gradual underflow, inf and NaN.
   static inline Real exp(Real x) {
     using F = Format<T>;
-    x = x < F::kLowest ? real(F::kLowest) : x;  // a NaN passes both comparisons
-    x = x > F::kHighest ? real(F::kHighest) : x;
+    x = at_most(real(F::kHighest), at_least(real(F::kLowest), x));
     const Real n = (x * static_cast<T>(1.44269504088896340736) + F::kRound) - F::kRound;
     const Real r = (x - n * F::kLn2High) - n * F::kLn2Low;
     Real p;
@@ -116,12 +172,7 @@ struct SimdArithmetic {
     else
       p = polynomial(r, kExpDouble);
     p = (p * (r * r) + r) + T(1);
-    // 2^n as two factors, since 2^n itself may be neither finite nor normal where the result is.
-    const Int k = __builtin_convertvector(n, Int);
-    const Int half = k >> 1;
-    const Real first = bits<Real>((half + F::kBias) << F::kMantissaBits);
-    const Real second = bits<Real>((k - half + F::kBias) << F::kMantissaBits);
-    return (p * first) * second;
+    return scale(p, n);
   }
 
   // log(1 + e) = 2 atanh(e / (2 + e)): no cancellation for small e, no exponent to take apart.
