@@ -20,8 +20,9 @@ from ganfast.train.vanishing import Pull, generator_pulls
 # Generator steps of each game. A Wasserstein critic steps more often, so its games get fewer.
 STEPS = {"minimax": 2500, "nonsaturating": 2500, "wgan": 2000, "wgan-gp": 2000}
 
-# More threads than this only wait for each other on 8x8 images, and change the last bits of sums.
-THREADS = 2
+# On 8x8 images a second thread gains little on a quiet machine and costs a lot on a busy one, where
+# threads spin while they wait for each other. One also gives the same bits for any number of cores.
+THREADS = 1
 
 
 def run_demo(out: Path, *, seed: int = 0) -> list[Row]:
@@ -32,7 +33,7 @@ def run_demo(out: Path, *, seed: int = 0) -> list[Row]:
     machine. What an earlier demo left in ``out`` is replaced. Raises InputError if ``out`` can't be
     written; on Ctrl-C the game in progress keeps its checkpoint and pictures.
     """
-    with cpu_threads(min(THREADS, torch.get_num_threads())):
+    with cpu_threads(THREADS):
         return _run_demo(out, seed)
 
 

@@ -63,8 +63,8 @@ def write(
     return f"""# ganfast demo
 
 Four GAN games on scikit-learn's 1,797 real handwritten digits (8x8 pixels). {seconds:.0f} seconds
-in all on `{platform.machine()}` with {torch.get_num_threads()} threads, torch {torch.__version__},
-seed {seed}.
+in all on `{platform.machine()}`. CPU threads used: {torch.get_num_threads()}. Seed: {seed}.
+Torch: {torch.__version__}.
 
 | game | generator steps | seconds | FID | Inception Score |
 |---|---|---|---|---|

@@ -27,20 +27,10 @@ from ganfast.train.trainer import Trainer
 
 # What must be as it was for a resumed run to be the same run; the rest (steps, intervals, folders)
 # may change.
-FIXED = [
-    "game",
-    "data",
-    "batch_size",
-    "n_critic",
-    "clip",
-    "penalty_weight",
-    "label_smoothing",
-    "lr",
-    "latent_dim",
-    "width",
-    "image_size",
-    "seed",
-]
+FIXED = (
+    *("game", "data", "image_size", "seed", "device", "batch_size", "latent_dim", "width"),
+    *("lr", "n_critic", "clip", "penalty_weight", "label_smoothing"),
+)
 
 
 @dataclass
