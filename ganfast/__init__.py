@@ -1,0 +1,47 @@
+"""Fused losses and evaluation for GANs in PyTorch, each proven against a float64 reference.
+
+    import ganfast.functional as GF
+
+    d_loss = GF.discriminator_loss(D(real), D(fake.detach()), game="hinge")
+    g_loss = GF.generator_loss(D(fake), game="hinge")
+
+Importing ganfast imports torch and nothing that needs a GPU; ``linalg``, ``metrics`` and ``train`` are imported
+when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ganfast import functional, games
+from ganfast._dispatch import backend, explain
+from ganfast.nn import GANLoss
+
+if TYPE_CHECKING:
+    from ganfast import linalg, metrics, train
+
+__all__ = [
+    "GANLoss",
+    "backend",
+    "explain",
+    "functional",
+    "games",
+    "linalg",
+    "metrics",
+    "train",
+]
+
+_LAZY = ("linalg", "metrics", "train")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"ganfast.{name}")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("ganfast")
+    raise AttributeError(f"module 'ganfast' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY, "__version__"])
