@@ -187,8 +187,8 @@ def _counter(device: torch.device, once: bool) -> Tensor:
     """A zero on ``device`` that no other running sum counts with.
 
     Kernels on one stream run one after another, so sums of one launch can share one. Others get
-    a zero of their own: a count over several launches could be interrupted between them, and a CUDA
-    graph may be replayed on any stream, beside anything; there the zero is made anew at each replay.
+    a zero of their own: a count over several launches could be interrupted between them, and a
+    CUDA graph may be replayed on any stream, beside anything; its zero is made anew at each replay.
     """
     if device.type != "cuda" or not once or torch.cuda.is_current_stream_capturing():
         return torch.zeros((), dtype=torch.int32, device=device)

@@ -31,9 +31,15 @@ _SCALARS += ["flip", "noise", "key", "heads", "first_stream"]
 
 
 @triton.jit
+def wide_integer(number):
+    """An int64 for sure: the interpreter keeps small integers in 32 bits, whatever it says."""
+    return tl.zeros((), tl.int64) + number
+
+
+@triton.jit
 def real(bits, WIDE: tl.constexpr):
     """The real number that came as the bits of a float64."""
-    number = bits.to(tl.int64).to(tl.float64, bitcast=True)
+    number = wide_integer(bits).to(tl.float64, bitcast=True)
     return number if WIDE else number.to(tl.float32)
 
 
@@ -51,7 +57,7 @@ def find(program, chunk_log2, xs, ns):
         if xs[j] is not None:
             if program >= end:
                 index, first = zero + j, end
-            chunks = (ns[j].to(tl.int64) + (1 << chunk_log2) - 1) >> chunk_log2
+            chunks = (wide_integer(ns[j]) + (1 << chunk_log2) - 1) >> chunk_log2
             end += tl.maximum(chunks, 1)
     return index, program - first
 
@@ -147,21 +153,21 @@ def sum_kernel(
     ts = (t0, t1, t2, t3, t4, t5, t6, t7)
     if key_pointer is not None:
         key = tl.load(key_pointer)
-    key = key.to(tl.int64)
-    loops = loops_log2.to(tl.int64)
+    key = wide_integer(key)
+    loops = wide_integer(loops_log2)
     begin = 0 if SINGLE else tl.program_id(0)
     end = programs.to(tl.int32) if SINGLE else begin + 1
     partial = tl.zeros((), tl.float64 if WIDE else tl.float32)
     for program in range(begin, end):
         index, chunk = find(program, loops + BLOCK_LOG2, xs, ns)
-        n = pick(ns, index).to(tl.int64)
+        n = wide_integer(pick(ns, index))
         total = range_sum(
             pick(xs, index), n, real(pick(ts, index), WIDE), flip, noise, key,
-            first_stream.to(tl.int64) + index, chunk << loops, 1 << loops,
+            wide_integer(first_stream) + index, chunk << loops, 1 << loops,
             PHI, NOISY, WIDE, BLOCK,
         )  # fmt: skip
         # The weight is 1 / (heads * n) or 1 / heads. One division for each program costs nothing.
-        share = heads.to(tl.int64) * n if MEAN else heads.to(tl.int64)
+        share = wide_integer(heads) * n if MEAN else wide_integer(heads)
         partial += total / share.to(partial.dtype)
     if SINGLE:
         tl.store(out, partial.to(out.dtype.element_ty))
@@ -237,17 +243,17 @@ def map_kernel(
     ts = (t0, t1, t2, t3, t4, t5, t6, t7)
     if key_pointer is not None:
         key = tl.load(key_pointer)
-    key = key.to(tl.int64)
+    key = wide_integer(key)
     index, block = find(tl.program_id(0), BLOCK_LOG2, xs, ns)
-    x, y, n = pick(xs, index), pick(ys, index), pick(ns, index).to(tl.int64)
+    x, y, n = pick(xs, index), pick(ys, index), wide_integer(pick(ns, index))
     t = real(pick(ts, index), WIDE)
     g, scale = x, t  # stand in for what is not there; neither is read then
     if SLOPE and EACH:
         g = pick(gs, index)
     elif SLOPE:
-        share = heads.to(tl.int64) * n if MEAN else heads.to(tl.int64)
+        share = wide_integer(heads) * n if MEAN else wide_integer(heads)
         scale = tl.load(grad).to(t.dtype) / share.to(t.dtype)
-    stream, start = first_stream.to(tl.int64) + index, block * BLOCK
+    stream, start = wide_integer(first_stream) + index, block * BLOCK
     if start + BLOCK <= n:
         map_block(
             x, g, y, n, t, flip, noise, key, stream, start, scale,

@@ -1,0 +1,68 @@
+"""Compiles a Triton kernel for a GPU that is not there, and says what the assembler made of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from ganfast.backends.triton.launch import _OPTIONS, _WARPS
+from ganfast.backends.triton.losses import BLOCK
+
+ELEMENT = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+VECTOR = {"float64": "v2.b64", "float32": "v4.b32", "float16": "v4.b32", "bfloat16": "v4.b32"}
+"""How PTX writes 16 bytes of each dtype."""
+
+_CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+
+
+def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool = True, **constants):
+    """``kernel`` for ``tensors`` tensors of ``dtype``, as a launch would ask for it."""
+    constants = {"BLOCK": BLOCK, "WIDE": dtype == "float64", **constants}
+    element, accumulator = f"*{ELEMENT[dtype]}", "*fp64" if dtype == "float64" else "*fp32"
+    single = constants.get("SINGLE")
+    each = constants.get("EACH") and constants.get("SLOPE")
+    once = {
+        "out": element,
+        "partials": None if single else accumulator,
+        "counter": None if single else "*i32",
+        "grad": element if constants.get("SLOPE") and not each else None,
+        "key_pointer": None,
+    }
+    signature, constexprs, attributes = {}, {}, {}
+    for index, name in enumerate(kernel.arg_names):
+        tensor = re.fullmatch(r"([xgy])(\d)", name)
+        if name in constants:
+            kind = None
+        elif tensor:
+            present = int(tensor[2]) < tensors and (tensor[1] != "g" or each)
+            kind = element if present else None
+        else:
+            kind = once.get(name, "i64")
+        signature[name] = kind or "constexpr"
+        if kind is None:
+            constexprs[(index,)] = constants.get(name)
+        elif kind.startswith("*") and aligned:
+            attributes[(index,)] = [["tt.divisibility", 16]]
+    return triton.compile(
+        ASTSource(fn=kernel, signature=signature, constexprs=constexprs, attrs=attributes),
+        target=GPUTarget("cuda", capability, 32),
+        options={
+            "num_warps": _WARPS[dtype == "float64"],
+            "enable_fp_fusion": _OPTIONS["enable_fp_fusion"],
+        },
+    )
+
+
+def resources(cubin: bytes, folder: Path) -> dict[str, int]:
+    """REG, STACK, LOCAL, SHARED, ... as cuobjdump tells them."""
+    path = folder / "kernel.cubin"
+    path.write_bytes(cubin)
+    told = subprocess.run(
+        [_CUOBJDUMP, "-res-usage", path], capture_output=True, text=True, check=True
+    )
+    return {name: int(number) for name, number in re.findall(r"([A-Z]+):(\d+)", told.stdout)}

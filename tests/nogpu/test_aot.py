@@ -1,0 +1,83 @@
+"""The Triton kernels compile for the GPUs that we mean, and what comes out is what we meant.
+
+For each: a cubin, nothing spilled, vector loads and stores of 16 bytes where the addresses are
+aligned, and one atomic operation with the memory order that the last program's sum relies on.
+"""
+
+import os
+import re
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed: pip install 'ganfast[triton]'")
+if os.environ.get("TRITON_INTERPRET") == "1":
+    pytest.skip("TRITON_INTERPRET=1 compiles nothing", allow_module_level=True)
+
+from aot import VECTOR, build, resources  # noqa: E402
+
+from ganfast.backends.triton.losses import map_kernel, sum_kernel  # noqa: E402
+from ganfast.games import PHIS  # noqa: E402
+
+CAPABILITIES = [80, 90, 100]
+DTYPES = ["float64", "float32", "float16", "bfloat16"]
+VARIANTS = {
+    "sum": (sum_kernel, {"SINGLE": False, "MEAN": True}),
+    "small-sum": (sum_kernel, {"SINGLE": True, "MEAN": True}),
+    "values": (map_kernel, {"SLOPE": False, "EACH": True, "MEAN": False}),
+    "gradient": (map_kernel, {"SLOPE": True, "EACH": False, "MEAN": True}),
+    "gradient-of-each": (map_kernel, {"SLOPE": True, "EACH": True, "MEAN": False}),
+}
+
+# The sum of a float32 mean took 54, so nine programs of 128 threads fit on a processor at a time;
+# the most was 100 (float64, with noise). More than these would be a change worth a look.
+REGISTERS = {"float64": 112, "float32": 80, "float16": 80, "bfloat16": 80}
+
+
+def check(variant, dtype, capability, folder, tensors=2, aligned=True, **constants):
+    kernel, fixed = VARIANTS[variant]
+    compiled = build(kernel, dtype, capability, tensors, aligned, **fixed, **constants)
+    ptx, used = compiled.asm["ptx"], resources(compiled.asm["cubin"], folder)
+    assert used["STACK"] == used["LOCAL"] == 0 and ".local" not in ptx, f"spills: {used}"
+    assert used["REG"] <= REGISTERS[dtype], used
+    vector = VECTOR[dtype]
+    # The gradient of a linear game does not depend on the logits: it does not read them.
+    reads = constants["PHI"] != PHIS["linear"].id or variant != "gradient"
+    assert (f"ld.global.{vector}" in ptx) == (aligned and reads)
+    if kernel is map_kernel:
+        assert (f"st.global.{vector}" in ptx) == aligned
+        assert "atom." not in ptx
+    elif variant == "sum":
+        assert re.findall(r"\batom\.\S+", ptx) == ["atom.global.gpu.acq_rel.add.u32"]
+        # The other programs' partial sums never come from this processor's own cache.
+        assert "ld.global.cg" in ptx
+    assert "ld.global.nc" not in ptx
+    return ptx
+
+
+@pytest.mark.parametrize("variant", ["sum", "gradient"])
+@pytest.mark.parametrize("phi", PHIS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_every_phi(capability, dtype, phi, variant, tmp_path):
+    check(variant, dtype, capability, tmp_path, PHI=PHIS[phi].id, NOISY=False)
+
+
+@pytest.mark.parametrize("variant", ["small-sum", "values", "gradient-of-each"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_other_variants(capability, dtype, variant, tmp_path):
+    check(variant, dtype, capability, tmp_path, PHI=PHIS["cross_entropy"].id, NOISY=False)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_noise_and_many_tensors(capability, dtype, variant, tmp_path):
+    tensors = 4 if variant == "small-sum" else 8  # a small sum is of at most four programs
+    check(variant, dtype, capability, tmp_path, tensors, PHI=PHIS["cross_entropy"].id, NOISY=True)
+
+
+@pytest.mark.parametrize("variant", ["sum", "gradient"])
+def test_unaligned_addresses(variant, tmp_path):
+    """A slice that starts at an odd element: correct, without vectors."""
+    check(variant, "float32", 90, tmp_path, aligned=False, PHI=0, NOISY=False)

@@ -1,0 +1,27 @@
+"""Runs the tests in ``interpreted`` in a process where Triton interprets its kernels."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+
+
+def test_kernels_agree_with_the_oracle_in_the_interpreter():
+    pytest.importorskip("triton", reason="Triton is not installed: pip install 'ganfast[triton]'")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "interpreted")],
+        cwd=HERE.parents[1],
+        env={**os.environ, "TRITON_INTERPRET": "1", "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+    )
+    if run.returncode != 0:
+        pytest.fail(
+            f"in the interpreter:\n{run.stdout[-6000:]}\n{run.stderr[-2000:]}", pytrace=False
+        )
+    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 100, run.stdout
