@@ -1,5 +1,5 @@
-# What csrc/cpu/module.cpp offers. Addresses are data_ptr(), counts are elements; a dtype is
-# 0 float32, 1 float64, 2 float16 or 3 bfloat16.
+# What csrc/cpu/module.cpp offers. `loss` is a handle, addresses are data_ptr(), counts are elements; a
+# dtype is 0 float32, 1 float64, 2 float16 or 3 bfloat16. What follows `threads` repeats per tensor.
 
 class Loss:
     def __init__(
@@ -13,49 +13,21 @@ class Loss:
         noise: float,
         /,
     ) -> None: ...
-    def reduced(
-        self,
-        logits: tuple[int, ...],
-        counts: tuple[int, ...],
-        key: int,
-        out: int,
-        out_dtype: int,
-        threads: int,
-        /,
-    ) -> None: ...
-    def values(
-        self,
-        logits: tuple[int, ...],
-        counts: tuple[int, ...],
-        key: int,
-        outs: tuple[int, ...],
-        out_dtype: int,
-        threads: int,
-        /,
-    ) -> None: ...
-    def reduced_gradient(
-        self,
-        logits: tuple[int, ...],
-        counts: tuple[int, ...],
-        key: int,
-        grad: int,
-        grad_dtype: int,
-        outs: tuple[int, ...],
-        threads: int,
-        /,
-    ) -> None: ...
-    def values_gradient(
-        self,
-        logits: tuple[int, ...],
-        counts: tuple[int, ...],
-        key: int,
-        grads: tuple[int, ...],
-        grad_dtype: int,
-        outs: tuple[int, ...],
-        threads: int,
-        /,
-    ) -> None: ...
+    @property
+    def handle(self) -> int: ...
 
+def reduced(
+    loss: int, key: int, out: int, out_dtype: int, threads: int, /, *logits_count: int
+) -> None: ...
+def reduced_gradient(
+    loss: int, key: int, grad: int, grad_dtype: int, threads: int, /, *logits_count_out: int
+) -> None: ...
+def values(
+    loss: int, key: int, out_dtype: int, threads: int, /, *logits_count_out: int
+) -> None: ...
+def values_gradient(
+    loss: int, key: int, grad_dtype: int, threads: int, /, *logits_count_out_grad: int
+) -> None: ...
 def evaluate(phi: int, order: int, x: float, t: float) -> float: ...
 def isa() -> str: ...
 def supported_isas() -> list[str]: ...
