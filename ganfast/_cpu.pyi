@@ -1,5 +1,5 @@
-# What csrc/cpu/module.cpp offers. `loss` is a handle, addresses are data_ptr(), counts are elements; a
-# dtype is 0 float32, 1 float64, 2 float16 or 3 bfloat16. What follows `threads` repeats per tensor.
+# What csrc/cpu/module.cpp offers. `loss` is a handle, addresses are data_ptr(), counts elements.
+# A dtype is 0 float32, 1 float64, 2 float16 or 3 bfloat16. What follows `threads` comes per tensor.
 
 class Loss:
     def __init__(
