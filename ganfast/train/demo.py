@@ -14,11 +14,12 @@ from ganfast.train.data import digits
 from ganfast.train.diagnostics import generator_costs
 from ganfast.train.evaluation import Judge
 from ganfast.train.report import Row
-from ganfast.train.run import Run, cpu_threads, train
+from ganfast.train.run import Run, train
+from ganfast.train.threads import cpu_threads
 from ganfast.train.vanishing import Pull, generator_pulls
 
 # Generator steps of each game. A Wasserstein critic steps more often, so its games get fewer.
-STEPS = {"minimax": 2500, "nonsaturating": 2500, "wgan": 2000, "wgan-gp": 2000}
+STEPS = {"minimax": 2000, "nonsaturating": 2000, "wgan": 1600, "wgan-gp": 900}
 
 # On 8x8 images a second thread gains little on a quiet machine and costs a lot on a busy one, where
 # threads spin while they wait for each other. One also gives the same bits for any number of cores.

@@ -6,8 +6,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from ganfast.train.diagnostics import check_finite
 from ganfast.train.extras import need
 from ganfast.train.interrupt import Interrupt
 from ganfast.train.log import Bar, Log, read_log
+from ganfast.train.threads import cpu_threads
 from ganfast.train.trainer import Trainer
 
 # What must be as it was for a resumed run to be the same run; the rest (steps, intervals, folders)
@@ -154,14 +153,3 @@ def prepare_out(config: TrainConfig) -> Path:
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / "samples", ignore_errors=True)
     return out
-
-
-@contextmanager
-def cpu_threads(n: int | None) -> Iterator[None]:
-    """Run on ``n`` CPU threads (None: as it is), and put the caller's number back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -52,7 +52,8 @@ class Trainer:
 
     def step(self) -> None:
         """One generator step, after the critic steps that the game asks for."""
-        for _ in range(self.recipe.n_critic):
+        warm_up = self.recipe.warm_up if self.steps_done == 0 else 0
+        for _ in range(warm_up + self.recipe.n_critic):
             self.critic_step()
         self.generator_step()
         self.steps_done += 1

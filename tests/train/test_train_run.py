@@ -154,6 +154,6 @@ def test_a_run_shorter_than_the_log_interval_still_logs(tmp_path):
 
 
 def test_threads_are_put_back(tmp_path):
-    before = torch.get_num_threads()
+    torch.set_num_threads(2)
     train(config_in(tmp_path, threads=1, steps=1))
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 2
