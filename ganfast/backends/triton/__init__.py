@@ -22,7 +22,7 @@ from ganfast.backends.triton.launch import (
     adversarial_loss_gradient,
 )
 
-__all__ = ["adversarial_loss", "adversarial_loss_gradient", "describe", "why_not"]
+__all__ = ["INTERPRETED", "adversarial_loss", "adversarial_loss_gradient", "describe", "why_not"]
 
 _OPS = ("discriminator_loss", "generator_loss")
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

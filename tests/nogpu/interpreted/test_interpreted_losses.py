@@ -4,7 +4,7 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from oracle import DTYPES, Case, check, compare, run
+from oracle import DEVICE, DTYPES, TINY, Case, check, compare, run
 
 from ganfast import reference
 from ganfast.backends import triton as backend
@@ -26,14 +26,14 @@ def spec_of(game, player, heads=1, reduction="mean", **noise):
 def logits_of(sizes, dtype, seed=0):
     generator = torch.Generator().manual_seed(seed)
     # Up to about 8: exp(x) of the maximum-likelihood game stays in the range of float16.
-    return tuple(2.0 * torch.randn(n, generator=generator).to(dtype) for n in sizes)
+    return tuple(2.0 * torch.randn(n, generator=generator).to(DEVICE, dtype) for n in sizes)
 
 
 def grads_of(spec, logits, dtype, seed=1):
     generator = torch.Generator().manual_seed(seed)
     if spec.reduction == "none":
-        return tuple(torch.randn(x.shape, generator=generator).to(dtype) for x in logits)
-    return (torch.tensor(-1.7, dtype=dtype),)
+        return tuple(torch.randn(x.shape, generator=generator).to(x) for x in logits)
+    return (torch.tensor(-1.7, dtype=dtype, device=DEVICE),)
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
@@ -97,7 +97,7 @@ EXTREMES = (
 @pytest.mark.parametrize("phi", PHIS)
 def test_extremes(phi, target, dtype):
     """Element by element, so that nothing large hides what is small; with the kinks of hinge."""
-    x = torch.tensor(EXTREMES).to(dtype)
+    x = torch.tensor(EXTREMES, device=DEVICE).to(dtype)
     spec = LossSpec(PHIS[phi], (target,), 1, "none")
     (got,), (slope,) = run(backend, Case((x,), spec, None, dtype), (torch.ones_like(x),))
     (torch_got,), (torch_slope,) = run(
@@ -114,7 +114,7 @@ def test_extremes(phi, target, dtype):
 
 @pytest.mark.parametrize("phi", PHIS)
 def test_nan_in_nan_out(phi):
-    x = torch.zeros(40)
+    x = torch.zeros(40, device=DEVICE)
     x[33] = float("nan")
     for reduction in ("mean", "sum"):
         (value,), _ = run(
@@ -125,12 +125,13 @@ def test_nan_in_nan_out(phi):
 
 def test_relative_accuracy_of_the_cross_entropy():
     """softplus keeps its digits in the tail, where log(1 + exp(-x)) would have none."""
-    x = torch.linspace(0, 80, 2000)
+    x = torch.linspace(0, 80, 2000, device=DEVICE)
     spec = LossSpec(PHIS["cross_entropy"], (1.0,), 1, "none")
     (got,), (slope,) = run(backend, Case((x,), spec, None, x.dtype), (torch.ones_like(x),))
     oracle = torch.nn.functional.softplus(-x.double())
-    assert ((got - oracle) / oracle).abs().max() < 3.5e-7
-    assert ((slope + torch.sigmoid(-x.double())) / torch.sigmoid(-x.double())).abs().max() < 3.5e-7
+    bound = 2e-7 + TINY[torch.float32]
+    assert ((got - oracle) / oracle).abs().max() < bound
+    assert ((slope + torch.sigmoid(-x.double())) / torch.sigmoid(-x.double())).abs().max() < bound
     (got,), (slope,) = run(
         backend, Case((x.double(),), spec, None, torch.float64), (torch.ones_like(oracle),)
     )
@@ -153,11 +154,11 @@ def test_strides():
     """Slices, transposes, expanded tensors, a pending negation; also in what comes from above."""
     base = logits_of((4096,), torch.float32)[0].reshape(64, 64)
     negative = torch.complex(base[0], base[1]).conj().imag
-    assert negative.is_neg()
-    views = (base[::3, 1::2], base.t(), base[:, :1].expand(64, 40), negative)
-    spec = LossSpec(PHIS["half_square"], (0.25,) * 4, 4, "none")
+    assert negative.is_neg() and negative[:1].is_contiguous()
+    views = (base[::3, 1::2], base.t(), base[:, :1].expand(64, 40), negative, negative[:1])
+    spec = LossSpec(PHIS["half_square"], (0.25,) * 5, 5, "none")
     up = logits_of((64,), torch.float32, seed=3)[0]
-    grads = (up[:1].expand(22, 32), base.t(), up[:, None].expand(64, 40), -negative)
+    grads = (up[:1].expand(22, 32), base.t(), up[:, None].expand(64, 40), -negative, negative[:1])
     check(Case(views, spec, None, torch.float32), grads)
 
 
@@ -171,21 +172,6 @@ def test_programs_of_several_blocks(monkeypatch, programs):
         check(Case(logits_of(sizes, torch.float32), spec, None, torch.float32))
 
 
-def test_more_partial_sums_than_one_load_takes(monkeypatch):
-    monkeypatch.setattr("ganfast.backends.triton.losses.PARTIALS", tl.constexpr(2))
-    spec = spec_of("least_squares", "discriminator")
-    check(Case(logits_of((4097, 3000), torch.float64), spec, None, torch.float64))
-
-
-def test_the_counter_is_back_at_zero(monkeypatch):
-    counter = torch.zeros((), dtype=torch.int32)
-    monkeypatch.setattr("ganfast.backends.triton.launch._counter", lambda device, once: counter)
-    spec = spec_of("nonsaturating", "discriminator")
-    case = Case(logits_of((4097, 3000), torch.float32), spec, None, torch.float32)
-    first, second = run(backend, case)[0][0], run(backend, case)[0][0]
-    assert torch.equal(first, second) and counter == 0
-
-
 @triton.jit
 def where(out, n0: tl.int64, n1: tl.int64, n2: tl.int64, program: tl.int64):
     xs = (out, out, out, None, None, None, None, None)
@@ -196,7 +182,7 @@ def where(out, n0: tl.int64, n1: tl.int64, n2: tl.int64, program: tl.int64):
 
 
 def test_indices_beyond_int32():
-    out = torch.zeros(2, dtype=torch.int64)
+    out = torch.zeros(2, dtype=torch.int64, device=DEVICE)
     counts = (2**31 + 5, 0, 3 * 2**32 + 1)
     first = 2**21 + 1  # programs of the first tensor
     for program, expected in [
