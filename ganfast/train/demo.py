@@ -19,7 +19,7 @@ from ganfast.train.threads import cpu_threads
 from ganfast.train.vanishing import Pull, generator_pulls
 
 # Generator steps of each game. A Wasserstein critic steps more often, so its games get fewer.
-STEPS = {"minimax": 2000, "nonsaturating": 2000, "wgan": 1600, "wgan-gp": 900}
+STEPS = {"minimax": 2000, "nonsaturating": 2000, "wgan": 2000, "wgan-gp": 1000}
 
 # On 8x8 images a second thread gains little on a quiet machine and costs a lot on a busy one, where
 # threads spin while they wait for each other. One also gives the same bits for any number of cores.
