@@ -5,8 +5,8 @@
     d_loss = GF.discriminator_loss(D(real), D(fake.detach()), game="hinge")
     g_loss = GF.generator_loss(D(fake), game="hinge")
 
-Importing ganfast imports torch and nothing that needs a GPU; ``linalg``, ``metrics`` and ``train`` are imported
-when they are first used.
+Importing ganfast imports torch and nothing that needs a GPU; ``linalg``, ``metrics`` and ``train``
+are imported when they are first used.
 """
 
 from __future__ import annotations

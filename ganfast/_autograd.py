@@ -5,8 +5,8 @@ What holds for each Function here, because the field breaks it again and again:
 * It saves its INPUTS and recomputes in backward. An intermediate saved by forward makes a double
   backward silently wrong (pytorch #58509, #76185).
 * grad_output is read on its device; nothing waits for the device.
-* With create_graph=True, backward returns the reference's differentiable expression of the saved inputs,
-  so every higher order is exact.
+* With create_graph=True, backward returns the reference's differentiable expression of the saved
+  inputs,   so every higher order is exact.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ganfast._philox import Key
 from ganfast.games import LossSpec
 
 _HALF = (torch.float16, torch.bfloat16)
-# Up to this many logits, on a CPU, the two or three operations of a linear loss cost less than the Python of
-# one autograd.Function.
+# Up to this many logits, on a CPU, the two or three operations of a linear loss cost less than the
+# Python of one autograd.Function.
 _FEW = 16384
 
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -32,7 +32,7 @@ _transforms_active = torch._C._are_functorch_transforms_active
 
 
 def must_trace(tensors: tuple[Tensor, ...]) -> str | None:
-    """Why these tensors need the reference's plain torch operations; None if a kernel may take them.
+    """Why these tensors need the reference's plain torch operations; None if a kernel serves.
 
     torch.compile fuses the reference by itself; functorch transforms, forward-mode AD and tensor
     subclasses (FakeTensor, DTensor, ...) have no addresses that a kernel could read.
@@ -52,12 +52,13 @@ def must_trace(tensors: tuple[Tensor, ...]) -> str | None:
 def adversarial_loss(
     op: str, logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None
 ) -> Tensor | tuple[Tensor, ...]:
-    """The loss of ``spec`` on checked ``logits``, by the backend that serves public function ``op``."""
+    """The loss of ``spec`` on checked ``logits``, by the backend that serves function ``op``."""
     first = logits[0]
     dtype = first.dtype
     if dtype in _HALF and torch.is_autocast_enabled(first.device.type):
         dtype = torch.float32  # what torch's own losses return under autocast
-    if spec.mean_score and first.is_cpu and first.numel() <= _FEW and _dispatch.forced() is None:
+    few = spec.mean_score and first.is_cpu and first.numel() <= _FEW
+    if few and (is_compiling() or _dispatch.forced() is None):
         return reference.mean_score(logits, spec, dtype)
     why = must_trace(logits)
     if why is not None:
@@ -94,6 +95,7 @@ class _AdversarialLoss(torch.autograd.Function):
         return None, *gradients
 
 
-# torch.autograd.Function.apply in Python looks for functorch's transforms, which must_trace() has done
+# torch.autograd.Function.apply in Python looks for functorch's transforms, which must_trace() has
+# done
 # already, and then calls this: 2 us of the 25 us that an empty Function costs.
 _apply_adversarial_loss = super(torch.autograd.Function, _AdversarialLoss).apply

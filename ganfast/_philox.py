@@ -1,8 +1,8 @@
 """Philox4x32-10 in plain torch integers: the specification of the noise that the kernels draw.
 
 A counter-based generator has no state: word w of the draw at counter i under key k is a function of
-(k, i, w). So forward and backward draw the same noise without storing it, threads need not agree on an
-order, and every backend gives the same numbers for the same key.
+(k, i, w). So forward and backward draw the same noise without storing it, threads need not agree on
+an order, and every backend gives the same numbers for the same key.
 
 Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
 """
@@ -22,20 +22,21 @@ Key = int | Tensor
 
 
 def new_key(device: torch.device, generator: torch.Generator | None) -> Key:
-    """64 random bits from ``generator``; from the default generator of ``device`` if it is None.
+    """63 random bits from ``generator``; from the default generator of ``device`` if it is None.
 
-    A CPU generator gives an int: reading it costs no synchronisation, and the same seed gives the same key
-    whatever device the logits are on. A generator on an accelerator gives a tensor there, which the
+    A CPU generator gives an int: reading it costs no synchronisation, and the same seed gives the
+    same key whatever device the logits are on. A generator on an accelerator gives a tensor there,
+    which the
     kernels read by address: no synchronisation either, and a CUDA graph draws anew at each replay.
     """
     where = device if generator is None else generator.device
-    bits = torch.empty((), dtype=torch.int64, device=where).random_(generator=generator)
+    bits = torch.randint(2**63 - 1, (), dtype=torch.int64, device=where, generator=generator)
     return int(bits) if where.type == "cpu" and not torch.compiler.is_compiling() else bits
 
 
 def _multiply(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:
-    # The high and low 32 bits of a 32 x 32 bit product, through 16-bit halves: int64 has no room for
-    # the whole product, and torch has no unsigned 64-bit multiplication.
+    # The high and low 32 bits of a 32 x 32 bit product, through 16-bit halves: int64 has no room
+    # for the whole product, and torch has no unsigned 64-bit multiplication.
     high, low = constant * (word >> 16), constant * (word & 0xFFFF)
     return (high + (low >> 16)) >> 16, (low + ((high & 0xFFFF) << 16)) & _MASK32
 
@@ -56,7 +57,8 @@ def philox(key: Key, counter: Tensor, stream: int) -> tuple[Tensor, Tensor, Tens
 def uniform_pair(
     key: Key, count: int, stream: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Two independent U[0, 1) per element, each of 24 bits, so that they are the same in every dtype.
+    """Two independent U[0, 1) per element, each of 24 bits, so that they are the same in every
+    dtype.
 
     Element i takes words 0 and 1 of counter i/2 if i is even, words 2 and 3 if it is odd.
     """

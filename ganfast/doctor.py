@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
@@ -103,7 +104,7 @@ def _ops() -> list[dict[str, Any]]:
     return rows
 
 
-def _serving(verdicts: list[tuple[str, bool, str]]) -> str | None:
+def _serving(verdicts: Sequence[tuple[str, bool, str]]) -> str | None:
     """The backend that a call would get; None where the forced one cannot serve: it raises."""
     able = [name for name, ok, _ in verdicts if ok]
     forced = _dispatch.forced()

@@ -1,8 +1,8 @@
-"""The public stateless functions: they check their arguments and say what they compute. Nothing else.
+"""The public stateless functions: they check their arguments and say what they compute.
 
-    import ganfast.functional as GF
+import ganfast.functional as GF
 
-    loss = GF.discriminator_loss(critic(real), critic(fake.detach()), game="hinge")
+loss = GF.discriminator_loss(critic(real), critic(fake.detach()), game="hinge")
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from ganfast.games import FAKE, REAL, REDUCTIONS, LossSpec, Reduction
 __all__ = ["discriminator_loss", "generator_loss"]
 
 Logits = Tensor | Sequence[Tensor]
+Heads = tuple[Tensor, ...]
 
 _FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 _SPECS: dict[tuple[Any, ...], LossSpec] = {}
-"""Specs that passed the checks, by the arguments that made them: checking costs more than the kernel."""
+"""Specs that passed the checks, by the arguments that made them: the checks outlast the kernel."""
 
 
 def discriminator_loss(
@@ -51,32 +52,35 @@ def discriminator_loss(
     hinge                   max(0, 1 - x)        max(0, 1 + x)        1705.02894
     ======================  ===================  ===================  =============
 
-    A soft target t turns the cross-entropy into softplus(x) - t*x and the square into (x - t)^2 / 2.
+    A soft target t turns the cross-entropy into softplus(x) - t*x and the square into
+    (x - t)^2 / 2.
 
     Args:
-        real: logits D(x), raw scores before any sigmoid, of any shape and strides; or a list or tuple of
-            such tensors, one for each head of a multi-scale discriminator.
-        fake: logits D(G(z)), likewise. The batch need not be as large as the real one: each side has its
-            own mean. Detach the samples before the critic sees them, or the generator is differentiated too.
+        real: logits D(x), raw scores before any sigmoid, of any shape and strides; or a list or
+            tuple of such tensors, one for each head of a multi-scale discriminator.
+        fake: logits D(G(z)), likewise. The batch need not be as large as the real one: each side
+            has its own mean. Detach the samples before the critic sees them, or the generator is
+            differentiated too.
         game: a name or alias of the table.
-        reduction: "mean" (each side by its own count), "sum", or "none". With several heads the loss is
-            the mean over heads of each head's loss.
+        reduction: "mean" (each side by its own count), "sum", or "none". With several heads the
+            loss is the mean over heads of each head's loss.
         label_smoothing: s in [0, 1): the target of the real side becomes 1 - s (one-sided,
-            arXiv:1606.03498). For the cross-entropy and least_squares games only, like the next two.
+            arXiv:1606.03498). For the cross-entropy and least_squares games only, like the next
+            two.
         label_noise: a >= 0: each target gets its own U(-a, a).
         label_flip: p in [0, 1]: each target t becomes 1 - t with probability p.
-        generator: source of the noise and the flips; the default generator of the logits' device if None.
-            The same CPU generator state gives the same targets on every device and backend.
+        generator: source of the noise and the flips; the default generator of the logits' device if
+            None. The same CPU generator state gives the same targets on every device and backend.
 
     Returns:
         a 0-d tensor of the logits' dtype (float32 for half precision under autocast); with
-        reduction="none" a pair of tensors shaped like ``real`` and ``fake`` (of tuples for several heads).
-        Accumulated in float32 (float64 for float64). Differentiable to any order.
+        reduction="none" a pair of tensors shaped like ``real`` and ``fake`` (of tuples for several
+        heads). Accumulated in float32 (float64 for float64). Differentiable to any order.
 
     Raises:
-        ValueError: unknown game or reduction, integer logits, mixed devices or dtypes, different numbers of
-            heads, an empty side with reduction="mean", a rate out of its range, or a soft label in a game
-            that has none.
+        ValueError: unknown game or reduction, integer logits, mixed devices or dtypes, different
+            numbers of heads, an empty side with reduction="mean", a rate out of its range, or a
+            soft label in a game that has none.
         TypeError: ``real`` or ``fake`` is not a tensor, or a list or tuple of tensors.
 
     Example:
@@ -86,7 +90,7 @@ def discriminator_loss(
         torch.Size([])
     """
     many = not (isinstance(real, Tensor) and isinstance(fake, Tensor))
-    logits = _pair_of_heads(real, fake) if many else (real, fake)
+    logits: Heads = _pair_of_heads(real, fake) if many else (real, fake)  # type: ignore[assignment]
     heads = len(logits) // 2
     arguments = ("D", game, heads, reduction, label_smoothing, label_noise, label_flip)
     try:
@@ -115,9 +119,11 @@ def generator_loss(
     ======================  ===================  ==========================================
 
     Args:
-        fake: logits D(G(z)), raw scores of any shape and strides, or a list or tuple of them (heads).
+        fake: logits D(G(z)), raw scores of any shape and strides, or a list or tuple of them
+            (heads).
         game: as for :func:`discriminator_loss`.
-        reduction: "mean", "sum" or "none"; with several heads the mean over heads of each head's loss.
+        reduction: "mean", "sum" or "none"; with several heads the mean over heads of each head's
+            loss.
 
     Returns:
         a 0-d tensor of the logits' dtype (float32 for half precision under autocast); with
@@ -131,7 +137,7 @@ def generator_loss(
         -0.0
     """
     many = not isinstance(fake, Tensor)
-    logits = _heads(fake, "fake") if many else (fake,)
+    logits: Heads = _heads(fake, "fake") if many else (fake,)  # type: ignore[assignment]
     arguments = ("G", game, len(logits), reduction)
     try:
         spec = _SPECS[arguments]
@@ -153,9 +159,9 @@ def one_sided_loss(
     label_flip: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Any:
-    """One side of :func:`discriminator_loss`: E[f_real] or E[f_fake] of ``prediction``; for ``GANLoss``."""
+    """E[f_real] or E[f_fake]: one side of :func:`discriminator_loss`, for ``GANLoss``."""
     many = not isinstance(prediction, Tensor)
-    logits = _heads(prediction, "prediction") if many else (prediction,)
+    logits: Heads = _heads(prediction, "prediction") if many else (prediction,)  # type: ignore
     side = "real" if target_is_real else "fake"
     arguments = (side, game, len(logits), reduction, label_smoothing, label_noise, label_flip)
     try:
@@ -168,7 +174,7 @@ def one_sided_loss(
     return loss[0] if reduction == "none" and not many else loss
 
 
-# ---- specs: what the arguments mean, checked once and remembered --------------------------------------
+# ---- specs: what the arguments mean, checked once and remembered ---------------------
 
 
 def _remember(arguments: tuple[Any, ...], spec: LossSpec) -> LossSpec:
@@ -221,7 +227,7 @@ def _generator_spec(side: str, game: str, heads: int, reduction: Reduction) -> L
     return _remember((side, game, heads, reduction), spec)
 
 
-# ---- checks, each an error at the call that says what to do -------------------------------------------
+# ---- checks, each an error at the call that says what to do --------------------------
 
 
 def _check_reduction(reduction: str) -> None:
@@ -277,7 +283,8 @@ def _complain(logits: tuple[Tensor, ...], sides: tuple[str, ...]) -> None:
         name = sides[index * len(sides) // len(logits)]
         if x.dtype not in _FLOATING:
             raise ValueError(
-                f"{name}: got {x.dtype} logits; give float32, float64, float16 or bfloat16 (x.float())"
+                f"{name}: got {x.dtype} logits; "
+                "give float32, float64, float16 or bfloat16 (x.float())"
             )
         if x.dtype != first.dtype:
             raise ValueError(

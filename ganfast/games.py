@@ -1,13 +1,14 @@
 """The games: one row each, and the few scalar functions that all of them are made of.
 
-Every game here is a mean of scalar functions of single logits: one of D(x) and one of D(G(z)) for the
-discriminator, one of D(G(z)) for the generator. All of them are members of six families
-``phi(x, t)`` of a logit ``x`` and a target ``t`` (1 for "real", 0 for "fake"), so a kernel that knows the
-six families serves every game, and a soft, noisy or flipped label is nothing but another ``t``.
+Every game here is a mean of scalar functions of single logits: one of D(x) and one of D(G(z)) for
+the discriminator, one of D(G(z)) for the generator. All of them are members of six families
+``phi(x, t)`` of a logit ``x`` and a target ``t`` (1 for "real", 0 for "fake"), so a kernel that
+knows the six families serves every game, and a soft, noisy or flipped label is nothing but another
+``t``.
 
-To add a game: a row in :data:`GAMES`. If it needs a new family: a row in :data:`PHIS`, its formulas in
-``reference.py`` and ``csrc/gan_math.h``, and a branch in ``backends/triton/losses.py``. Nothing else:
-the tests and benchmarks are parametrised over these tables.
+To add a game: a row in :data:`GAMES`. If it needs a new family: a row in :data:`PHIS`, its formulas
+in ``reference.py`` and ``csrc/gan_math.h``, and a branch in ``backends/triton/losses.py``. Nothing
+else: the tests and benchmarks are parametrised over these tables.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class Game:
     """One game: which phi each player minimises, and where it was published.
 
     ``discriminator`` is applied with t = 1 to D(x) and with t = 0 to D(G(z)); ``generator`` with
-    t = ``generator_target`` to D(G(z)). ``soft_labels`` says whether targets other than 0 and 1 mean
-    anything in this game.
+    t = ``generator_target`` to D(G(z)). ``soft_labels`` says whether targets other than 0 and 1
+    mean anything in this game.
     """
 
     name: str
@@ -120,8 +121,9 @@ class LossSpec:
     """What a backend must know of one loss, apart from the logits: the same for every call like it.
 
     The loss is a weighted sum over tensors of logits. For a discriminator with H heads they are
-    real_1..real_H, fake_1..fake_H; for a generator fake_1..fake_H. Tensor j has target ``targets[j]`` and
-    weight 1 / (H * its count) for "mean", 1 / H for "sum"; with "none" nothing is summed.
+    real_1..real_H, fake_1..fake_H; for a generator fake_1..fake_H. Tensor j has target
+    ``targets[j]`` and weight 1 / (H * its count) for "mean", 1 / H for "sum"; with "none" nothing
+    is summed.
 
     ``memo`` is for backends: what they make of the spec lives and dies with it.
     """

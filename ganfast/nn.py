@@ -25,7 +25,8 @@ class GANLoss(torch.nn.Module):
             :func:`ganfast.functional.discriminator_loss`; the generator's loss ignores them.
 
     Raises:
-        ValueError: as :func:`ganfast.functional.discriminator_loss`, at construction where it can be known.
+        ValueError: as :func:`ganfast.functional.discriminator_loss`, at construction where it can
+            be known.
     """
 
     def __init__(
@@ -56,19 +57,19 @@ class GANLoss(torch.nn.Module):
 
         Args:
             prediction: logits of any shape, or a list or tuple of them (heads).
-            target_is_real: whether the discriminator should call them real. For the generator's loss
+            target_is_real: whether the discriminator should call them real. For the generator's
+                loss
                 this must be True: that is what it wants of its fakes.
             for_discriminator: False for the generator's loss.
 
         Returns:
-            E[f_real], E[f_fake] or E[f_gen] of ``prediction``: 0-d, or unreduced with reduction="none".
+            E[f_real], E[f_fake] or E[f_gen] of ``prediction``: 0-d, or unreduced with
+            reduction="none".
         """
         if not for_discriminator:
             if not target_is_real:
                 raise ValueError("target_is_real: got False for the generator, whose aim is True")
-            return functional.generator_loss(
-                prediction, game=self.game, reduction=self.reduction
-            )
+            return functional.generator_loss(prediction, game=self.game, reduction=self.reduction)
         return functional.one_sided_loss(
             prediction,
             bool(target_is_real),

@@ -1,4 +1,5 @@
-"""THE SPECIFICATION: every op of ganfast in eager PyTorch, for any device, dtype and order of gradient.
+"""THE SPECIFICATION: every op of ganfast in eager PyTorch, for any device, dtype and order of
+gradient.
 
 The kernels are tested against these functions in float64, torch.compile traces them, and they serve
 wherever no kernel does. Half precision is computed in float32 and rounded once, at the end.
@@ -24,14 +25,15 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-# ---- phi(x, t) and its derivative in x, for each family of games.PHIS --------------------------------
+# ---- phi(x, t) and its derivative in x, for each family of games.PHIS ----------------
 
 
 def cross_entropy(x: Tensor, t: Target) -> Tensor:
     """softplus(x) - t*x: minus the log-likelihood of a label t under D = sigmoid(x).
 
-    Written as a slope times x plus log(1 + exp(-|x|)), so that nothing overflows, and a slope of zero is
-    zero at x = inf too. ``where`` picks the side instead of ``abs``, whose derivative at 0 is wrong here.
+    Written as a slope times x plus log(1 + exp(-|x|)), so that nothing overflows, and a slope of
+    zero is zero at x = inf too. ``where`` picks the side instead of ``abs``, whose derivative at 0
+    is wrong here.
     """
     if isinstance(t, float) and t in (0.0, 1.0):
         return -F.logsigmoid(x if t == 1.0 else -x)
@@ -105,14 +107,15 @@ PHI: dict[str, tuple[Callable[[Tensor, Target], Tensor], Callable[[Tensor, Targe
 }
 
 
-# ---- the loss: a weighted sum of phi over tensors of logits ------------------------------------------
+# ---- the loss: a weighted sum of phi over tensors of logits --------------------------
 
 
 def targets(x: Tensor, spec: LossSpec, index: int, key: Key | None) -> Target:
-    """The target of each element of tensor number ``index``: a float, or a tensor shaped like ``x``.
+    """The target of each element of tensor number ``index``: a float, or a tensor shaped like
+    ``x``.
 
-    With label noise a and flips p: t -> 1 - t with probability p, then t + U(-a, a), both drawn from
-    Philox at the element's row-major index, in stream ``index``.
+    With label noise a and flips p: t -> 1 - t with probability p, then t + U(-a, a), both drawn
+    from Philox at the element's row-major index, in stream ``index``.
     """
     target = spec.targets[index]
     if not spec.noisy:
@@ -180,8 +183,9 @@ def adversarial_loss_gradient(
 ) -> tuple[Tensor | None, ...]:
     """weight_j * phi'(logits_j, target_j) * grad_output for each j with ``needed[j]``, else None.
 
-    ``grad_outputs`` is a tuple of one 0-d tensor or, with reduction "none", of one tensor for each of
-    ``logits``. Made of differentiable operations, so it is also the expression that a double backward needs.
+    ``grad_outputs`` is a tuple of one 0-d tensor or, with reduction "none", of one tensor for each
+    of ``logits``. Made of differentiable operations, so it is also the expression that a double
+    backward needs.
     """
     slope = PHI[spec.phi.name][1]
     gradients: list[Tensor | None] = []

@@ -57,8 +57,9 @@ def _handle(spec: LossSpec, dtype: torch.dtype) -> int:
 def _plain(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     """The tensors as their memory says: contiguous, without a pending negation."""
     for x in tensors:
-        # A view with a pending negation is the imaginary part of something, so it is contiguous only if it
-        # has one element; asking every tensor is_neg() would cost as much as the kernel on 64 logits.
+        # A view with a pending negation is the imaginary part of something, so it is contiguous
+        # only if it has one element; asking every tensor is_neg() would cost as much as the kernel
+        # on 64 logits.
         if not x.is_contiguous() or (x.numel() == 1 and x.is_neg()):
             return [x.resolve_neg().contiguous() for x in tensors]
     return tensors
@@ -82,7 +83,7 @@ def adversarial_loss(
     total = 0
     if spec.reduction == "none":
         values = tuple([torch.empty_like(x, dtype=dtype) for x in logits])
-        for x, value in zip(logits, values):
+        for x, value in zip(logits, values, strict=True):
             count = x.numel()
             total += count
             groups += (x.data_ptr(), count, value.data_ptr())
@@ -110,7 +111,7 @@ def adversarial_loss_gradient(
     groups: list[int] = []
     gradients: list[Tensor | None] = []
     total = 0
-    for x, need in zip(logits, needed):
+    for x, need in zip(logits, needed, strict=True):
         gradient = torch.empty_like(x) if need else None
         gradients.append(gradient)
         count = x.numel()
@@ -122,6 +123,6 @@ def adversarial_loss_gradient(
             groups.insert(4 * index + 3, grad.data_ptr())
         _cpu.values_gradient(handle, _bits(key), code, _threads(total), *groups)
     else:
-        grad = grad_outputs[0].data_ptr()
-        _cpu.reduced_gradient(handle, _bits(key), grad, code, _threads(total), *groups)
+        address = grad_outputs[0].data_ptr()
+        _cpu.reduced_gradient(handle, _bits(key), address, code, _threads(total), *groups)
     return tuple(gradients)

@@ -1,0 +1,152 @@
+"""Noisy and flipped labels: Philox, the same targets on every backend, their distribution."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import truth
+
+import ganfast
+import ganfast.functional as GF
+from ganfast import _philox
+
+KERNELS = truth.backends()
+OPTIONS = {"label_smoothing": 0.1, "label_noise": 0.3, "label_flip": 0.2}
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def targets(n, game="least_squares", generator=None, dtype=torch.float64, **options):
+    """The drawn targets of each side, read off the slope: d/dx (x - t)^2/2 = x - t at x = 0."""
+    real, fake = (torch.zeros(n, dtype=dtype, requires_grad=True) for _ in range(2))
+    outs = GF.discriminator_loss(
+        real, fake, game=game, reduction="none", generator=generator or seeded(), **options
+    )
+    grads = torch.autograd.grad(outs, (real, fake), [torch.ones_like(x) for x in outs])
+    return tuple(-g for g in grads)
+
+
+@pytest.mark.parametrize(
+    ("key", "counter", "expected"),
+    [
+        # The known answers of Random123, the authors' own implementation.
+        ((0, 0), (0, 0, 0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+        (
+            (0xFFFFFFFF, 0xFFFFFFFF),
+            (0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0),
+            None,  # our fourth word is always 0, so only the equality below is asked
+        ),
+    ],
+)
+def test_philox_known_answers(key, counter, expected):
+    whole_key = key[0] | key[1] << 32
+    whole_key -= (whole_key >> 63) << 64  # as a signed integer
+    index = torch.tensor([counter[0] | (counter[1] & 0x7FFFFFFF) << 32])
+    words = [int(w) for w in _philox.philox(whole_key, index, counter[2])]
+    assert words == plain_philox(key, (counter[0], counter[1] & 0x7FFFFFFF, counter[2], 0))
+    if expected:
+        assert tuple(words) == expected
+
+
+def plain_philox(key, counter):
+    """Philox4x32-10 on Python's unbounded integers, as the paper writes it."""
+    (k0, k1), (c0, c1, c2, c3) = key, counter
+    for _ in range(10):
+        a, b = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+        c0, c1, c2, c3 = (b >> 32) ^ c1 ^ k0, b & 0xFFFFFFFF, (a >> 32) ^ c3 ^ k1, a & 0xFFFFFFFF
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return [c0, c1, c2, c3]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("game", ["least_squares", "nonsaturating"])
+def test_the_same_targets_on_every_backend(game, dtype, kernel):
+    for n in (1, 2, 31, 2048, 2049, 10_001):
+        with ganfast.backend("reference"):
+            expected = targets(n, game, dtype=dtype, **OPTIONS)
+        with ganfast.backend(kernel):
+            got = targets(n, game, dtype=dtype, **OPTIONS)
+        torch.testing.assert_close(got, expected, rtol=2 * torch.finfo(dtype).eps, atol=1e-7)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_heads_have_streams_of_their_own(kernel):
+    real = [torch.randn(100) for _ in range(3)]
+    fake = [torch.randn(50) for _ in range(3)]
+    values = []
+    for name in ("reference", kernel):
+        with ganfast.backend(name):
+            unreduced = GF.discriminator_loss(
+                real, fake, game="lsgan", reduction="none", generator=seeded(), **OPTIONS
+            )
+            values.append([t for side in unreduced for t in side])
+    torch.testing.assert_close(*values)
+    with ganfast.backend(kernel):
+        one, other = GF.discriminator_loss(
+            [torch.zeros(100)] * 2, [torch.zeros(100)] * 2, game="lsgan", reduction="none",
+            label_noise=0.5, generator=seeded(),
+        )[0]  # fmt: skip
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("backend", [*KERNELS, "reference"])
+def test_distribution(backend):
+    n = 40_000
+    with ganfast.backend(backend):
+        real, fake = targets(n, **OPTIONS)
+    noiseless = [side.sub(0.5).sign().mul(0.5).add(0.5) for side in (real, fake)]
+    flipped = (1 - noiseless[0]).mean(), noiseless[1].mean()
+    for share in flipped:
+        assert abs(share - 0.2) < 4 * (0.2 * 0.8 / n) ** 0.5
+    # A real target is 0.9, or 0.1 if flipped; a fake one 0, or 1. Then U(-0.3, 0.3).
+    for side, low, high in ((real, 0.1, 0.9), (fake, 0.0, 1.0)):
+        centre = torch.where(side > 0.5, high, low).double()
+        noise = side - centre
+        assert noise.abs().max() <= 0.3 + 1e-12
+        assert abs(noise.mean()) < 4 * 0.3 / 3**0.5 / n**0.5
+        assert abs(noise.var() - 0.3**2 / 3) < 0.02 * 0.3**2 / 3
+    assert abs(torch.corrcoef(torch.stack((real - real.round(), fake - fake.round())))[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("backend", [*KERNELS, "reference"])
+def test_seeds(backend):
+    x = torch.randn(1000)
+
+    def loss(generator=None, **options):
+        return GF.discriminator_loss(x, x, label_noise=0.2, generator=generator, **options)
+
+    with ganfast.backend(backend):
+        assert loss(seeded(1)) == loss(seeded(1)) != loss(seeded(2))
+        same = seeded(3)
+        assert loss(same) != loss(same), "each call draws anew"
+        torch.manual_seed(5)
+        first = loss()
+        torch.manual_seed(5)
+        assert loss() == first, "the default generator is torch's own"
+        state = torch.get_rng_state()
+        GF.discriminator_loss(x, x)
+        assert torch.equal(state, torch.get_rng_state()), "without noise nothing is drawn"
+
+
+@pytest.mark.parametrize("backend", [*KERNELS, "reference"])
+def test_certain_flip_swaps_the_sides(backend):
+    real, fake = torch.randn(100), torch.randn(100)
+    with ganfast.backend(backend):
+        flipped = GF.discriminator_loss(real, fake, label_flip=1.0)
+        torch.testing.assert_close(flipped, GF.discriminator_loss(fake, real))
+
+
+def test_key_on_a_device_is_read_there():
+    """A key that is a tensor, as a CUDA generator gives it, means the same as the int."""
+    key = 0x0123456789ABCDEF
+    tensor = torch.tensor(key)
+    for a, b in zip(
+        _philox.uniform_pair(key, 101, 1, torch.device("cpu"), torch.float32),
+        _philox.uniform_pair(tensor, 101, 1, torch.device("cpu"), torch.float32),
+        strict=True,
+    ):
+        assert torch.equal(a, b)
+        assert a.min() >= 0 and a.max() < 1
