@@ -1,0 +1,1 @@
+"""What ganfast costs, against what a user would write instead. README.md tells how to run it."""

@@ -1,0 +1,105 @@
+"""The facts of a machine that a figure means nothing without; none that tell whose it is."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for key in ("model name", "Hardware", "CPU part"):
+            found = re.search(rf"^{key}\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
+            if found:
+                return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def ram_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (AttributeError, KeyError, OSError):
+        return f"{platform.system()} {platform.release()}"
+
+
+def caches() -> dict[str, str]:
+    """Level and size of the first core's data caches, such as {"L2": "2048K"}."""
+    found = {}
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        try:
+            if (folder / "type").read_text().strip() != "Instruction":
+                level = (folder / "level").read_text().strip()
+                found[f"L{level}"] = (folder / "size").read_text().strip()
+        except OSError:
+            continue
+    return found
+
+
+def version() -> str:
+    try:
+        return importlib.metadata.version("ganfast")
+    except importlib.metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
+        return "not installed"
+
+
+def isa() -> str:
+    """The instruction set that the C++ kernels run on."""
+    try:
+        from ganfast import _cpu
+    except ImportError:
+        return "none (not built)"
+    return _cpu.isa() or "none (unsupported processor)"
+
+
+def load() -> float | None:
+    """Mean number of runnable processes of the last minute: before a run they are noise."""
+    try:
+        return round(os.getloadavg()[0], 1)
+    except (AttributeError, OSError):
+        return None
+
+
+def facts(threads: int) -> dict[str, Any]:
+    return {
+        "cpu": cpu_model(),
+        "architecture": platform.machine(),
+        "cores": cores(),
+        "threads": threads,
+        "caches": caches(),
+        "ram_gib": ram_gib(),
+        "os": system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "ganfast": version(),
+        "isa": isa(),
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "load_before": load(),
+    }
+
+
+def slug(facts: dict[str, Any]) -> str:
+    """The machine in a file's name."""
+    words = re.sub(r"\((r|tm)\)", "", facts["cpu"], flags=re.IGNORECASE)
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "unknown"

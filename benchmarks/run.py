@@ -1,0 +1,111 @@
+"""`make bench`: times the losses and writes a JSON, a table and a plot that name the machine.
+
+Everything takes minutes; ``python benchmarks/run.py --quick`` sees in half a minute that it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if __package__ in (None, ""):  # run as a script
+    sys.path.insert(0, str(ROOT))
+
+import pytest  # noqa: E402
+
+from benchmarks import report, results  # noqa: E402
+
+DEFAULT_OUT = Path(__file__).resolve().parent / "results"
+
+
+class Failures:
+    """A pytest plugin that remembers what failed or was skipped, and why."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed or report.skipped:
+            name = report.nodeid.split("[")[-1].rstrip("]")
+            why = report.longrepr
+            text = why[2] if isinstance(why, tuple) else str(why).strip().splitlines()[-1]
+            self.failed.append(f"{name}: {text.removeprefix('Skipped: ')}")
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a smoke run of a few cases")
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (benchmarks/results)")
+    parser.add_argument("--threads", type=int, default=2, help="of every provider (2)")
+    parser.add_argument("-k", metavar="EXPR", help="only the benchmarks that pytest's -k picks")
+    options = parser.parse_args(argv)
+    if options.threads < 1:
+        parser.error(f"--threads: got {options.threads}; give at least 1")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=options.out).close()
+    except OSError as error:  # now, not after minutes of measuring
+        parser.error(f"--out {options.out}: cannot write there: {error.strerror}")
+    return options
+
+
+def measure(options: argparse.Namespace, raw: Path) -> tuple[int, list[str]]:
+    """Runs the benchmarks; pytest's exit code, and what failed."""
+    failures = Failures()
+    command = [
+        str(Path(__file__).resolve().parent / "bench_losses.py"),
+        f"--rootdir={ROOT}",
+        "-q",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+        # Compiling brings out warnings of torch's own modules, which are errors in our tests.
+        "-W",
+        "ignore",
+        "--benchmark-quiet",
+        f"--benchmark-json={raw}",
+        f"--threads={options.threads}",
+    ]
+    if options.quick:
+        command.append("--quick")
+    if options.k:
+        command += ["-k", options.k]
+    return int(pytest.main(command, plugins=[failures])), failures.failed
+
+
+def spelled(options: argparse.Namespace) -> str:
+    """The command that does this again, without the paths of this machine."""
+    words = []
+    if options.quick:
+        words.append("--quick")
+    if options.threads != 2:
+        words.append(f"--threads {options.threads}")
+    if options.k:
+        words.append(f"-k {shlex.quote(options.k)}")
+    return f"make bench BENCH_ARGS={shlex.quote(' '.join(words))}" if words else "make bench"
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = arguments(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "raw.json"
+        code, failed = measure(options, raw)
+        if not raw.is_file() or not raw.stat().st_size:
+            print("error: nothing was measured; see above", file=sys.stderr)
+            return code or 1
+        kept = results.trim(json.loads(raw.read_text()), spelled(options), failed)
+    # Only a whole run that passed every gate may replace the table that is committed.
+    partial = "-quick" if options.quick else "-some" if options.k else "-failed" if code else ""
+    path = report.publish(kept, options.out, partial)
+    print(report.verdict(report.rows(kept)))
+    print(f"wrote {path}")
+    return 1 if code else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
