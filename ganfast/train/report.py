@@ -108,9 +108,9 @@ measured on the way.
 The critic's gap between real and generated samples is the earth mover's distance between them,
 times the critic's Lipschitz constant (about 1 with the penalty, unknown with clipping: the two
 scales do not compare), as far as the critic has learned to see it. {_estimates(runs)} Most of the
-fall comes while the samples turn from grey into digits. After that the critic learns about as fast
-as the generator and the curve flattens: it tells that training works better than when to stop. The
-losses of the other two games do not even do the first.
+fall comes in the first few hundred steps. After that the critic learns about as fast as the
+generator, and the curve flattens although the samples still get better: at this size it tells that
+training works, not when to stop.
 """
 
 
