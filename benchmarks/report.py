@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):  # run as a script
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+if __package__ in (None, ""):  # run as a script: not benchmarks/, whose names are common words
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from benchmarks import cases, forms, results
 from benchmarks.providers import COMPILED, GANFAST

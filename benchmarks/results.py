@@ -30,7 +30,7 @@ STATS = ("min", "median", "mean", "stddev", "iqr", "rounds", "iterations")
 
 
 def trim(raw: dict[str, Any], command: str, failed: list[str]) -> dict[str, Any]:
-    """Of pytest-benchmark's JSON what the report needs, with numbers of 6 digits."""
+    """Of pytest-benchmark's JSON what the report needs, with numbers of 5 digits."""
     return {
         "command": command,
         "machine": {key: raw["machine_info"].get(key) for key in MACHINE},
@@ -47,7 +47,7 @@ def trim(raw: dict[str, Any], command: str, failed: list[str]) -> dict[str, Any]
 
 def _short(value: Any) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.6g}")
+        return float(f"{value:.5g}")
     if isinstance(value, dict):
         return {key: _short(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -76,4 +76,7 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def dump(path: Path, kept: dict[str, Any]) -> None:
-    write(path, json.dumps(kept, indent=1) + "\n")
+    """With a line for each benchmark, so that a diff of two runs can be read."""
+    head = json.dumps({**kept, "benchmarks": []}, indent=1)
+    lines = ",\n".join("  " + json.dumps(one) for one in kept["benchmarks"])
+    write(path, head.replace('"benchmarks": []', f'"benchmarks": [\n{lines}\n ]') + "\n")

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-if __package__ in (None, ""):  # run as a script
-    sys.path.insert(0, str(ROOT))
+if __package__ in (None, ""):  # run as a script: not benchmarks/, whose names are common words
+    sys.path[0] = str(ROOT)
 
 import pytest  # noqa: E402
 

@@ -318,6 +318,7 @@ def test_report_makes_table_and_plot_beside_the_json(tmp_path, capsys):
     kept = results.trim(raw(FAST, SLOW), "make bench", [])
     path = tmp_path / f"{results.stem(kept)}.json"
     results.dump(path, kept)
+    assert json.loads(path.read_text()) == kept
     assert report.main([str(path)]) == 0
     assert capsys.readouterr().out.strip() == str(path.with_suffix(".md"))
     assert path.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
