@@ -78,7 +78,7 @@ def _sum(logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: tor
     counts = [x.numel() for x in logits]
     out = torch.empty((), dtype=dtype, device=device)
     options = {
-        "PHI": spec.phi.id,
+        "PHI": spec.phi.name,
         "NOISY": spec.noisy,
         "MEAN": spec.reduction == "mean",
         "WIDE": wide,
@@ -134,7 +134,7 @@ def _map(
             grid = sum(_programs(counts[at : at + MAX_TENSORS], BLOCK))
             map_kernel[(grid,)](
                 grad, *_arguments(tensors, counts, spec, key, at),
-                PHI=spec.phi.id, SLOPE=slope, EACH=grad is None, NOISY=spec.noisy,
+                PHI=spec.phi.name, SLOPE=slope, EACH=grad is None, NOISY=spec.noisy,
                 MEAN=spec.reduction == "mean", WIDE=wide, num_warps=_WARPS[wide], **_OPTIONS,
             )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""phi(x, t) and its derivative in x: one branch for each family of games.PHIS.
+"""phi(x, t) and its derivative in x: one branch for each family of games.PHIS, by its name.
 
 Everything here is float32 or float64: the kernels widen half precision as they load it. There is no
 libdevice call, because the interpreter has none.
@@ -6,15 +6,6 @@ libdevice call, because the interpreter has none.
 
 import triton
 import triton.language as tl
-
-from ganfast.games import PHIS
-
-CROSS_ENTROPY = tl.constexpr(PHIS["cross_entropy"].id)
-NEGATIVE_CROSS_ENTROPY = tl.constexpr(PHIS["negative_cross_entropy"].id)
-LINEAR = tl.constexpr(PHIS["linear"].id)
-HINGE = tl.constexpr(PHIS["hinge"].id)
-HALF_SQUARE = tl.constexpr(PHIS["half_square"].id)
-NEGATIVE_EXPONENTIAL = tl.constexpr(PHIS["negative_exponential"].id)
 
 
 @triton.jit
@@ -87,19 +78,19 @@ def cross_entropy_slope(x, t):
 @triton.jit
 def value(x, t, PHI: tl.constexpr):
     """phi(x, t), elementwise; ``t`` is a scalar or shaped like ``x``."""
-    if PHI == CROSS_ENTROPY:
+    if PHI == "cross_entropy":
         y = cross_entropy(x, t)
-    elif PHI == NEGATIVE_CROSS_ENTROPY:
+    elif PHI == "negative_cross_entropy":
         y = -cross_entropy(x, t)
-    elif PHI == LINEAR:
+    elif PHI == "linear":
         y = (1.0 - 2.0 * t) * x
-    elif PHI == HINGE:
+    elif PHI == "hinge":
         margin = 1.0 + (1.0 - 2.0 * t) * x
         y = tl.where(margin <= 0, 0.0, margin)  # not tl.maximum, which drops a NaN
-    elif PHI == HALF_SQUARE:
+    elif PHI == "half_square":
         y = 0.5 * ((x - t) * (x - t))
     else:
-        tl.static_assert(PHI == NEGATIVE_EXPONENTIAL)
+        tl.static_assert(PHI == "negative_exponential")
         y = -exp(x)
     return y
 
@@ -107,18 +98,18 @@ def value(x, t, PHI: tl.constexpr):
 @triton.jit
 def slope(x, t, PHI: tl.constexpr):
     """d phi(x, t) / dx, elementwise."""
-    if PHI == CROSS_ENTROPY:
+    if PHI == "cross_entropy":
         y = cross_entropy_slope(x, t)
-    elif PHI == NEGATIVE_CROSS_ENTROPY:
+    elif PHI == "negative_cross_entropy":
         y = -cross_entropy_slope(x, t)
-    elif PHI == LINEAR:
+    elif PHI == "linear":
         y = tl.zeros_like(x) + (1.0 - 2.0 * t)
-    elif PHI == HINGE:
+    elif PHI == "hinge":
         sign = 1.0 - 2.0 * t
         y = tl.where(1.0 + sign * x <= 0, 0.0, tl.zeros_like(x) + sign)
-    elif PHI == HALF_SQUARE:
+    elif PHI == "half_square":
         y = x - t
     else:
-        tl.static_assert(PHI == NEGATIVE_EXPONENTIAL)
+        tl.static_assert(PHI == "negative_exponential")
         y = -exp(x)
     return y
