@@ -1,5 +1,7 @@
-# What csrc/cpu/module.cpp offers. `loss` is a handle, addresses are data_ptr(), counts elements.
-# A dtype is 0 float32, 1 float64, 2 float16 or 3 bfloat16. What follows `threads` comes per tensor.
+# What csrc/cpu/module.cpp offers. `loss` is a handle; a dtype is 0 float32, 1 float64, 2 float16 or
+# 3 bfloat16. The functions on tensors return False, having done nothing, if one is not contiguous.
+
+from torch import Tensor
 
 class Loss:
     def __init__(
@@ -17,17 +19,37 @@ class Loss:
     def handle(self) -> int: ...
 
 def reduced(
-    loss: int, key: int, out: int, out_dtype: int, threads: int, /, *logits_count: int
-) -> None: ...
+    loss: int, key: int, dtype: int, threads: int, logits: tuple[Tensor, ...], out: Tensor, /
+) -> bool: ...
 def reduced_gradient(
-    loss: int, key: int, grad: int, grad_dtype: int, threads: int, /, *logits_count_out: int
-) -> None: ...
+    loss: int,
+    key: int,
+    dtype: int,
+    threads: int,
+    logits: tuple[Tensor, ...],
+    outs: tuple[Tensor | None, ...],
+    grad: Tensor,
+    /,
+) -> bool: ...
 def values(
-    loss: int, key: int, out_dtype: int, threads: int, /, *logits_count_out: int
-) -> None: ...
+    loss: int,
+    key: int,
+    dtype: int,
+    threads: int,
+    logits: tuple[Tensor, ...],
+    outs: tuple[Tensor, ...],
+    /,
+) -> bool: ...
 def values_gradient(
-    loss: int, key: int, grad_dtype: int, threads: int, /, *logits_count_out_grad: int
-) -> None: ...
+    loss: int,
+    key: int,
+    dtype: int,
+    threads: int,
+    logits: tuple[Tensor, ...],
+    outs: tuple[Tensor | None, ...],
+    grads: tuple[Tensor, ...],
+    /,
+) -> bool: ...
 def evaluate(phi: int, order: int, x: float, t: float) -> float: ...
 def isa() -> str: ...
 def supported_isas() -> list[str]: ...

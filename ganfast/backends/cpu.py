@@ -14,9 +14,6 @@ from ganfast.games import LossSpec
 _CODE = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 _OPS = ("discriminator_loss", "generator_loss")
 
-# Below this many elements a second thread costs more than it saves.
-_GRAIN = 65536
-
 _SCALAR = {dtype: torch.empty((), dtype=dtype) for dtype in _CODE}  # empty_like beats empty
 
 
@@ -54,19 +51,9 @@ def _handle(spec: LossSpec, dtype: torch.dtype) -> int:
     return found[0]
 
 
-def _plain(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The tensors as their memory says: contiguous, without a pending negation."""
-    for x in tensors:
-        # A view with a pending negation is the imaginary part of something, so it is contiguous
-        # only if it has one element; asking every tensor is_neg() would cost as much as the kernel
-        # on 64 logits.
-        if not x.is_contiguous() or (x.numel() == 1 and x.is_neg()):
-            return [x.resolve_neg().contiguous() for x in tensors]
-    return tensors
-
-
-def _threads(total: int) -> int:
-    return torch.get_num_threads() if total >= _GRAIN else 1
+def _plain(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The tensors as contiguous memory, without a pending negation."""
+    return tuple([x.resolve_neg().contiguous() for x in tensors])
 
 
 def _bits(key: Key | None) -> int:
@@ -74,55 +61,41 @@ def _bits(key: Key | None) -> int:
 
 
 def adversarial_loss(
-    logits: Sequence[Tensor], spec: LossSpec, key: Key | None, dtype: torch.dtype
+    logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
 ) -> Tensor | tuple[Tensor, ...]:
     """As :func:`ganfast.reference.adversarial_loss`."""
-    logits = _plain(logits)
-    handle, code = _handle(spec, logits[0].dtype), _CODE[dtype]
-    groups: list[int] = []
-    total = 0
+    common = _handle(spec, logits[0].dtype), _bits(key), _CODE[dtype], torch.get_num_threads()
     if spec.reduction == "none":
         values = tuple([torch.empty_like(x, dtype=dtype) for x in logits])
-        for x, value in zip(logits, values, strict=True):
-            count = x.numel()
-            total += count
-            groups += (x.data_ptr(), count, value.data_ptr())
-        _cpu.values(handle, _bits(key), code, _threads(total), *groups)
-        return values
-    for x in logits:
-        count = x.numel()
-        total += count
-        groups += (x.data_ptr(), count)
-    value = torch.empty_like(_SCALAR[dtype])
-    _cpu.reduced(handle, _bits(key), value.data_ptr(), code, _threads(total), *groups)
-    return value
+        if _cpu.values(*common, logits, values):
+            return values
+    else:
+        value = torch.empty_like(_SCALAR[dtype])
+        if _cpu.reduced(*common, logits, value):
+            return value
+    return adversarial_loss(_plain(logits), spec, key, dtype)
 
 
 def adversarial_loss_gradient(
-    grad_outputs: Sequence[Tensor],
-    logits: Sequence[Tensor],
+    grad_outputs: tuple[Tensor, ...],
+    logits: tuple[Tensor, ...],
     spec: LossSpec,
     key: Key | None,
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
     """As :func:`ganfast.reference.adversarial_loss_gradient`."""
-    logits = _plain(logits)
-    handle, code = _handle(spec, logits[0].dtype), _CODE[grad_outputs[0].dtype]
-    groups: list[int] = []
-    gradients: list[Tensor | None] = []
-    total = 0
-    for x, need in zip(logits, needed, strict=True):
-        gradient = torch.empty_like(x) if need else None
-        gradients.append(gradient)
-        count = x.numel()
-        total += count
-        groups += (x.data_ptr(), count, 0 if gradient is None else gradient.data_ptr())
-    if spec.reduction == "none":
-        grad_outputs = _plain(grad_outputs)
-        for index, grad in enumerate(grad_outputs):
-            groups.insert(4 * index + 3, grad.data_ptr())
-        _cpu.values_gradient(handle, _bits(key), code, _threads(total), *groups)
+    code = _CODE[grad_outputs[0].dtype]
+    common = _handle(spec, logits[0].dtype), _bits(key), code, torch.get_num_threads()
+    gradients: tuple[Tensor | None, ...]
+    if False in needed:
+        gradients = tuple(
+            [torch.empty_like(x) if need else None for x, need in zip(logits, needed, strict=True)]
+        )
     else:
-        address = grad_outputs[0].data_ptr()
-        _cpu.reduced_gradient(handle, _bits(key), address, code, _threads(total), *groups)
-    return tuple(gradients)
+        gradients = tuple(map(torch.empty_like, logits))
+    if spec.reduction == "none":
+        if _cpu.values_gradient(*common, logits, gradients, grad_outputs):
+            return gradients
+    elif _cpu.reduced_gradient(*common, logits, gradients, grad_outputs[0]):
+        return gradients
+    return adversarial_loss_gradient(_plain(grad_outputs), _plain(logits), spec, key, needed)
