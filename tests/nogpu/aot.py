@@ -10,8 +10,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ganfast.backends.triton.launch import _OPTIONS, _WARPS
-from ganfast.backends.triton.losses import BLOCK
+from ganfast.backends.triton.launch import _options
+from ganfast.games import PHIS, LossSpec
 
 ELEMENT = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 VECTOR = {"float64": "v2.b64", "float32": "v4.b32", "float16": "v4.b32", "bfloat16": "v4.b32"}
@@ -22,7 +22,9 @@ _CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuo
 
 def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool = True, **constants):
     """``kernel`` for ``tensors`` tensors of ``dtype``, as a launch would ask for it."""
-    constants = {"BLOCK": BLOCK, "WIDE": dtype == "float64", **constants}
+    given = _options(LossSpec(PHIS["linear"], (), 1, "mean"), dtype == "float64")
+    options = {name: given.pop(name) for name in ("num_warps", "enable_fp_fusion")}
+    constants = {**given, **constants}
     element, accumulator = f"*{ELEMENT[dtype]}", "*fp64" if dtype == "float64" else "*fp32"
     single = constants.get("SINGLE")
     each = constants.get("EACH") and constants.get("SLOPE")
@@ -51,10 +53,7 @@ def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool =
     return triton.compile(
         ASTSource(fn=kernel, signature=signature, constexprs=constexprs, attrs=attributes),
         target=GPUTarget("cuda", capability, 32),
-        options={
-            "num_warps": _WARPS[dtype == "float64"],
-            "enable_fp_fusion": _OPTIONS["enable_fp_fusion"],
-        },
+        options=options,
     )
 
 

@@ -6,13 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 
 HERE = Path(__file__).resolve().parent
 
 
+def version_of(package):
+    return tuple(int(part) for part in package.__version__.split(".")[:2])
+
+
 def test_kernels_agree_with_the_oracle_in_the_interpreter():
-    pytest.importorskip("triton", reason="Triton is not installed: pip install 'ganfast[triton]'")
+    triton = pytest.importorskip(
+        "triton", reason="Triton is not installed: pip install 'ganfast[triton]'"
+    )
+    if version_of(triton) < (3, 7) and version_of(numpy) >= (2, 4):
+        pytest.skip("the interpreter of Triton 3.6 cannot run loops with NumPy 2.4")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "interpreted")],
         cwd=HERE.parents[1],

@@ -9,22 +9,22 @@ import struct
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 
 from ganfast._philox import Key
-from ganfast.backends.triton.losses import BLOCK, MAX_TENSORS, map_kernel, sum_kernel
+from ganfast.backends.triton.losses import MAX_TENSORS, map_kernel, sum_kernel
 from ganfast.games import LossSpec
 
 INTERPRETED = not isinstance(sum_kernel, triton.JITFunction)
 """Whether TRITON_INTERPRET was set when the kernels were made: CPU tensors then, and no GPU."""
 
-# The error bounds assume fused multiply-adds; said here, because Triton 3.10 changes the default.
-_OPTIONS = {"BLOCK": BLOCK, "enable_fp_fusion": True}
-_WARPS = {False: 4, True: 8}
-"""By whether the numbers are float64, whose registers spill with 8 elements for each thread."""
+_BLOCK_LOG2 = {False: 10, True: 8}
+"""By whether the numbers are float64. A block gives each of 128 threads 8 logits, two 16-byte
+loads of float32 or one of half precision; or 2 of float64: with more, some assemblers spill."""
 
 _SINGLE = 4
 """A sum of so few blocks is left to one program, which needs neither a buffer nor a counter."""
@@ -75,18 +75,11 @@ def adversarial_loss_gradient(
 
 def _sum(logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype) -> Tensor:
     device, wide = logits[0].device, logits[0].dtype == torch.float64
+    options = _options(spec, wide)
     counts = [x.numel() for x in logits]
     out = torch.empty((), dtype=dtype, device=device)
-    options = {
-        "PHI": spec.phi.name,
-        "NOISY": spec.noisy,
-        "MEAN": spec.reduction == "mean",
-        "WIDE": wide,
-        "num_warps": _WARPS[wide],
-        **_OPTIONS,
-    }
     with _on_device(device):
-        loops_log2, programs = _share(counts)
+        loops_log2, programs = _share(counts, options["BLOCK_LOG2"])
         total = sum(programs)
         if total <= _SINGLE:
             arguments = _arguments((logits,), counts, spec, key, 0)
@@ -128,14 +121,13 @@ def _map(
     )
     first = logits[some]
     assert first is not None
-    wide = first.dtype == torch.float64
+    options = _options(spec, first.dtype == torch.float64)
     with _on_device(first.device):
         for at in range(0, len(counts), MAX_TENSORS):
-            grid = sum(_programs(counts[at : at + MAX_TENSORS], BLOCK))
+            grid = sum(_programs(counts[at : at + MAX_TENSORS], options["BLOCK_LOG2"]))
             map_kernel[(grid,)](
                 grad, *_arguments(tensors, counts, spec, key, at),
-                PHI=spec.phi.name, SLOPE=slope, EACH=grad is None, NOISY=spec.noisy,
-                MEAN=spec.reduction == "mean", WIDE=wide, num_warps=_WARPS[wide], **_OPTIONS,
+                SLOPE=slope, EACH=grad is None, **options,
             )  # fmt: skip
 
 
@@ -170,17 +162,31 @@ def _bits(number: float) -> int:
     return int(struct.unpack("q", struct.pack("d", number))[0])
 
 
-def _share(counts: list[int]) -> tuple[int, list[int]]:
+def _options(spec: LossSpec, wide: bool) -> dict[str, Any]:
+    """The constants that a kernel is compiled with."""
+    return {
+        "PHI": spec.phi.name,
+        "NOISY": spec.noisy,
+        "MEAN": spec.reduction == "mean",
+        "WIDE": wide,
+        "BLOCK_LOG2": _BLOCK_LOG2[wide],
+        "num_warps": 4,
+        # The error bounds assume it; said here, because Triton 3.10 changes the default.
+        "enable_fp_fusion": True,
+    }
+
+
+def _share(counts: list[int], block_log2: int) -> tuple[int, list[int]]:
     """log2 of the blocks that each program of a sum adds, and the programs of each tensor."""
     loops_log2 = 0
-    while sum(counts) >> loops_log2 > _MAX_PROGRAMS * BLOCK:
+    while sum(counts) >> (block_log2 + loops_log2) > _MAX_PROGRAMS:
         loops_log2 += 1
-    return loops_log2, _programs(counts, BLOCK << loops_log2)
+    return loops_log2, _programs(counts, block_log2 + loops_log2)
 
 
-def _programs(counts: list[int], chunk: int) -> list[int]:
-    """Programs of each tensor, if each takes ``chunk`` elements; an empty one has a program too."""
-    return [max(1, -(-n // chunk)) for n in counts]
+def _programs(counts: list[int], chunk_log2: int) -> list[int]:
+    """Programs of each tensor, if each takes a chunk of it; an empty one has a program too."""
+    return [max(1, -(-n >> chunk_log2)) for n in counts]
 
 
 def _counter(device: torch.device, once: bool) -> Tensor:

@@ -20,9 +20,6 @@ from ganfast.backends.triton import phi
 from ganfast.backends.triton.philox import noisy_targets
 
 MAX_TENSORS = 8
-BLOCK = 1024
-"""Elements of one block: 8 for each of 128 threads, two 16-byte loads of float32, one of half."""
-BLOCK_LOG2 = tl.constexpr(10)
 PARTIALS = tl.constexpr(2048)
 """Partial sums that the last program loads at once: 16 for each thread."""
 
@@ -138,7 +135,7 @@ def sum_kernel(
     flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
     loops_log2: tl.int64, first_program: tl.int64, programs: tl.int64,
     PHI: tl.constexpr, NOISY: tl.constexpr, MEAN: tl.constexpr, WIDE: tl.constexpr,
-    SINGLE: tl.constexpr, BLOCK: tl.constexpr,
+    SINGLE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
 ):  # fmt: skip
     """out = sum_j weight_j * sum_i phi(x_j[i], t_j[i]).
 
@@ -148,6 +145,7 @@ def sum_kernel(
     and the counter is back at zero when the kernel ends. With SINGLE one program does the work of
     all: for a few blocks the partial sums and the counter would cost more than they save.
     """
+    BLOCK: tl.constexpr = 1 << BLOCK_LOG2
     xs = (x0, x1, x2, x3, x4, x5, x6, x7)
     ns = (n0, n1, n2, n3, n4, n5, n6, n7)
     ts = (t0, t1, t2, t3, t4, t5, t6, t7)
@@ -228,7 +226,7 @@ def map_kernel(
     t4: tl.int64, t5: tl.int64, t6: tl.int64, t7: tl.int64,
     flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
     PHI: tl.constexpr, SLOPE: tl.constexpr, EACH: tl.constexpr, NOISY: tl.constexpr,
-    MEAN: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    MEAN: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
 ):  # fmt: skip
     """Elementwise, one block for each program.
 
@@ -236,6 +234,7 @@ def map_kernel(
     with EACH y_j = phi'(x_j, t_j) * g_j, for "none"; without it y_j = phi'(x_j, t_j) * weight_j *
     grad, for a sum or a mean, where ``grad`` is a single number that is read here, on the device.
     """
+    BLOCK: tl.constexpr = 1 << BLOCK_LOG2
     xs = (x0, x1, x2, x3, x4, x5, x6, x7)
     gs = (g0, g1, g2, g3, g4, g5, g6, g7)
     ys = (y0, y1, y2, y3, y4, y5, y6, y7)
