@@ -7,7 +7,7 @@ knows the six families serves every game, and a soft, noisy or flipped label is 
 ``t``.
 
 To add a game: a row in :data:`GAMES`. If it needs a new family: a row in :data:`PHIS`, its formulas
-in ``reference.py`` and ``csrc/gan_math.h``, and a branch in ``backends/triton/losses.py``. Nothing
+in ``reference.py`` and ``csrc/gan_math.h``, and a branch in ``backends/triton/phi.py``. Nothing
 else: the tests and benchmarks are parametrised over these tables.
 """
 
@@ -142,6 +142,7 @@ class LossSpec:
 
     def __post_init__(self) -> None:
         noisy = self.label_flip > 0.0 or self.label_noise > 0.0
-        plain = self.reduction == "mean" and self.heads == 1 and not noisy
+        sides = self.targets in ((REAL,), (FAKE,), (REAL, FAKE))
+        plain = sides and self.reduction == "mean" and self.heads == 1 and not noisy
         object.__setattr__(self, "noisy", noisy)
         object.__setattr__(self, "mean_score", self.phi.name == "linear" and plain)

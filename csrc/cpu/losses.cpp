@@ -91,68 +91,66 @@ double weight(const Loss& loss, const Segment& segment) {
   return loss.mean ? 1.0 / (heads * static_cast<double>(segment.count)) : 1.0 / heads;
 }
 
-// A block of one segment.
+std::int64_t blocks_of(const Segment& segment) { return (segment.count + kBlock - 1) / kBlock; }
+
+std::int64_t blocks_of(const std::vector<Segment>& segments) {
+  std::int64_t total = 0;
+  for (const Segment& segment : segments) total += blocks_of(segment);
+  return total;
+}
+
+// A block of one segment; `number` counts through all of them.
 struct Block {
-  std::size_t segment;
+  std::int64_t number;
   std::int64_t first;
   std::int64_t count;
 };
 
-// The blocks of all segments in one sequence, so that one parallel loop serves both sides and all heads.
-class Blocks {
- public:
-  explicit Blocks(const std::vector<Segment>& segments) : segments_(segments) {
-    for (const Segment& segment : segments) total_ += (segment.count + kBlock - 1) / kBlock;
-  }
-
-  std::int64_t total() const { return total_; }
-
-  Block operator[](std::int64_t index) const {
-    std::size_t s = 0;
-    for (;; ++s) {
-      const std::int64_t here = (segments_[s].count + kBlock - 1) / kBlock;
-      if (index < here) break;
-      index -= here;
-    }
-    const std::int64_t first = index * kBlock;
-    return {s, first, std::min(kBlock, segments_[s].count - first)};
-  }
-
- private:
-  const std::vector<Segment>& segments_;
-  std::int64_t total_ = 0;
-};
-
-// Calls body(block number, block, loops, x, t) for every block, in parallel; x and t are ready to use.
+// Calls body(segment, block, loops, x, t) for every block; x and t are ready to use. One parallel region
+// serves both sides and all heads. In it each segment is divided among the threads, as torch divides a tensor
+// among them: the lines that a thread finds in its own cache, or leaves there, are then those of its own part.
 template <class Real, class Body>
 void for_each_block(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, int threads,
                     Body body) {
   const Isa& isa = *current_isa();
   const Leaf<Real>& table = leaf<Real>(isa);
-  const Blocks blocks(segments);
   const PhiLoops<Real>& loops = table.phi[loss.phi][loss.noisy() ? kEachTarget : kOneTarget];
-  const auto one_block = [&](std::int64_t b) {
-    const Block block = blocks[b];
-    const Segment& segment = segments[block.segment];
+  const auto one_block = [&](std::size_t s, Block block) {
+    const Segment& segment = segments[s];
     alignas(64) Real x_buffer[kBlock];
     alignas(64) Real t_buffer[kBlock];
     const Real* x = read<Real>(isa, at(segment.logits, loss.dtype, block.first), loss.dtype, block.count,
                                x_buffer);
-    const double target = loss.targets[block.segment];
-    t_buffer[0] = static_cast<Real>(target);
+    t_buffer[0] = static_cast<Real>(loss.targets[s]);
     if (loss.noisy()) {
-      const Noise noise{key, static_cast<std::uint32_t>(block.segment), loss.flip, loss.noise};
-      table.targets(noise, target, block.first, t_buffer, block.count);
+      const Noise noise{key, static_cast<std::uint32_t>(s), loss.flip, loss.noise};
+      table.targets(noise, loss.targets[s], block.first, t_buffer, block.count);
     }
-    body(b, block, loops, x, t_buffer);
+    body(segment, block, loops, x, t_buffer);
   };
-  const std::int64_t total = blocks.total();
+  const auto block_of = [&](std::size_t s, std::int64_t b, std::int64_t before) {
+    const std::int64_t first = b * kBlock;
+    return Block{before + b, first, std::min(kBlock, segments[s].count - first)};
+  };
   if (threads == 1) {  // not through OpenMP, which costs more than the work on 64 logits
-    for (std::int64_t b = 0; b < total; ++b) one_block(b);
+    std::int64_t before = 0;
+    for (std::size_t s = 0; s < segments.size(); ++s) {
+      const std::int64_t n = blocks_of(segments[s]);
+      for (std::int64_t b = 0; b < n; ++b) one_block(s, block_of(s, b, before));
+      before += n;
+    }
     return;
   }
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (std::int64_t b = 0; b < total; ++b) one_block(b);
+#pragma omp parallel num_threads(threads)
+  {
+    std::int64_t before = 0;
+    for (std::size_t s = 0; s < segments.size(); ++s) {
+      const std::int64_t n = blocks_of(segments[s]);
+#pragma omp for schedule(static) nowait
+      for (std::int64_t b = 0; b < n; ++b) one_block(s, block_of(s, b, before));
+      before += n;
+    }
+  }
 }
 
 // Calls f(Real{}) with the type that `dtype` is computed in.
@@ -171,9 +169,8 @@ void gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint6
   for (const Segment& segment : segments)
     ask_for_huge_pages(segment.out, segment.count * size_of(loss.dtype));
   for_each_block<Real>(loss, segments, key, threads,
-                       [&](std::int64_t, Block block, const PhiLoops<Real>& loops, const Real* x,
+                       [&](const Segment& segment, Block block, const PhiLoops<Real>& loops, const Real* x,
                            const Real* t) {
-                         const Segment& segment = segments[block.segment];
                          if (segment.out == nullptr) return;
                          alignas(64) Real buffer[kBlock];
                          void* to = at(segment.out, loss.dtype, block.first);
@@ -195,17 +192,17 @@ void gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint6
 
 void loss_reduced(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, Scalar out,
                   int threads) {
-  const Blocks blocks(segments);
   // One sum for each block, added up in the order of the blocks: the same bits for any number of threads.
   constexpr std::int64_t kFew = 256;
   double few[kFew];
-  std::vector<double> many(blocks.total() > kFew ? static_cast<std::size_t>(blocks.total()) : 0);
+  const std::int64_t blocks = blocks_of(segments);
+  std::vector<double> many(blocks > kFew ? static_cast<std::size_t>(blocks) : 0);
   double* sums = many.empty() ? few : many.data();
   with_real(loss.dtype, [&](auto real) {
     using Real = decltype(real);
     for_each_block<Real>(loss, segments, key, threads,
-                         [&](std::int64_t b, Block block, const PhiLoops<Real>& loops, const Real* x,
-                             const Real* t) { sums[b] = loops.sum(x, t, block.count); });
+                         [&](const Segment&, Block block, const PhiLoops<Real>& loops, const Real* x,
+                             const Real* t) { sums[block.number] = loops.sum(x, t, block.count); });
   });
   double total = 0;
   std::int64_t b = 0;
@@ -223,10 +220,10 @@ void loss_values(const Loss& loss, const std::vector<Segment>& segments, std::ui
   with_real(loss.dtype, [&](auto real) {
     using Real = decltype(real);
     for_each_block<Real>(loss, segments, key, threads,
-                         [&](std::int64_t, Block block, const PhiLoops<Real>& loops, const Real* x,
+                         [&](const Segment& segment, Block block, const PhiLoops<Real>& loops, const Real* x,
                              const Real* t) {
                            alignas(64) Real buffer[kBlock];
-                           void* to = at(segments[block.segment].out, out_dtype, block.first);
+                           void* to = at(segment.out, out_dtype, block.first);
                            Real* out = staging<Real>(to, out_dtype, buffer);
                            loops.value(x, t, out, block.count);
                            write<Real>(isa, out, to, out_dtype, block.count);

@@ -15,7 +15,7 @@ namespace ganfast {
 inline void ask_for_huge_pages(void* address, std::int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr std::uintptr_t kHuge = std::uintptr_t{1} << 21;
-  if (address == nullptr || bytes < static_cast<std::int64_t>(2 * kHuge)) return;
+  if (address == nullptr || bytes < static_cast<std::int64_t>(16 * kHuge)) return;
   const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(address) + kHuge - 1) & ~(kHuge - 1);
   const std::uintptr_t last =
       (reinterpret_cast<std::uintptr_t>(address) + static_cast<std::uintptr_t>(bytes)) & ~(kHuge - 1);
