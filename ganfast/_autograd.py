@@ -25,7 +25,7 @@ from ganfast.games import LossSpec
 _HALF = (torch.float16, torch.bfloat16)
 # Up to this many logits, on a CPU, the two or three operations of a linear loss cost less than the
 # Python of one autograd.Function.
-_FEW = 16384
+_FEW = 8192
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 _transforms_active = torch._C._are_functorch_transforms_active

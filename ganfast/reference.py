@@ -19,6 +19,8 @@ from ganfast.games import REAL, LossSpec
 
 Target = float | Tensor
 
+_HALF = (torch.float16, torch.bfloat16)
+
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
     """float64 for float64, float32 for everything narrower."""
@@ -137,17 +139,16 @@ def mean_score(logits: Sequence[Tensor], spec: LossSpec, dtype: torch.dtype) -> 
 
     On a few logits an operation costs more than its arithmetic, so one mean then serves both sides.
     """
-    wide = accumulation_dtype(dtype)
+    if logits[0].dtype in _HALF:
+        logits = [x.float() for x in logits]
     if len(logits) == 1:
-        mean = logits[0].mean(dtype=wide)
+        mean = logits[0].mean()
         loss = -mean if spec.targets[0] == REAL else mean
     else:
         real, fake = logits
-        if real.numel() <= 16384 and real.shape == fake.shape and real.dtype == wide:
-            loss = (fake - real).mean()
-        else:
-            loss = fake.mean(dtype=wide) - real.mean(dtype=wide)
-    return loss if wide == dtype else loss.to(dtype)
+        few = real.numel() <= 8192 and real.shape == fake.shape
+        loss = (fake - real).mean() if few else fake.mean() - real.mean()
+    return loss if loss.dtype == dtype else loss.to(dtype)
 
 
 def adversarial_loss(

@@ -9,6 +9,9 @@
 namespace ganfast {
 namespace {
 
+// Elements whose memory is mapped at a time: few enough that they are still in the cache when written.
+constexpr std::int64_t kMapped = 128 * kBlock;
+
 template <class Real>
 const Leaf<Real>& leaf(const Isa& isa) {
   if constexpr (sizeof(Real) == 4)
@@ -166,14 +169,15 @@ template <class Real>
 void gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, double grad,
               Dtype grad_dtype, int threads) {
   const Isa& isa = *current_isa();
-  for (const Segment& segment : segments)
-    ask_for_huge_pages(segment.out, segment.count * size_of(loss.dtype));
   for_each_block<Real>(loss, segments, key, threads,
                        [&](const Segment& segment, Block block, const PhiLoops<Real>& loops, const Real* x,
                            const Real* t) {
                          if (segment.out == nullptr) return;
                          alignas(64) Real buffer[kBlock];
                          void* to = at(segment.out, loss.dtype, block.first);
+                         const std::int64_t left = (segment.count - block.first) * size_of(loss.dtype);
+                         if (segment.count * size_of(loss.dtype) >= kAlwaysFresh && block.first % kMapped == 0)
+                           map_pages(to, std::min(left, kMapped * size_of(loss.dtype)));
                          Real* out = staging<Real>(to, loss.dtype, buffer);
                          const double scale = segment.grad ? 1.0 : grad * weight(loss, segment);
                          loops.slope(x, t, static_cast<Real>(scale), out, block.count);
