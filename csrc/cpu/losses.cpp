@@ -10,7 +10,7 @@ namespace ganfast {
 namespace {
 
 // Elements whose memory is mapped at a time: few enough that they are still in the cache when written.
-constexpr std::int64_t kMapped = 128 * kBlock;
+constexpr std::int64_t kMapped = 64 * kBlock;
 
 template <class Real>
 const Leaf<Real>& leaf(const Isa& isa) {
