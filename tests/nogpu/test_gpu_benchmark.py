@@ -11,7 +11,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of what is installed
 
-from benchmarks import gpu  # noqa: E402
+from benchmarks import gpu, gpu_report  # noqa: E402
 
 FACTS = {
     "gpu": "NVIDIA Imaginary 1 (SXM)",
@@ -91,7 +91,7 @@ def test_wrong_arguments(monkeypatch, capsys, tmp_path):
 def test_the_table():
     slow = row(1e-5, 5e-5, label="64", beyond_l2=False, missing={"torch.compile": "no compiler"})
     del slow["times"]["torch.compile"]
-    text = gpu.markdown(run_of([row(2e-5, 8e-6), slow], left_out=["a case: no time left"]))
+    text = gpu_report.markdown(run_of([row(2e-5, 8e-6), slow], left_out=["a case: no time left"]))
     lines = text.splitlines()
     assert lines[0] == "# ganfast on NVIDIA Imaginary 1 (SXM)"
     assert (
@@ -112,7 +112,7 @@ def test_the_table():
 def test_a_run_where_everything_went_wrong():
     kept = run_of([], problem="out of memory")
     kept["tests"] = {"problem": "pytest is not installed, so no test was run"}
-    text = gpu.markdown(kept)
+    text = gpu_report.markdown(kept)
     assert "stopped early:** out of memory" in text and "pytest is not installed" in text
 
 
@@ -125,7 +125,7 @@ def test_failed_tests_are_named():
     found = gpu.counts(junit)
     assert found["failures"] == ["a::bad", "a::worse"]
     assert (found["passed"], found["failed"], found["skipped"]) == (1, 2, 1)
-    assert "**failed: a::bad, a::worse**" in gpu.tested({**found, "seconds": 1})
+    assert "**failed: a::bad, a::worse**" in gpu_report.tested({**found, "seconds": 1})
 
 
 def test_a_whole_run_writes_both_files(monkeypatch, tmp_path):
@@ -137,7 +137,7 @@ def test_a_whole_run_writes_both_files(monkeypatch, tmp_path):
     assert gpu.main(["--out", str(tmp_path)]) == 0
     stem = tmp_path / "gpu-nvidia-imaginary-1-sxm"
     assert json.loads(stem.with_suffix(".json").read_text()) == kept
-    assert stem.with_suffix(".md").read_text() == gpu.markdown(kept)
+    assert stem.with_suffix(".md").read_text() == gpu_report.markdown(kept)
 
 
 def test_commands_that_fail_or_hang():
@@ -156,4 +156,4 @@ def test_the_losses_can_be_timed(tmp_path):
     assert run.returncode == 0, run.stderr
     kept = json.loads(out.read_text())
     assert kept["left_out"] == [] and "ganfast" in kept["rows"][0]["times"]
-    assert "| 64 |" in gpu.markdown(run_of([]) | {"losses": kept})
+    assert "| 64 |" in gpu_report.markdown(run_of([]) | {"losses": kept})
