@@ -143,7 +143,7 @@ def test_the_wheel_names_its_command_extras_and_floor(wheel):
         commands = archive.read(f"{folder}/entry_points.txt").decode()
     assert "ganfast = ganfast.cli:main" in commands
     assert "Requires-Python: >=3.10" in metadata
-    assert "License-Expression: Apache-2.0" in metadata
+    assert "Classifier: License :: OSI Approved :: Apache Software License" in metadata
     for extra in ("triton", "cuda12", "cuda13", "demo", "dev"):
         assert f"Provides-Extra: {extra}" in metadata
     needed = {line for line in metadata.splitlines() if line.startswith("Requires-Dist")}
