@@ -4,8 +4,10 @@ Graded: the columns of L shrink from left to right. LAPACK's tridiagonalisation,
 lower triangle, then keeps the digits of the small eigenvalues of L^T B L; in the other order half
 of them are lost (1e-8 instead of 1e-16 in the trace of the root).
 
-Rank: eigenvalues (or pivots) up to n eps of the largest are round-off of the matrix as it is
-stored. They are dropped, because their square roots, 1e-8, would be mistaken for signal.
+Rank: eigenvalues up to n eps of the largest are round-off of the matrix as it is stored. They are
+dropped, because their square roots, 1e-8, would be mistaken for signal. Cholesky sees more: the
+round-off that remains of a deficient matrix has diagonal entries of both signs, while weak signal
+(a collapsed generator, 1e-7 wide) leaves only positive ones; that is kept down to 4 eps.
 """
 
 from __future__ import annotations
@@ -17,22 +19,25 @@ from ganfast.linalg.definite import NotDefinite
 
 EPS = torch.finfo(torch.float64).eps
 _PANEL = 64
+_UPWARDS = 1e-4  # a pivot this far below a later one: eigenvalues would lose digits to the order
 
 
 def cholesky(a: Tensor) -> Tensor | None:
-    """Lower triangular factor(s), or None unless every matrix is definite beyond doubt."""
+    """Lower triangular factor(s), or None unless all are definite beyond doubt and graded."""
     factor, info = torch.linalg.cholesky_ex(a)
     if bool(info.any()):
         return None
     pivots = factor.diagonal(dim1=-2, dim2=-1).square()
     top = a.diagonal(dim1=-2, dim2=-1).amax(-1)
     doubtful = pivots.amin(-1) <= a.shape[-1] * EPS * top
-    return None if bool(doubtful.any()) else factor
+    largest_after = pivots.flip(-1).cummax(-1).values.flip(-1)
+    upwards = (pivots / largest_after).amin(-1) < _UPWARDS
+    return None if bool((doubtful | upwards).any()) else factor
 
 
 def by_rank(a: Tensor, tolerance: float) -> Tensor:
     """A graded factor (n, r) of one matrix, (..., n, n) with columns of zeros for a batch."""
-    if a.dim() == 2 and a.device.type == "cpu" and a.shape[-1] > _PANEL:
+    if a.dim() == 2 and a.shape[-1] > _PANEL:
         factor = pivoted_cholesky(a)
         if factor is not None:
             return factor
@@ -61,9 +66,12 @@ def pivoted_cholesky(a: Tensor) -> Tensor | None:
     that is indefinite): eigenvalues have to decide there.
     """
     n = a.shape[-1]
-    cut = n * EPS * float(a.diagonal().amax())
+    unit = EPS * float(a.diagonal().amax())
+    cut, floor = n * unit, 4 * unit
     factor = a.new_zeros(n, n)
-    left = torch.arange(n)  # the rows that have not been pivots, and what remains of them:
+    left = torch.arange(
+        n, device=a.device
+    )  # the rows that have not been pivots, and what remains of them:
     rest = a
     rank = 0
     while len(left):
@@ -74,7 +82,8 @@ def pivoted_cholesky(a: Tensor) -> Tensor | None:
         pivots: list[int] = []
         for j in range(width):
             value, index = diagonal.max(0)
-            if (top := value.item()) <= cut:
+            top = value.item()
+            if top <= cut and (top <= floor or float(diagonal[open_ > 0].amin()) <= 0):
                 break
             pivot = int(index)
             column = torch.addmv(rest[pivot], panel[:, :j], panel[pivot, :j], alpha=-1)
@@ -87,7 +96,7 @@ def pivoted_cholesky(a: Tensor) -> Tensor | None:
         done = len(pivots)
         factor[left, rank : rank + done] = panel[:, :done]
         rank += done
-        keep = torch.ones(len(left), dtype=torch.bool)
+        keep = torch.ones_like(left, dtype=torch.bool)
         keep[pivots] = False
         below = panel[keep, :done]
         rest = torch.addmm(rest[keep][:, keep], below, below.T, alpha=-1)

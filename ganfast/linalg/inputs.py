@@ -43,7 +43,7 @@ class Arrays:
             # torch reads neither foreign byte orders nor negative strides, and warns of arrays that
             # are not writeable; float16 and float32 keep their dtype for sqrtm's result.
             dtype = value.dtype if value.dtype.itemsize < 8 else np.dtype(np.float64)
-            value = np.ascontiguousarray(value, dtype=dtype.newbyteorder("="))
+            value = np.asarray(value, dtype=dtype.newbyteorder("="), order="C")
             x = torch.from_numpy(value if value.flags.writeable else value.copy())
         else:
             x = torch.from_dlpack(value) if self.kind == "CuPy" else value
@@ -101,7 +101,7 @@ class Arrays:
 def _kind(name: str, value: Any) -> str:
     if isinstance(value, Tensor):
         return "torch"
-    if isinstance(value, (np.ndarray, np.floating)):
+    if isinstance(value, np.ndarray):
         return "NumPy"
     if type(value).__module__.partition(".")[0] == "cupy":  # never imported for the question
         return "CuPy"

@@ -88,7 +88,8 @@ def _sums(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _solve_vjp(grad: Tensor, a: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    # From X Y + Y X = R: dY solves the same equation with dR - dX Y - Y dX on the right, dX with da.
+    # From X Y + Y X = R: dY solves the same equation with dR - dX Y - Y dX on the right, and dX
+    # with da.
     if not bool(_sums(a.detach())[2].all()):
         raise RuntimeError(
             "sqrtm has no second derivative at a singular matrix: add a multiple of the identity"

@@ -43,9 +43,9 @@ def trace_sqrtm(a: Any, b: Any) -> Any:
 
         dT/da = (L2 U) S^-1 (L2 U)^T / 2,    dT/db = (L1 V) S^-1 (L1 V)^T / 2,
 
-    without the singular values that are round-off (n eps |L1| |L2|): finite for repeated and for zero
-    eigenvalues. The true derivative with respect to b grows without bound where b loses rank within
-    the range of a; there the formula gives the derivative along changes that keep the rank.
+    without the singular values that are round-off (n eps |L1| |L2|): finite for repeated and for
+    zero eigenvalues. The true derivative with respect to b grows without bound where b loses rank
+    within the range of a; there the formula gives the one along changes that keep the rank.
     Second derivatives exist where both matrices are well-conditioned (to 1e8); elsewhere a second
     backward raises RuntimeError.
 
@@ -115,10 +115,8 @@ def _trace(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tenso
         sandwich = factor.mT @ (a @ factor)
     else:
         one, two = by_rank(a, tolerances[0]), by_rank(b, tolerances[1])
-        if one.shape[-1] > two.shape[-1]:
-            one, two = two, one
-        cross = one.mT @ two
-        sandwich = cross @ cross.mT
+        # Ranges that are orthogonal in part leave zeros here, which squaring would blow up to 1e-8.
+        return (torch.linalg.svdvals(one.mT @ two).sum(-1),)
     return (torch.linalg.eigvalsh(sandwich).clamp(min=0).sqrt().sum(-1),)
 
 
