@@ -8,6 +8,15 @@ from torch.autograd import gradcheck, gradgradcheck
 from ganfast.linalg import frechet_distance, frechet_distance_from_features, sqrtm, trace_sqrtm
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Matrices this small only lose to threads, and lose badly where the machine is shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def definite(*shape: int, seed: int) -> torch.Tensor:
     x = gaussians.normal(*shape[:-1], shape[-1] + 3, shape[-1], seed=seed)
     return (x.mT @ x / shape[-1]).requires_grad_()
