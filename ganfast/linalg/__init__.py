@@ -1,0 +1,11 @@
+"""Matrix square roots and the Fréchet distance: symmetric, batched and differentiable.
+
+torch tensors (CPU or CUDA), NumPy arrays and CuPy arrays go in, the same kind comes out. Everything
+is computed in float64. Nothing that is given is modified.
+"""
+
+from ganfast.linalg.frechet import frechet_distance, frechet_distance_from_features
+from ganfast.linalg.root import sqrtm
+from ganfast.linalg.trace import trace_sqrtm
+
+__all__ = ["frechet_distance", "frechet_distance_from_features", "sqrtm", "trace_sqrtm"]

@@ -1,0 +1,31 @@
+"""What happens to a matrix with a negative eigenvalue that round-off does not explain."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganfast.linalg.inputs import exponents, power_of_two
+
+
+class NotDefinite(Exception):
+    """Found deep inside, where the matrix has no name: whoever knows it asks refuse_indefinite."""
+
+
+def refuse_indefinite(name: str, a: Tensor, tolerance: float) -> None:
+    """Raise ValueError with the most negative eigenvalue, if one is beyond round-off."""
+    a = a.detach()
+    scale = exponents(a, (-2, -1))
+    w = torch.linalg.eigvalsh(a * power_of_two(-scale)[..., None, None])
+    w = w.reshape(-1, a.shape[-1])
+    top = w.abs().amax(-1)
+    relative = torch.where(top > 0, w[:, 0] / top, 0)
+    worst = int(relative.argmin())
+    if float(relative[worst]) < -tolerance:
+        unit = float(power_of_two(scale).reshape(-1)[worst])
+        low, high = float(w[worst, 0]) * unit, float(w[worst, -1]) * unit
+        where = "" if a.dim() == 2 else f" (matrix {worst} of the batch)"
+        raise ValueError(
+            f"{name} is not positive semi-definite{where}: its eigenvalues run from {low:.6g} to "
+            f"{high:.6g}, and a negative one counts as round-off up to {tolerance:g} of the largest"
+        )

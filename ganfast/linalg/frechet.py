@@ -1,0 +1,116 @@
+"""The Fréchet distance between two Gaussians, from their moments or from samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ganfast.linalg.inputs import Arrays, common_batch
+from ganfast.linalg.nuclear import centred, nuclear_norm
+from ganfast.linalg.trace import trace_of_checked
+
+
+def frechet_distance(mu1: Any, sigma1: Any, mu2: Any, sigma2: Any) -> Any:
+    """|mu1 - mu2|^2 + Tr(sigma1 + sigma2 - 2 (sigma1 sigma2)^{1/2}), computed in float64.
+
+    The squared Wasserstein-2 distance between N(mu1, sigma1) and N(mu2, sigma2) (Dowson & Landau,
+    1982); of Inception features it is the FID (Heusel et al., 2017, arXiv:1706.08500).
+
+    Args:
+        mu1, mu2: means of shape (..., d).
+        sigma1, sigma2: covariances of shape (..., d, d), symmetric positive semi-definite; singular
+            ones (fewer samples than features) are fine. All four are arrays of one kind (torch,
+            NumPy or CuPy) and any floating dtype; leading dimensions broadcast.
+
+    Returns:
+        The same kind, of shape (...), in float64 and never below 0: d(d) differs from 0 by
+        round-off alone.
+
+    Derivatives: 2 (mu1 - mu2) for mu1, I - 2 dT/dsigma for the covariances, with T and what is said
+    of its first and second derivatives at trace_sqrtm.
+
+    Raises ValueError, naming the argument, as trace_sqrtm does.
+    """
+    arrays = Arrays(mu1=mu1, sigma1=sigma1, mu2=mu2, sigma2=sigma2)
+    shape = tuple(arrays.tensors["mu1"].shape)
+    if len(shape) < 1:
+        raise ValueError(f"mu1 must have shape (..., d), got {shape}")
+    d = shape[-1]
+    for name, wanted in (("sigma1", (d, d)), ("mu2", (d,)), ("sigma2", (d, d))):
+        given = tuple(arrays.tensors[name].shape)
+        if given[-len(wanted) :] != wanted:
+            raise ValueError(
+                f"{name} must have shape (..., {', '.join(map(str, wanted))}) to match mu1, "
+                f"got {given}"
+            )
+    mean1, mean2 = arrays.float64("mu1"), arrays.float64("mu2")
+    cov1, cov2 = arrays.symmetric("sigma1"), arrays.symmetric("sigma2")
+    common_batch(("mu1", mean1, 1), ("mu2", mean2, 1))
+    common_batch(("mu1", mean1, 1), ("sigma1", cov1, 2))
+    common_batch(("mu2", mean2, 1), ("sigma2", cov2, 2))
+    coupling = trace_of_checked(arrays, ("sigma1", cov1), ("sigma2", cov2))
+    return arrays.back(
+        _distance((mean1 - mean2).square().sum(-1), _trace(cov1), _trace(cov2), coupling)
+    )
+
+
+def frechet_distance_from_features(x: Any, y: Any) -> Any:
+    """The Fréchet distance between Gaussians fitted to two sets of feature vectors, in float64.
+
+    Args:
+        x, y: arrays of one kind (torch, NumPy or CuPy) and any floating dtype, of shapes
+            (..., N1, d) and (..., N2, d), N1 and N2 at least 2. Leading dimensions (classes, say)
+            broadcast. The covariances divide by N - 1.
+
+    Returns:
+        The same kind, of shape (...), in float64 and never below 0.
+
+    No d x d covariance is formed. With F the centred features over sqrt(N - 1), rotated so that the
+    null direction of centring drops out (N - 1 rows), Tr (S1 S2)^{1/2} is the nuclear norm of
+    F1 F2^T. A side with more rows than d is first reduced to the triangle of its QR decomposition
+    where both are, so the cost is that of the smaller side. Rounding a covariance hides what is
+    smaller than eps of its largest eigenvalue; here it is kept, which shows when samples collapse.
+
+    Derivatives: with the polar factor U of F1 F2^T, dT/dF1 = U F2 and dT/dF2 = U^T F1, without
+    singular values that are round-off: bounded, and right for fewer samples than features,
+    features that are always zero, and duplicated samples. A second backward works where F1 F2^T
+    has full rank and is well-conditioned, and raises RuntimeError elsewhere.
+
+    Raises ValueError, naming the argument, for mixed kinds or devices, a dtype that is not
+    floating, shapes that do not fit, fewer than 2 samples, and values that are not finite.
+    """
+    arrays = Arrays(x=x, y=y)
+    for name, given in arrays.tensors.items():
+        shape = tuple(given.shape)
+        if len(shape) < 2:
+            raise ValueError(f"{name} must have shape (..., N, d), got {shape}")
+        if shape[-2] < 2:
+            raise ValueError(
+                f"{name} needs at least 2 samples for a covariance, got {shape[-2]} (shape {shape})"
+            )
+    if arrays.tensors["x"].shape[-1] != arrays.tensors["y"].shape[-1]:
+        raise ValueError(
+            f"y must have the d of x, {arrays.tensors['x'].shape[-1]}, "
+            f"got shape {tuple(arrays.tensors['y'].shape)}"
+        )
+    first, second = arrays.float64("x"), arrays.float64("y")
+    batch = common_batch(("x", first, 2), ("y", second, 2))
+    rows1, rows2 = centred(first), centred(second)
+    return arrays.back(
+        _distance(
+            (first.mean(-2) - second.mean(-2)).square().sum(-1),
+            rows1.square().sum((-2, -1)),
+            rows2.square().sum((-2, -1)),
+            nuclear_norm(rows1, rows2, batch),
+        )
+    )
+
+
+def _trace(a: Tensor) -> Tensor:
+    return a.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def _distance(means: Tensor, trace1: Tensor, trace2: Tensor, coupling: Tensor) -> Tensor:
+    # Round-off alone can take equal Gaussians below 0.
+    return (means + (trace1 + trace2 - 2 * coupling)).clamp(min=0)

@@ -1,0 +1,133 @@
+"""What may be given to ganfast.linalg: three kinds of array in, checked, and the same kind out."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Relative to the largest entry (symmetry) or eigenvalue (definiteness). Covariances of other tools
+# were often computed in float32, whatever they are stored in; theirs are off by up to 1e-6.
+TOLERANCE = 1e-5
+_HALF_TOLERANCE = 1e-2  # float16 and bfloat16 hold two to three digits
+
+
+class Arrays:
+    """The arguments of one call by name, all of one kind: as float64 tensors, and the way back."""
+
+    def __init__(self, **given: Any) -> None:
+        kinds = {name: _kind(name, value) for name, value in given.items()}
+        first = next(iter(kinds))
+        for name, kind in kinds.items():
+            if kind != kinds[first]:
+                raise ValueError(
+                    f"{name} is a {kind} array but {first} is a {kinds[first]} one: "
+                    "give arrays of one kind"
+                )
+        self.kind = kinds[first]
+        self.tensors = {name: self._tensor(name, value) for name, value in given.items()}
+        for name, x in self.tensors.items():
+            if x.device != self.tensors[first].device:
+                raise ValueError(
+                    f"{name} is on {x.device} but {first} is on {self.tensors[first].device}"
+                )
+        self.dtypes = {name: x.dtype for name, x in self.tensors.items()}
+
+    def _tensor(self, name: str, value: Any) -> Tensor:
+        if self.kind == "NumPy":
+            if value.dtype.kind != "f":
+                raise ValueError(f"{name} must have a floating dtype, got {value.dtype}")
+            # torch reads neither foreign byte orders nor negative strides, and warns of arrays that
+            # are not writeable; float16 and float32 keep their dtype for sqrtm's result.
+            dtype = value.dtype if value.dtype.itemsize < 8 else np.dtype(np.float64)
+            value = np.asarray(value, dtype=dtype.newbyteorder("="), order="C")
+            x = torch.from_numpy(value if value.flags.writeable else value.copy())
+        else:
+            x = torch.from_dlpack(value) if self.kind == "CuPy" else value
+        if not x.is_floating_point():
+            raise ValueError(f"{name} must have a floating dtype, got {x.dtype}")
+        return x
+
+    def float64(self, name: str) -> Tensor:
+        """The argument in float64, checked to be finite."""
+        x = self.tensors[name].to(torch.float64)
+        if not bool(torch.isfinite(x).all()):
+            raise ValueError(
+                f"{name} has values that are not finite: check the features it came from"
+            )
+        return x
+
+    def symmetric(self, name: str) -> Tensor:
+        """The argument as finite, square, symmetric float64 matrices: the mean with its transpose.
+
+        Raises ValueError where an entry differs from its mirror by more than ``TOLERANCE`` of the
+        largest one (1e-2 for float16 and bfloat16).
+        """
+        shape = tuple(self.tensors[name].shape)
+        if len(shape) < 2 or shape[-1] != shape[-2]:
+            raise ValueError(f"{name} must be square, of shape (..., n, n), got {shape}")
+        x = self.float64(name)
+        if x.numel() == 0:
+            return x
+        flat = x.detach()
+        off = (flat - flat.mT).abs_().amax((-2, -1))
+        if not bool(off.any()):
+            return x
+        relative = off / flat.abs().amax((-2, -1)).clamp(min=torch.finfo(torch.float64).tiny)
+        if bool((relative > self.tolerance(name)).any()):
+            worst = float(relative.max())
+            raise ValueError(
+                f"{name} is not symmetric: an entry differs from its mirror by {worst:.3g} of the "
+                f"largest entry, more than {self.tolerance(name):g}"
+            )
+        return (x + x.mT) / 2
+
+    def tolerance(self, name: str) -> float:
+        half = self.dtypes[name] in (torch.float16, torch.bfloat16)
+        return _HALF_TOLERANCE if half else TOLERANCE
+
+    def back(self, result: Tensor) -> Any:
+        """``result`` in the kind that was given; NumPy scalars for NumPy results without axes."""
+        if self.kind == "NumPy":
+            return result.numpy()[()]
+        if self.kind == "CuPy":
+            return sys.modules["cupy"].from_dlpack(result)
+        return result
+
+
+def _kind(name: str, value: Any) -> str:
+    if isinstance(value, Tensor):
+        return "torch"
+    if isinstance(value, np.ndarray):
+        return "NumPy"
+    if type(value).__module__.partition(".")[0] == "cupy":  # never imported for the question
+        return "CuPy"
+    raise ValueError(
+        f"{name} must be a torch tensor, a NumPy array or a CuPy array, got {type(value).__name__}"
+    )
+
+
+def common_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) -> torch.Size:
+    """The leading shape that two (name, tensor, own dimensions) broadcast to."""
+    shapes = [x.shape[: x.dim() - own] for _, x, own in (first, second)]
+    try:
+        return torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        raise ValueError(
+            f"the leading dimensions of {second[0]}, {tuple(shapes[1])}, do not broadcast with "
+            f"{tuple(shapes[0])} of {first[0]}"
+        ) from None
+
+
+def exponents(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Even e with |x| / 2^e in 1/4 .. 2 at its largest: a scale that costs no rounding."""
+    peak = x.detach().abs().amax(dims)
+    exponent = torch.frexp(peak).exponent.clamp(-1000, 1000)
+    return exponent - exponent % 2
+
+
+def power_of_two(exponent: Tensor) -> Tensor:
+    return torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)

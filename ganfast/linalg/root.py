@@ -1,0 +1,99 @@
+"""The square root of a positive semi-definite matrix, by its eigenvectors."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganfast._autograd_linalg import closed_form
+from ganfast.linalg.definite import NotDefinite, refuse_indefinite
+from ganfast.linalg.factor import EPS
+from ganfast.linalg.inputs import TOLERANCE, Arrays, exponents, power_of_two
+
+
+def sqrtm(a: Any, *, method: str = "auto") -> Any:
+    """The symmetric positive semi-definite X with X X = a.
+
+    Args:
+        a: an array (torch, NumPy or CuPy) of shape (..., n, n), symmetric positive semi-definite,
+            of any floating dtype, rank and scale from 1e-150 to 1e150.
+        method: "eigh" (V sqrt(w) V^T) or "auto", which chooses; today always "eigh".
+
+    Returns:
+        The same kind, shape and dtype, computed in float64.
+
+    Derivatives (torch), of any order: dX solves the Sylvester (Lyapunov) equation
+    X dX + dX X = da, which in the eigenbasis of X, with eigenvalues s, is a division by
+    s_i + s_j: right for repeated eigenvalues. Where s_i + s_j is at most sqrt(n eps) of the largest
+    s, both eigenvalues of a are below its round-off and the true derivative is unbounded: zero is
+    taken there. A second backward through such a point raises RuntimeError.
+
+    Raises ValueError for an unknown method and for the inputs that trace_sqrtm refuses.
+    """
+    if method not in ("auto", "eigh"):
+        raise ValueError(f'method must be "auto" or "eigh", got {method!r}')
+    arrays = Arrays(a=a)
+    x = arrays.symmetric("a")
+    dtype = arrays.dtypes["a"]
+    if x.numel() == 0:
+        return arrays.back(x.to(dtype))
+    scale = exponents(x, (-2, -1))
+    unit = x * power_of_two(-scale)[..., None, None]
+    try:
+        result = closed_form(partial(_root, arrays.tolerance("a")), _vjp, unit)
+    except NotDefinite:
+        refuse_indefinite("a", x, arrays.tolerance("a"))
+        raise
+    result = result * power_of_two(scale // 2)[..., None, None]
+    return arrays.back(result.to(dtype))
+
+
+def root(a: Tensor) -> Tensor:
+    """The differentiable root of definite symmetric float64 matrices of moderate scale."""
+    return closed_form(partial(_root, TOLERANCE), _vjp, a)
+
+
+def _root(tolerance: float, a: Tensor) -> Tensor:
+    w, v = torch.linalg.eigh(a)
+    if bool((w[..., 0] < -tolerance * w.abs().amax(-1)).any()):
+        raise NotDefinite
+    return (v * w.clamp(min=0).sqrt()[..., None, :]) @ v.mT
+
+
+def _vjp(grad: Tensor, a: Tensor) -> tuple[Tensor]:
+    return (_lyapunov(a, (grad + grad.mT) / 2),)
+
+
+def _lyapunov(a: Tensor, right: Tensor) -> Tensor:
+    """The symmetric Y with X Y + Y X = right, where X is the root of ``a``."""
+    return closed_form(_solve, _solve_vjp, a, right)
+
+
+def _solve(a: Tensor, right: Tensor) -> Tensor:
+    v, sums, live = _sums(a)
+    inner = torch.where(live, v.mT @ right @ v / torch.where(live, sums, 1), 0)
+    return v @ inner @ v.mT
+
+
+def _sums(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Eigenvectors, s_i + s_j, and where that sum is more than the root of a's round-off."""
+    w, v = torch.linalg.eigh(a)
+    s = w.clamp(min=0).sqrt()
+    sums = s[..., :, None] + s[..., None, :]
+    floor = (a.shape[-1] * EPS) ** 0.5 * s[..., -1]
+    return v, sums, sums > floor[..., None, None]
+
+
+def _solve_vjp(grad: Tensor, a: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    # From X Y + Y X = R: dY solves the same equation with dR - dX Y - Y dX on the right, and dX
+    # with da.
+    if not bool(_sums(a.detach())[2].all()):
+        raise RuntimeError(
+            "sqrtm has no second derivative at a singular matrix: add a multiple of the identity"
+        )
+    outer = _lyapunov(a, (grad + grad.mT) / 2)
+    product = outer @ _lyapunov(a, right)
+    return _lyapunov(a, -(product + product.mT)), outer
