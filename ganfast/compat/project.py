@@ -31,7 +31,9 @@ class Project:
         return self.replacement.__name__
 
     def installed(self) -> bool:
-        return self.name in sys.modules or importlib.util.find_spec(self.name) is not None
+        if sys.modules.get(self.name) is not None:
+            return True
+        return importlib.util.find_spec(self.name) is not None
 
     def version(self) -> str:
         try:
