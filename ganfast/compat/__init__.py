@@ -6,7 +6,7 @@
 
 Only the distance between two Gaussians is replaced: images, networks and statistics stay theirs.
 Ours needs no ``scipy.linalg.sqrtm``, so the tools that pass it ``disp=False`` also work with
-SciPy 1.18, which has dropped that argument.
+SciPy 1.18, which drops that argument.
 
 Importing this package imports none of the projects; ``patch`` imports those that it is asked for.
 """

@@ -107,7 +107,7 @@ class Project:
                 expected = theirs(*self.example())
         except Exception as error:
             if isinstance(error, TypeError) and "disp" in str(error):
-                return  # SciPy 1.18 dropped that argument of sqrtm: the very thing that we mend
+                return  # SciPy 1.18 drops that argument of sqrtm: the very thing that we mend
             raise self._unknown(
                 f"{self.home}.{self.function} fails on a small example: {error!r}"
             ) from error
