@@ -5,8 +5,8 @@
     d_loss = GF.discriminator_loss(D(real), D(fake.detach()), game="hinge")
     g_loss = GF.generator_loss(D(fake), game="hinge")
 
-Importing ganfast imports torch and nothing that needs a GPU; ``linalg``, ``metrics`` and ``train``
-are imported when they are first used.
+Importing ganfast imports torch and nothing that needs a GPU; ``compat``, ``linalg``, ``metrics``
+and ``train`` are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from ganfast._dispatch import backend, explain
 from ganfast.nn import GANLoss
 
 if TYPE_CHECKING:
-    from ganfast import linalg, metrics, train
+    from ganfast import compat, linalg, metrics, train
 
 __all__ = [
     "GANLoss",
     "backend",
+    "compat",
     "explain",
     "functional",
     "games",
@@ -32,7 +33,7 @@ __all__ = [
     "train",
 ]
 
-_LAZY = ("linalg", "metrics", "train")
+_LAZY = ("compat", "linalg", "metrics", "train")
 
 
 def __getattr__(name: str) -> Any:
