@@ -14,7 +14,7 @@ from ganfast.errors import InputError
 from ganfast.metrics.all_reduce import all_reduce
 from ganfast.metrics.feature_rows import FeatureRows
 from ganfast.metrics.running_mean import RunningMean
-from ganfast.metrics.scatter import Scatter, padded
+from ganfast.metrics.scatter import Scatter
 
 BLOCK = 1024
 """Rows that are squared together, one of which is the mean's: enough for the product to run at the
@@ -199,7 +199,7 @@ class Moments:
         if self._scatter is None or self._block is None:
             device = self._device or device
             self._scatter = Scatter.of_none(self.dim, device)
-            self._block = padded(BLOCK, self.dim, device)
+            self._block = torch.empty(BLOCK, self.dim, dtype=torch.float64, device=device)
         return self._scatter, self._block
 
     def _append(self, rows: Tensor, device: torch.device) -> None:

@@ -7,8 +7,10 @@ that is large beside the deviation.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,25 +18,23 @@ from torch import Tensor
 from ganfast.metrics.running_mean import RunningMean
 
 PANEL = 256
-"""Columns of the matrix that one product makes.
+"""Columns of the matrix that one torch product makes, where SciPy does not serve.
 
-The matrix is symmetric, so only its lower triangle is computed, panel by panel: (1 + 256/d)/2 of
-the full product's operations, 9/16 at d = 2048. torch has no BLAS syrk (exactly half), and SciPy's
-was measured to be no faster on one core (27.6 ms against 27.4 ms for 512 rows of 2048), while it
-would bring a second pool of threads that torch.set_num_threads() does not reach, and no GPU.
-"""
-
-PADDING = 8
-"""Unused float64 (one cache line) at the end of each row.
-
-Rows of 2048 float64 start 16 KiB apart, and then a column lies in a single set of the cache. A line
-more per row spreads it out: 10 % less time for the products at d = 2048.
+The matrix is symmetric, so only its lower triangle is computed: (1 + 256/d)/2 of the full product's
+operations panel by panel, exactly half by BLAS syrk, which torch does not have. On one idle core
+syrk takes 10 % less time at d = 2048; beside other programs torch's threads, which spin, lose more.
+It has SciPy's number of threads, not torch's.
 """
 
 
-def padded(rows: int, dim: int, device: torch.device) -> Tensor:
-    """Uninitialised float64 (rows, dim) whose columns do not fall on each other in the cache."""
-    return torch.empty(rows, dim + PADDING, dtype=torch.float64, device=device)[:, :dim]
+@functools.cache
+def _syrk() -> Any:
+    """SciPy's symmetric rank-k update, if SciPy is there."""
+    try:
+        from scipy.linalg.blas import dsyrk
+    except ImportError:
+        return None
+    return dsyrk
 
 
 class Scatter:
@@ -43,7 +43,8 @@ class Scatter:
     def __init__(self, mean: RunningMean, matrix: Tensor | None = None) -> None:
         """Of nothing, or of a mean's rows and their ``matrix``, which is copied."""
         self.mean = mean
-        self._matrix = padded(self.dim, self.dim, self.device)  # lower triangle; above it, anything
+        # The lower triangle; what is above it means nothing.
+        self._matrix = torch.empty(self.dim, self.dim, dtype=torch.float64, device=self.device)
         if matrix is None:
             self._matrix.zero_()
         else:
@@ -105,6 +106,12 @@ class Scatter:
         return row
 
     def _add_squares(self, rows: Tensor) -> None:
+        syrk = _syrk() if self.device.type == "cpu" and self.dim >= PANEL else None
+        if syrk is not None:
+            # A row-major lower triangle is a column-major upper one.
+            squares = self._matrix.numpy().T
+            syrk(1.0, rows.numpy().T, beta=1.0, c=squares, overwrite_c=1, lower=0)
+            return
         for a, b in self._panels():
             self._matrix[a:b, :b].addmm_(rows[:, a:b].T, rows[:, :b])
 
