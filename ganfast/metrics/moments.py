@@ -1,23 +1,236 @@
-"""Mean and covariance of a set of feature vectors."""
+"""Mean and covariance of feature vectors that come in batches."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
+from ganfast.metrics.all_reduce import all_reduce
+from ganfast.metrics.feature_rows import FeatureRows
+from ganfast.metrics.running_mean import RunningMean
+from ganfast.metrics.scatter import Scatter
+
+BLOCK = 1024
+"""Rows that are squared together, one of which is the mean's: enough for the product to run at the
+full rate, and 16 MiB at dim = 2048."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _plain(method: F) -> F:
+    """Computes on tensors of no graph that may be changed both in and out of inference mode."""
+
+    @functools.wraps(method)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        with torch.inference_mode(False), torch.no_grad():
+            return method(*args, **kwargs)
+
+    return inner  # type: ignore[return-value]
+
+
+class Moments:
+    """Streaming mean and covariance of feature vectors, in float64 and O(dim^2) memory.
+
+    ::
+
+        moments = Moments(2048)
+        for images in loader:
+            moments.update(network(images))
+        frechet_distance(moments.mean, moments.covariance, reference_mean, reference_covariance)
+
+    The result does not depend, up to round-off, on how rows are divided into updates, or into
+    objects that are merged, and in which order; for the same sequence of calls it is the same to
+    the last bit. Reading a result changes nothing. What is counted on is ``device``; by default the
+    device of the first features. No gradient flows through it.
+    """
+
+    def __init__(self, dim: int, *, device: torch.device | str | None = None) -> None:
+        if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
+            raise InputError(f"dim must be a whole number of at least 1, got {dim!r}")
+        self.dim = dim
+        self._device = None if device is None else torch.device(device)
+        self.reset()
+
+    def __repr__(self) -> str:
+        return f"Moments(dim={self.dim}, count={self.count})"
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        # Made when rows come: the device may not be known before.
+        self._scatter: Scatter | None = None
+        self._block: Tensor | None = None
+        self._filled = 0
+
+    @property
+    def count(self) -> int:
+        """The number of rows so far."""
+        return self._filled + (self._scatter.mean.count if self._scatter else 0)
+
+    @_plain
+    def update(self, features: Tensor | np.ndarray) -> None:
+        """Take in the rows of ``features`` (n, dim); n may be 0, or more than memory for a copy.
+
+        Float64, float32, float16, bfloat16 or uint8, any strides, on any device; they are not
+        modified. Raises InputError, and takes nothing in, for NaN or inf, another dtype or another
+        shape. On a GPU that check waits for the features.
+        """
+        rows = FeatureRows(features, self.dim)
+        for piece in rows.pieces():
+            self._append(piece, rows.device)
+
+    @_plain
+    def merge(self, other: Moments) -> None:
+        """Take in all the rows that ``other`` has; ``other`` stays as it is."""
+        if not isinstance(other, Moments):
+            raise InputError(f"other must be a Moments, got {type(other).__name__}")
+        if other.dim != self.dim:
+            raise InputError(f"other must have dim {self.dim} to be merged, got {other.dim}")
+        if other._scatter is None or other._block is None:
+            return
+        rows = other._block[: other._filled].clone()  # other may be self
+        scatter, _ = self._storage(other._scatter.device)
+        theirs = other._scatter
+        scatter.merge(theirs if theirs.device == scatter.device else theirs.copy(scatter.device))
+        self._append(rows, rows.device)
+
+    @property
+    @_plain
+    def mean(self) -> Tensor:
+        """(dim,) float64."""
+        self._need(1, "mean")
+        scatter, block = self._storage(torch.device("cpu"))
+        waiting = RunningMean.centring(block[: self._filled].clone())
+        return scatter.mean.with_also(waiting).value()
+
+    @property
+    @_plain
+    def covariance(self) -> Tensor:
+        """(dim, dim) float64, over N - 1 as np.cov has it; it needs two rows."""
+        self._need(2, "covariance")
+        return self._total().whole(self.count - 1)
+
+    @property
+    @_plain
+    def population_covariance(self) -> Tensor:
+        """(dim, dim) float64, over N: np.cov(..., ddof=0)."""
+        self._need(1, "population_covariance")
+        return self._total().whole(self.count)
+
+    @_plain
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of all there is, as plain contiguous tensors.
+
+        ``count`` rows have the mean ``mean`` + ``mean_low`` and the scatter matrix ``scatter``;
+        ``pending`` are the rows that wait for a full block. An object that goes on from
+        here computes the same bits as one that never stopped.
+        """
+        scatter = self._scatter or self._none()
+        if self._block is None:
+            pending = torch.empty(0, self.dim, dtype=torch.float64, device=scatter.device)
+        else:
+            pending = self._block[: self._filled].clone(memory_format=torch.contiguous_format)
+        return {
+            "count": torch.tensor(scatter.mean.count),
+            "mean": scatter.mean.high.clone(),
+            "mean_low": scatter.mean.low.clone(),
+            "scatter": scatter.whole(),
+            "pending": pending,
+        }
+
+    @_plain
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Replace all rows by those of ``state``, which ``state_dict()`` made."""
+        dim = self.dim
+        wanted = {"count": (), "mean": (dim,), "mean_low": (dim,), "scatter": (dim, dim)}
+        if set(state) != {*wanted, "pending"}:
+            raise InputError(
+                f"state must have the keys {', '.join([*wanted, 'pending'])}, got "
+                f"{', '.join(map(str, state)) or 'none'}"
+            )
+        pending = state["pending"]
+        wanted["pending"] = (len(pending) if pending.dim() else 0, dim)
+        for name, shape in wanted.items():
+            if tuple(state[name].shape) != shape:
+                raise InputError(
+                    f"state[{name!r}] must have shape {shape} for dim {dim}, got "
+                    f"{tuple(state[name].shape)}"
+                )
+        self.reset()
+        scatter, _ = self._storage(state["mean"].device)
+        high, low = (
+            state[name].to(scatter.device, torch.float64, copy=True)
+            for name in ("mean", "mean_low")
+        )
+        self._scatter = Scatter(RunningMean(int(state["count"]), high, low), state["scatter"])
+        self._append(pending, pending.device)
+
+    @_plain
+    def all_reduce(self, group: Any = None) -> None:
+        """Make this object, in every process of ``group``, hold the rows of all of them.
+
+        Processes may hold different numbers of rows, or none; each must call this, and once: a
+        second call would count the rows once more for each process. Needs torch.distributed; with
+        NCCL it goes through the current CUDA device.
+        """
+        reduced = all_reduce(self._total() if self.count else self._none(), group)
+        device = self._scatter.device if self._scatter else self._device or reduced.device
+        self.reset()
+        self._storage(device)
+        self._scatter = reduced.copy(device)
+
+    def _need(self, count: int, what: str) -> None:
+        if self.count < count:
+            raise InputError(
+                f"{what} needs at least {count} row{'s'[: count > 1]}, got {self.count}: call "
+                "update() first"
+            )
+
+    def _none(self) -> Scatter:
+        return Scatter.of_none(self.dim, self._device or torch.device("cpu"))
+
+    def _storage(self, device: torch.device) -> tuple[Scatter, Tensor]:
+        """What rows go into; made on ``device`` if no other was asked for."""
+        if self._scatter is None or self._block is None:
+            device = self._device or device
+            self._scatter = Scatter.of_none(self.dim, device)
+            self._block = torch.empty(BLOCK, self.dim, dtype=torch.float64, device=device)
+        return self._scatter, self._block
+
+    def _append(self, rows: Tensor, device: torch.device) -> None:
+        scatter, block = self._storage(device)
+        while len(rows):
+            fits = rows[: BLOCK - 1 - self._filled]
+            block[self._filled : self._filled + len(fits)] = fits
+            self._filled += len(fits)
+            rows = rows[len(fits) :]
+            if self._filled == BLOCK - 1:
+                scatter.absorb(block)
+                self._filled = 0
+
+    def _total(self) -> Scatter:
+        """Everything so far in a new Scatter, those rows included that wait for a full block."""
+        assert self._scatter is not None and self._block is not None
+        total = self._scatter.copy(self._scatter.device)
+        if self._filled:
+            total.absorb(self._block[: self._filled + 1].clone())
+        return total
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """The mean (d,) and the unbiased covariance (d, d) of ``features`` (n, d), both float64.
 
-    Raises InputError unless ``features`` is a matrix with at least two rows.
+    Raises InputError unless ``features`` is a finite matrix with at least two rows.
     """
     if features.dim() != 2 or features.shape[0] < 2:
         raise InputError(
             f"features must have shape (n, d) with n >= 2, got {tuple(features.shape)}"
         )
-    features = features.to(torch.float64)
-    mean = features.mean(0)
-    centred = features - mean
-    return mean, centred.T @ centred / (features.shape[0] - 1)
+    found = Moments(features.shape[1])
+    found.update(features)
+    return found.mean, found.covariance
