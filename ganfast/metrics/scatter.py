@@ -7,10 +7,8 @@ that is large beside the deviation.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,23 +16,12 @@ from torch import Tensor
 from ganfast.metrics.running_mean import RunningMean
 
 PANEL = 256
-"""Columns of the matrix that one torch product makes, where SciPy does not serve.
+"""Columns of the matrix that one product makes.
 
 The matrix is symmetric, so only its lower triangle is computed: (1 + 256/d)/2 of the full product's
-operations panel by panel, exactly half by BLAS syrk, which torch does not have. On one idle core
-syrk takes 10 % less time at d = 2048; beside other programs torch's threads, which spin, lose more.
-It has SciPy's number of threads, not torch's.
+operations, panel by panel. BLAS has syrk for exactly half, which torch does not offer; through
+SciPy it was slower, because its threads and torch's, which spin, compete for the same cores.
 """
-
-
-@functools.cache
-def _syrk() -> Any:
-    """SciPy's symmetric rank-k update, if SciPy is there."""
-    try:
-        from scipy.linalg.blas import dsyrk
-    except ImportError:
-        return None
-    return dsyrk
 
 
 class Scatter:
@@ -106,12 +93,6 @@ class Scatter:
         return row
 
     def _add_squares(self, rows: Tensor) -> None:
-        syrk = _syrk() if self.device.type == "cpu" and self.dim >= PANEL else None
-        if syrk is not None:
-            # A row-major lower triangle is a column-major upper one.
-            squares = self._matrix.numpy().T
-            syrk(1.0, rows.numpy().T, beta=1.0, c=squares, overwrite_c=1, lower=0)
-            return
         for a, b in self._panels():
             self._matrix[a:b, :b].addmm_(rows[:, a:b].T, rows[:, :b])
 
