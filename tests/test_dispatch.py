@@ -82,3 +82,15 @@ def test_environment_variable():
     assert "Adversarial" not in python(code, GANFAST_BACKEND="reference").stdout
     wrong = python(code, GANFAST_BACKEND="cudnn")
     assert wrong.returncode and "GANFAST_BACKEND: got 'cudnn'; the backends are" in wrong.stderr
+
+
+def test_another_default_device():
+    """Nothing that we make for CPU logits may land on torch's default device."""
+    code = (
+        "import torch; torch.set_default_device('meta'); import ganfast.functional as GF;"
+        "x = torch.zeros(3, device='cpu', requires_grad=True);"
+        "loss = GF.discriminator_loss(x, x, label_noise=0.1, label_flip=0.1); loss.backward();"
+        "print(loss.device, x.grad.device, bool(x.grad.isfinite().all()))"
+    )
+    told = python(code)
+    assert told.stdout == "cpu cpu True\n", told.stderr

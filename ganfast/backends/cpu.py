@@ -14,7 +14,8 @@ from ganfast.games import LossSpec
 _CODE = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 _OPS = ("discriminator_loss", "generator_loss")
 
-_SCALAR = {dtype: torch.empty((), dtype=dtype) for dtype in _CODE}  # empty_like beats empty
+# torch.empty_like beats torch.empty. The device is named, since the default one may be another.
+_SCALAR = {dtype: torch.empty((), dtype=dtype, device="cpu") for dtype in _CODE}
 
 
 def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
