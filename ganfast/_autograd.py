@@ -1,4 +1,6 @@
-"""Every torch.autograd.Function of ganfast, and the decision whether one is used at all.
+"""The losses' torch.autograd.Function, and the decision whether it is used at all.
+
+Functions live here and in ``_autograd_linalg.py``, nowhere else.
 
 What holds for each Function here, because the field breaks it again and again:
 
@@ -6,7 +8,7 @@ What holds for each Function here, because the field breaks it again and again:
   backward silently wrong (pytorch #58509, #76185).
 * grad_output is read on its device; nothing waits for the device.
 * With create_graph=True, backward returns the reference's differentiable expression of the saved
-  inputs,   so every higher order is exact.
+  inputs, so every higher order is exact.
 """
 
 from __future__ import annotations
@@ -23,10 +25,6 @@ from ganfast._philox import Key
 from ganfast.games import LossSpec
 
 _HALF = (torch.float16, torch.bfloat16)
-# Up to this many logits, on a CPU, the two or three operations of a linear loss cost less than the
-# Python of one autograd.Function.
-_FEW = 8192
-
 _PLAIN = (Tensor, torch.nn.Parameter)
 _transforms_active = torch._C._are_functorch_transforms_active
 
@@ -57,7 +55,7 @@ def adversarial_loss(
     dtype = first.dtype
     if dtype in _HALF and torch.is_autocast_enabled(first.device.type):
         dtype = torch.float32  # what torch's own losses return under autocast
-    few = spec.mean_score and first.is_cpu and first.numel() <= _FEW
+    few = spec.mean_score and first.is_cpu and first.numel() <= reference.FEW
     if few and (is_compiling() or _dispatch.forced() is None):
         return reference.mean_score(logits, spec, dtype)
     why = must_trace(logits)

@@ -19,6 +19,10 @@ from ganfast.games import REAL, LossSpec
 
 Target = float | Tensor
 
+FEW = 8192
+"""Up to this many logits an operation costs more than its arithmetic: on a CPU the two or three of
+a linear loss then cost less than the Python of one autograd.Function."""
+
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -137,7 +141,7 @@ def weight(x: Tensor, spec: LossSpec) -> float:
 def mean_score(logits: Sequence[Tensor], spec: LossSpec, dtype: torch.dtype) -> Tensor:
     """The loss of a linear game (``spec.mean_score``) in as few operations as can be.
 
-    On a few logits an operation costs more than its arithmetic, so one mean then serves both sides.
+    On a FEW logits one mean serves both sides.
     """
     if logits[0].dtype in _HALF:
         logits = [x.float() for x in logits]
@@ -146,7 +150,7 @@ def mean_score(logits: Sequence[Tensor], spec: LossSpec, dtype: torch.dtype) -> 
         loss = -mean if spec.targets[0] == REAL else mean
     else:
         real, fake = logits
-        few = real.numel() <= 8192 and real.shape == fake.shape
+        few = real.numel() <= FEW and real.shape == fake.shape
         loss = (fake - real).mean() if few else fake.mean() - real.mean()
     return loss if loss.dtype == dtype else loss.to(dtype)
 

@@ -82,9 +82,8 @@ void write_scalar(double value, Scalar scalar) {
     return;
   }
   const float narrow = static_cast<float>(value);
-  float* to = staging<float>(scalar.address, scalar.dtype, const_cast<float*>(&narrow));
-  if (to != &narrow)
-    *to = narrow;
+  if (scalar.dtype == Dtype::f32)
+    *static_cast<float*>(scalar.address) = narrow;
   else
     write<float>(*current_isa(), &narrow, scalar.address, scalar.dtype, 1);
 }
@@ -169,10 +168,12 @@ template <class Real>
 void gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, double grad,
               Dtype grad_dtype, int threads) {
   const Isa& isa = *current_isa();
-  for_each_block<Real>(loss, segments, key, threads,
+  std::vector<Segment> wanted = segments;  // emptied, not dropped: a segment's place is its noise's stream
+  for (Segment& segment : wanted)
+    if (segment.out == nullptr) segment.count = 0;
+  for_each_block<Real>(loss, wanted, key, threads,
                        [&](const Segment& segment, Block block, const PhiLoops<Real>& loops, const Real* x,
                            const Real* t) {
-                         if (segment.out == nullptr) return;
                          alignas(64) Real buffer[kBlock];
                          void* to = at(segment.out, loss.dtype, block.first);
                          const std::int64_t left = (segment.count - block.first) * size_of(loss.dtype);

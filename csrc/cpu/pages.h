@@ -18,7 +18,7 @@ constexpr std::int64_t kAlwaysFresh = std::int64_t{32} << 20;
 // Maps the pages in [address, address + bytes) for writing, all in one system call. Otherwise each 4 KiB page
 // is mapped by a fault of its own as it is first written, which costs more than the writing. Where the kernel
 // does not know this it refuses, and nothing is lost. (Huge pages would need fewer faults still, but on a
-// virtual machine that returns free memory to its host a quarter of them took a hundred times as long.)
+// virtual machine that returns free memory to its host they made every fourth step five times as long.)
 inline void map_pages(void* address, std::int64_t bytes) {
 #if defined(__linux__)
   constexpr std::uintptr_t kPage = 4096;

@@ -51,37 +51,6 @@ static inline To bits(From from) {
   return to;
 }
 
-// Picks the intrinsic for float or double at this file's width, where there is one.
-#if defined(__AVX512F__)
-#define GANFAST_INTRINSIC(name) _mm512_##name
-#define GANFAST_M __m512
-#elif defined(__AVX2__)
-#define GANFAST_INTRINSIC(name) _mm256_##name
-#define GANFAST_M __m256
-#endif
-
-// The larger and the smaller of bound and x; x if it is NaN. One instruction, where the ternary is two.
-static inline Vector<float> at_least(Vector<float> bound, Vector<float> x) {
-#ifdef GANFAST_INTRINSIC
-  return (Vector<float>)GANFAST_INTRINSIC(max_ps)((GANFAST_M)bound, (GANFAST_M)x);
-#else
-  return x < bound ? bound : x;
-#endif
-}
-static inline Vector<float> at_most(Vector<float> bound, Vector<float> x) {
-#ifdef GANFAST_INTRINSIC
-  return (Vector<float>)GANFAST_INTRINSIC(min_ps)((GANFAST_M)bound, (GANFAST_M)x);
-#else
-  return x > bound ? bound : x;
-#endif
-}
-static inline Vector<double> at_least(Vector<double> bound, Vector<double> x) {
-  return x < bound ? bound : x;
-}
-static inline Vector<double> at_most(Vector<double> bound, Vector<double> x) {
-  return x > bound ? bound : x;
-}
-
 // What exp needs to know of a floating point format.
 template <class Real>
 struct Format;
@@ -140,6 +109,38 @@ struct SimdArithmetic {
 
   static inline Real abs(Real x) {
     return bits<Real>(bits<Int>(x) & std::numeric_limits<typename Format<T>::Int>::max());
+  }
+
+  // The larger (smaller) of bound and x; x if it is NaN. One instruction, where the ternary is two.
+  static inline Real at_least(Real bound, Real x) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+      return (Real)_mm512_max_ps((__m512)bound, (__m512)x);
+    else
+      return (Real)_mm512_max_pd((__m512d)bound, (__m512d)x);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+      return (Real)_mm256_max_ps((__m256)bound, (__m256)x);
+    else
+      return (Real)_mm256_max_pd((__m256d)bound, (__m256d)x);
+#else
+    return x < bound ? bound : x;
+#endif
+  }
+  static inline Real at_most(Real bound, Real x) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+      return (Real)_mm512_min_ps((__m512)bound, (__m512)x);
+    else
+      return (Real)_mm512_min_pd((__m512d)bound, (__m512d)x);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+      return (Real)_mm256_min_ps((__m256)bound, (__m256)x);
+    else
+      return (Real)_mm256_min_pd((__m256d)bound, (__m256d)x);
+#else
+    return x > bound ? bound : x;
+#endif
   }
 
   // p * 2^n for whole n, rounded once where the result is subnormal.

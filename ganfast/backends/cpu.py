@@ -1,4 +1,4 @@
-"""The C++ kernels (csrc/cpu) on tensors: allocate the results, pass addresses."""
+"""The C++ kernels (csrc/cpu) on tensors: allocate the results, make contiguous what is not."""
 
 from __future__ import annotations
 
