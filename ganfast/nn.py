@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from ganfast import functional, games
-from ganfast.functional import Logits
+from ganfast import games
+from ganfast.functional import losses
+from ganfast.functional.losses import Logits
 from ganfast.games import Reduction
 
 
@@ -48,7 +49,7 @@ class GANLoss(torch.nn.Module):
             "label_flip": label_flip,
         }
         self.generator = generator
-        functional._discriminator_spec("D", self.game, 1, reduction, *self.labels.values())
+        losses._discriminator_spec("D", self.game, 1, reduction, *self.labels.values())
 
     def forward(
         self, prediction: Logits, target_is_real: bool, for_discriminator: bool = True
@@ -69,8 +70,8 @@ class GANLoss(torch.nn.Module):
         if not for_discriminator:
             if not target_is_real:
                 raise ValueError("target_is_real: got False for the generator, whose aim is True")
-            return functional.generator_loss(prediction, game=self.game, reduction=self.reduction)
-        return functional.one_sided_loss(
+            return losses.generator_loss(prediction, game=self.game, reduction=self.reduction)
+        return losses.one_sided_loss(
             prediction,
             bool(target_is_real),
             game=self.game,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganfast._autograd_linalg import closed_form, once_only
+from ganfast._autograd.closed_form import closed_form, once_only
 from ganfast.linalg.factor import EPS
 from ganfast.linalg.inputs import exponents, power_of_two
 from ganfast.linalg.root import root

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast._autograd_linalg import closed_form
+from ganfast._autograd.closed_form import closed_form
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
 from ganfast.linalg.factor import EPS
 from ganfast.linalg.inputs import TOLERANCE, Arrays, exponents, power_of_two

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast._autograd_linalg import closed_form, once_only
+from ganfast._autograd.closed_form import closed_form, once_only
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
 from ganfast.linalg.factor import EPS, by_eigenvectors, by_rank, cholesky
 from ganfast.linalg.inputs import Arrays, common_batch, exponents, power_of_two

@@ -1,9 +1,4 @@
-"""The public stateless functions: they check their arguments and say what they compute.
-
-import ganfast.functional as GF
-
-loss = GF.discriminator_loss(critic(real), critic(fake.detach()), game="hinge")
-"""
+"""The losses of every game: checks, docstrings, nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast import _autograd, games
+from ganfast import games
+from ganfast._autograd.losses import adversarial_loss
 from ganfast._philox import new_key
 from ganfast.games import FAKE, REAL, REDUCTIONS, LossSpec, Reduction
 
@@ -99,7 +95,7 @@ def discriminator_loss(
         spec = _discriminator_spec(*arguments)
     _check(logits, reduction, ("real", "fake"))
     key = new_key(logits[0].device, generator) if spec.noisy else None
-    loss = _autograd.adversarial_loss("discriminator_loss", logits, spec, key)
+    loss = adversarial_loss("discriminator_loss", logits, spec, key)
     return (loss[:heads], loss[heads:]) if many and reduction == "none" else loss
 
 
@@ -144,7 +140,7 @@ def generator_loss(
     except (KeyError, TypeError):
         spec = _generator_spec(*arguments)
     _check(logits, spec.reduction, ("fake",))
-    loss = _autograd.adversarial_loss("generator_loss", logits, spec, None)
+    loss = adversarial_loss("generator_loss", logits, spec, None)
     return loss[0] if reduction == "none" and not many else loss
 
 
@@ -170,7 +166,7 @@ def one_sided_loss(
         spec = _discriminator_spec(*arguments)
     _check(logits, spec.reduction, ("prediction",))
     key = new_key(logits[0].device, generator) if spec.noisy else None
-    loss = _autograd.adversarial_loss("discriminator_loss", logits, spec, key)
+    loss = adversarial_loss("discriminator_loss", logits, spec, key)
     return loss[0] if reduction == "none" and not many else loss
 
 

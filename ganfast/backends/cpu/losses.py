@@ -1,4 +1,4 @@
-"""The C++ kernels (csrc/cpu) on tensors: allocate the results, make contiguous what is not."""
+"""The losses: allocate the results, make contiguous what is not."""
 
 from __future__ import annotations
 
@@ -9,30 +9,11 @@ from torch import Tensor
 
 from ganfast import _cpu
 from ganfast._philox import Key
+from ganfast.backends.cpu.dtypes import CODE
 from ganfast.games import LossSpec
 
-_CODE = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
-_OPS = ("discriminator_loss", "generator_loss")
-
 # torch.empty_like beats torch.empty. The device is named, since the default one may be another.
-_SCALAR = {dtype: torch.empty((), dtype=dtype, device="cpu") for dtype in _CODE}
-
-
-def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
-    """Why these kernels cannot serve ``op``; None if they can."""
-    if device != "cpu":
-        return f"the C++ kernels work on CPU tensors, not on {device}"
-    if op not in _OPS:
-        return f"no C++ kernel for {op}"
-    if dtype not in _CODE:
-        return f"no C++ kernel for {dtype}"
-    if not _cpu.isa():
-        return "this processor lacks x86-64-v2"
-    return None
-
-
-def describe() -> str:
-    return f"C++ kernels for {_cpu.isa()}"
+_SCALAR = {dtype: torch.empty((), dtype=dtype, device="cpu") for dtype in CODE}
 
 
 def _handle(spec: LossSpec, dtype: torch.dtype) -> int:
@@ -41,7 +22,7 @@ def _handle(spec: LossSpec, dtype: torch.dtype) -> int:
     if found is None:
         loss = _cpu.Loss(
             spec.phi.id,
-            _CODE[dtype],
+            CODE[dtype],
             spec.reduction == "mean",
             spec.heads,
             list(spec.targets),
@@ -65,7 +46,7 @@ def adversarial_loss(
     logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
 ) -> Tensor | tuple[Tensor, ...]:
     """As :func:`ganfast.reference.adversarial_loss`."""
-    common = _handle(spec, logits[0].dtype), _bits(key), _CODE[dtype], torch.get_num_threads()
+    common = _handle(spec, logits[0].dtype), _bits(key), CODE[dtype], torch.get_num_threads()
     if spec.reduction == "none":
         values = tuple([torch.empty_like(x, dtype=dtype) for x in logits])
         if _cpu.values(*common, logits, values):
@@ -85,7 +66,7 @@ def adversarial_loss_gradient(
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
     """As :func:`ganfast.reference.adversarial_loss_gradient`."""
-    code = _CODE[grad_outputs[0].dtype]
+    code = CODE[grad_outputs[0].dtype]
     common = _handle(spec, logits[0].dtype), _bits(key), code, torch.get_num_threads()
     gradients: tuple[Tensor | None, ...]
     if False in needed:

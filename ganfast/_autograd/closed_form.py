@@ -1,8 +1,7 @@
 """The autograd.Functions of ganfast.linalg: the mechanism, while linalg holds the mathematics.
 
-A sibling of _autograd because nothing is shared: no backend is asked here (LAPACK and cuSOLVER come
-through torch), and each derivative is a formula that is handed in. The same rule holds: the INPUTS
-are saved and backward computes from them, so that no order of derivative rests on an intermediate.
+No backend is asked here (LAPACK and cuSOLVER come through torch), and each derivative is a formula
+that is handed in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """The losses' torch.autograd.Function, and the decision whether it is used at all.
 
-Functions live here and in ``_autograd_linalg.py``, nowhere else.
-
 What holds for each Function here, because the field breaks it again and again:
 
 * It saves its INPUTS and recomputes in backward. An intermediate saved by forward makes a double
@@ -17,34 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 
 from ganfast import _dispatch, reference
+from ganfast._autograd.tracing import must_trace
 from ganfast._philox import Key
 from ganfast.games import LossSpec
 
 _HALF = (torch.float16, torch.bfloat16)
-_PLAIN = (Tensor, torch.nn.Parameter)
-_transforms_active = torch._C._are_functorch_transforms_active
-
-
-def must_trace(tensors: tuple[Tensor, ...]) -> str | None:
-    """Why these tensors need the reference's plain torch operations; None if a kernel serves.
-
-    torch.compile fuses the reference by itself; functorch transforms, forward-mode AD and tensor
-    subclasses (FakeTensor, DTensor, ...) have no addresses that a kernel could read.
-    """
-    if is_compiling():
-        return "torch.compile is tracing"
-    if _transforms_active():
-        return "a torch.func transform is active"
-    if forward_ad._current_level >= 0:
-        return "forward-mode AD is active"
-    for x in tensors:
-        if type(x) not in _PLAIN:
-            return f"{type(x).__name__} is a tensor subclass"
-    return None
 
 
 def adversarial_loss(
@@ -94,6 +72,5 @@ class _AdversarialLoss(torch.autograd.Function):
 
 
 # torch.autograd.Function.apply in Python looks for functorch's transforms, which must_trace() has
-# done
-# already, and then calls this: 2 us of the 25 us that an empty Function costs.
+# done already, and then calls this: 2 us of the 25 us that an empty Function costs.
 _apply_adversarial_loss = super(torch.autograd.Function, _AdversarialLoss).apply

@@ -1,0 +1,10 @@
+// One function for each noun that ganfast._cpu offers; each adds its functions to the module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace ganfast {
+
+void bind_losses(pybind11::module_& m);
+
+}  // namespace ganfast

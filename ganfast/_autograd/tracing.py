@@ -1,0 +1,29 @@
+"""When a kernel cannot be used, because what it would be given are not plain tensors in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.compiler import is_compiling
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+_transforms_active = torch._C._are_functorch_transforms_active
+
+
+def must_trace(tensors: tuple[Tensor, ...]) -> str | None:
+    """Why these tensors need the reference's plain torch operations; None if a kernel serves.
+
+    torch.compile fuses the reference by itself; functorch transforms, forward-mode AD and tensor
+    subclasses (FakeTensor, DTensor, ...) have no addresses that a kernel could read.
+    """
+    if is_compiling():
+        return "torch.compile is tracing"
+    if _transforms_active():
+        return "a torch.func transform is active"
+    if forward_ad._current_level >= 0:
+        return "forward-mode AD is active"
+    for x in tensors:
+        if type(x) not in _PLAIN:
+            return f"{type(x).__name__} is a tensor subclass"
+    return None

@@ -1,0 +1,30 @@
+"""The C++ kernels (csrc/cpu) on tensors: one file for each noun, by the names of the reference."""
+
+from __future__ import annotations
+
+import torch
+
+from ganfast import _cpu
+from ganfast.backends.cpu.dtypes import CODE
+from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
+
+__all__ = ["adversarial_loss", "adversarial_loss_gradient", "describe", "why_not"]
+
+_OPS = ("discriminator_loss", "generator_loss")
+
+
+def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
+    """Why these kernels cannot serve ``op``; None if they can."""
+    if device != "cpu":
+        return f"the C++ kernels work on CPU tensors, not on {device}"
+    if op not in _OPS:
+        return f"no C++ kernel for {op}"
+    if dtype not in CODE:
+        return f"no C++ kernel for {dtype}"
+    if not _cpu.isa():
+        return "this processor lacks x86-64-v2"
+    return None
+
+
+def describe() -> str:
+    return f"C++ kernels for {_cpu.isa()}"
