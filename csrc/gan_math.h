@@ -1,6 +1,6 @@
 // The scalar functions of every game: phi(x, t) of a logit x and a target t, with its first and second
 // derivative in x. The one place of these formulas for C++ and CUDA; ganfast/games.py says which game uses
-// which, ganfast/reference.py specifies them in PyTorch.
+// which, ganfast/reference specifies them in PyTorch.
 //
 // Each is a template over an Arithmetic A, so that the same text serves a double, a GPU register and a SIMD
 // vector:

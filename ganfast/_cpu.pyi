@@ -50,6 +50,17 @@ def values_gradient(
     grads: tuple[Tensor, ...],
     /,
 ) -> bool: ...
+def pivoted_panel(
+    rest: int,
+    order: int,
+    panel: int,
+    factor: int,
+    n: int,
+    start: int,
+    width: int,
+    cut: float,
+    floor: float,
+) -> int: ...
 def evaluate(phi: int, order: int, x: float, t: float) -> float: ...
 def isa() -> str: ...
 def supported_isas() -> list[str]: ...

@@ -7,7 +7,7 @@ knows the six families serves every game, and a soft, noisy or flipped label is 
 ``t``.
 
 To add a game: a row in :data:`GAMES`. If it needs a new family: a row in :data:`PHIS`, its formulas
-in ``reference.py`` and ``csrc/gan_math.h``, and a branch in ``backends/triton/phi.py``. Nothing
+in ``reference/`` and ``csrc/gan_math.h``, and a branch in ``backends/triton/phi.py``. Nothing
 else: the tests and benchmarks are parametrised over these tables.
 """
 

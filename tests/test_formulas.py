@@ -1,4 +1,4 @@
-"""gan_math.h and reference.py against 60-digit arithmetic, at ordinary and at extreme logits."""
+"""gan_math.h and the reference against 60-digit arithmetic, at ordinary and at extreme logits."""
 
 from __future__ import annotations
 

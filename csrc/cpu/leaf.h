@@ -50,6 +50,9 @@ struct Isa {
   void (*to_half)(const float* x, std::uint16_t* out, std::int64_t n);
   void (*from_bfloat)(const std::uint16_t* x, float* out, std::int64_t n);
   void (*to_bfloat)(const float* x, std::uint16_t* out, std::int64_t n);
+  // out_i = scale * (x_i - sum_j weight_j rows[j * stride + i]), j < count
+  void (*residual)(const double* x, const double* rows, std::int64_t stride, const double* weight,
+                   std::int64_t count, double scale, double* out, std::int64_t n);
 };
 
 // One of these in each simd_*.cpp.

@@ -217,6 +217,26 @@ static void to_bfloat(const float* x, std::uint16_t* out, std::int64_t n) {
   }
 }
 
+static void residual(const double* x, const double* rows, std::int64_t stride, const double* weight,
+                     std::int64_t count, double scale, double* out, std::int64_t n) {
+  using V = Vector<double>;
+  constexpr int lanes = kLanes<double>;
+  constexpr int kAtOnce = 8;  // vectors: enough sums in flight that none waits for the one before
+  std::int64_t i = 0;
+  for (; i + kAtOnce * lanes <= n; i += kAtOnce * lanes) {
+    V sums[kAtOnce] = {};
+    for (std::int64_t j = 0; j < count; ++j)
+      for (int k = 0; k < kAtOnce; ++k) sums[k] += weight[j] * load<V>(rows + j * stride + i + k * lanes);
+    for (int k = 0; k < kAtOnce; ++k)
+      store(out + i + k * lanes, scale * (load<V>(x + i + k * lanes) - sums[k]));
+  }
+  for (; i < n; ++i) {
+    double sum = 0;
+    for (std::int64_t j = 0; j < count; ++j) sum += weight[j] * rows[j * stride + i];
+    out[i] = scale * (x[i] - sum);
+  }
+}
+
 // ---- the tables ----------------------------------------------------------------------------------------
 
 template <class F, class Real, Targets kTargets>
@@ -245,7 +265,7 @@ constexpr Leaf<Real> leaf() {
 }
 
 constexpr Isa isa(const char* name) {
-  return {name, leaf<float>(), leaf<double>(), from_half, to_half, from_bfloat, to_bfloat};
+  return {name, leaf<float>(), leaf<double>(), from_half, to_half, from_bfloat, to_bfloat, residual};
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ namespace ganfast {
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "C++ kernels of ganfast for the CPU";
+  bind_linalg(m);
   bind_losses(m);
 
   m.def("isa", [] { return current_isa() ? current_isa()->name : ""; },

@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganfast import _dispatch
 from ganfast.linalg.definite import NotDefinite
 
 EPS = torch.finfo(torch.float64).eps
@@ -37,11 +38,16 @@ def cholesky(a: Tensor) -> Tensor | None:
 
 def by_rank(a: Tensor, tolerance: float) -> Tensor:
     """A graded factor (n, r) of one matrix, (..., n, n) with columns of zeros for a batch."""
+    return by_rank_in_order(a, tolerance)[0]
+
+
+def by_rank_in_order(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor | None]:
+    """by_rank, and the order of the factor's rows in which it is triangular, if there is one."""
     if a.dim() == 2 and a.shape[-1] > _PANEL:
-        factor = pivoted_cholesky(a)
-        if factor is not None:
-            return factor
-    return by_eigenvectors(a, tolerance)
+        found = pivoted_cholesky(a)
+        if found is not None:
+            return found
+    return by_eigenvectors(a, tolerance), None
 
 
 def by_eigenvectors(a: Tensor, tolerance: float) -> Tensor:
@@ -57,54 +63,32 @@ def by_eigenvectors(a: Tensor, tolerance: float) -> Tensor:
     return factor
 
 
-def pivoted_cholesky(a: Tensor) -> Tensor | None:
-    """Cholesky with complete pivoting of one matrix, stopped at its rank: r^2 n flops.
+def pivoted_cholesky(a: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Cholesky with complete pivoting of one matrix, stopped at its rank r: r^2 n flops.
 
-    torch has none. Panels of 64 columns are built one column at a time, with the largest remaining
-    diagonal entry as the pivot; the rest is updated by one matrix product per panel. Returns None
-    where what remains is not the round-off of a semi-definite matrix (float32 noise, or a matrix
-    that is indefinite): eigenvalues have to decide there.
+    Returns the factor (n, r) and the order of pivots (n): factor[order] is lower triangular. Panels
+    of 64 columns, each followed by one matrix product for all that is left. Returns None where what
+    remains is not the round-off of a semi-definite matrix (float32 noise, or a matrix that is
+    indefinite): eigenvalues have to decide there.
     """
     n = a.shape[-1]
     unit = EPS * float(a.diagonal().amax())
     cut, floor = n * unit, 4 * unit
-    factor = a.new_zeros(n, n)
-    left = torch.arange(
-        n, device=a.device
-    )  # the rows that have not been pivots, and what remains of them:
-    rest = a
+    pivoted_panel = _dispatch.pick("trace_sqrtm", a).pivoted_panel
+    rest = a.clone(memory_format=torch.contiguous_format)
+    order = torch.arange(n, device=a.device)
+    factor, panel = a.new_zeros(n, n), a.new_zeros(_PANEL, n)
     rank = 0
-    while len(left):
-        width = min(_PANEL, len(left))
-        panel = a.new_zeros(len(left), width)
-        diagonal = rest.diagonal().clone()
-        open_ = a.new_ones(len(left))  # 0 at the pivots of this panel
-        pivots: list[int] = []
-        for j in range(width):
-            value, index = diagonal.max(0)
-            top = value.item()
-            if top <= cut and (top <= floor or float(diagonal[open_ > 0].amin()) <= 0):
-                break
-            pivot = int(index)
-            column = torch.addmv(rest[pivot], panel[:, :j], panel[pivot, :j], alpha=-1)
-            column.mul_(open_).div_(top**0.5)
-            panel[:, j] = column
-            diagonal.addcmul_(column, column, value=-1)
-            diagonal[pivot] = -torch.inf
-            open_[pivot] = 0
-            pivots.append(pivot)
-        done = len(pivots)
-        factor[left, rank : rank + done] = panel[:, :done]
+    while rank < n:
+        done = pivoted_panel(rest, order, panel, factor, rank, cut, floor)
         rank += done
-        keep = torch.ones_like(left, dtype=torch.bool)
-        keep[pivots] = False
-        below = panel[keep, :done]
-        rest = torch.addmm(rest[keep][:, keep], below, below.T, alpha=-1)
-        left = left[keep]
-        if len(left) and float(rest.diagonal().amin()) < -8 * cut:
+        left = rest[rank:, rank:]
+        columns = panel[:done, rank:]
+        left.addmm_(columns.mT, columns, alpha=-1)
+        if rank < n and float(left.diagonal().amin()) < -8 * cut:
             return None
-        if done < width:
+        if done < _PANEL:
             break
-    if len(left) and float(rest.abs().amax()) > 8 * cut:
+    if rank < n and max(map(abs, map(float, left.aminmax()))) > 8 * cut:
         return None
-    return factor[:, : max(1, rank)]
+    return factor[: max(1, rank)].mT, order

@@ -6,11 +6,18 @@ import torch
 
 from ganfast import _cpu
 from ganfast.backends.cpu.dtypes import CODE
+from ganfast.backends.cpu.linalg import pivoted_panel
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
 
-__all__ = ["adversarial_loss", "adversarial_loss_gradient", "describe", "why_not"]
+__all__ = [
+    "adversarial_loss",
+    "adversarial_loss_gradient",
+    "describe",
+    "pivoted_panel",
+    "why_not",
+]
 
-_OPS = ("discriminator_loss", "generator_loss")
+_OPS = ("discriminator_loss", "generator_loss", "trace_sqrtm")
 
 
 def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
@@ -19,7 +26,7 @@ def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
         return f"the C++ kernels work on CPU tensors, not on {device}"
     if op not in _OPS:
         return f"no C++ kernel for {op}"
-    if dtype not in CODE:
+    if dtype not in CODE or (op == "trace_sqrtm" and dtype != torch.float64):
         return f"no C++ kernel for {dtype}"
     if not _cpu.isa():
         return "this processor lacks x86-64-v2"

@@ -41,7 +41,7 @@ _counters: dict[tuple[int | None, int], Tensor] = {}
 def adversarial_loss(
     logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
 ) -> Tensor | tuple[Tensor, ...]:
-    """sum_j weight_j * sum_i phi(logits_j[i], target_j[i]), or each phi, as in reference.py."""
+    """sum_j weight_j * sum_i phi(logits_j[i], target_j[i]), or each phi, as in the reference."""
     logits = tuple(_contiguous(x) for x in logits)
     if spec.reduction == "none":
         values = tuple(torch.empty_like(x, dtype=dtype) for x in logits)
@@ -57,7 +57,7 @@ def adversarial_loss_gradient(
     key: Key | None,
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """weight_j * phi'(logits_j, target_j) * grad_output where needed, as in reference.py."""
+    """weight_j * phi'(logits_j, target_j) * grad_output where needed, as in the reference."""
     # Everything keeps its position, which is the stream that a tensor's noise is drawn from.
     xs = [_contiguous(x) if need else None for x, need in zip(logits, needed, strict=True)]
     gradients = tuple(None if x is None else torch.empty_like(x) for x in xs)

@@ -1,10 +1,4 @@
-"""THE SPECIFICATION: every op of ganfast in eager PyTorch, for any device, dtype and order of
-gradient.
-
-The kernels are tested against these functions in float64, torch.compile traces them, and they serve
-wherever no kernel does. Half precision is computed in float32 and rounded once, at the end.
-Nothing here is fast; everything here is meant to be read.
-"""
+"""The losses: phi of every family, its slope, and the adversarial loss with its gradient."""
 
 from __future__ import annotations
 
