@@ -11,5 +11,14 @@ def pivoted_panel(
     rest: Tensor, order: Tensor, panel: Tensor, factor: Tensor, start: int, cut: float, floor: float
 ) -> int:
     """As :func:`ganfast.reference.pivoted_panel`."""
-    addresses = (x.data_ptr() for x in (rest, order, panel, factor))
-    return _cpu.pivoted_panel(*addresses, len(rest), start, len(panel), cut, floor)
+    return _cpu.pivoted_panel(
+        rest.data_ptr(),
+        order.data_ptr(),
+        panel.data_ptr(),
+        factor.data_ptr(),
+        len(rest),
+        start,
+        len(panel),
+        cut,
+        floor,
+    )
