@@ -82,7 +82,7 @@ def test_a_file_is_compiled_once_for_each_device(folder, monkeypatch):
     monkeypatch.setattr(cuda_host, "RawModule", Counted)
     with cuda_host.gpu():
         for device in (0, 0, 1):
-            monkeypatch.setattr(torch.cuda, "current_device", lambda device=device: device)
+            monkeypatch.setattr(module.cuda, "current_device", lambda device=device: device)
             y = torch.zeros(4)
             for _ in range(2):
                 module.launch(

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import torch
 
+from ganfast.backends.cuda.linalg import batch_sqrtm, batch_trace_sqrtm, pivoted_panel
 from ganfast.backends.cuda.module import unavailable
 
-__all__ = ["describe", "why_not"]
+__all__ = ["batch_sqrtm", "batch_trace_sqrtm", "describe", "pivoted_panel", "why_not"]
 
-_SERVED: dict[str, tuple[torch.dtype, ...]] = {}
+_SERVED: dict[str, tuple[torch.dtype, ...]] = {
+    "sqrtm": (torch.float32, torch.float64),
+    "trace_sqrtm": (torch.float32, torch.float64),
+}
 """The dtypes that each op has a kernel for."""
 
 

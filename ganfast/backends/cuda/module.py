@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, cuda
 
 from ganfast._csrc_path import csrc_dir
 
@@ -61,12 +61,12 @@ def launch(
     """
     if grid == 0:
         return
-    with torch.cuda.device(device):
+    with cuda.device(device):
         import cupy
 
         large = shared_bytes > _ALWAYS_THERE
-        function = _function(file, kernel, torch.cuda.current_device(), large)
-        stream = _Stream(torch.cuda.current_stream().cuda_stream)
+        function = _function(file, kernel, cuda.current_device(), large)
+        stream = _Stream(cuda.current_stream().cuda_stream)
         with cupy.cuda.Stream.from_external(stream):
             function((grid,), (threads,), tuple(map(_plain, arguments)), shared_mem=shared_bytes)
 
@@ -74,8 +74,14 @@ def launch(
 @cache
 def shared_memory(device: torch.device) -> int:
     """Bytes that one block can have: 163 KiB on sm_80, 227 on sm_90 and sm_100, 99 on GeForce."""
-    facts = torch.cuda.get_device_properties(device)
+    facts = cuda.get_device_properties(device)
     return int(getattr(facts, "shared_memory_per_block_optin", _ALWAYS_THERE))
+
+
+@cache
+def processors(device: torch.device) -> int:
+    """How many streaming multiprocessors the device has."""
+    return int(cuda.get_device_properties(device).multi_processor_count)
 
 
 class _Stream:
