@@ -6,7 +6,7 @@ wherever no kernel does. Half precision is computed in float32 and rounded once,
 Nothing here is fast; everything here is meant to be read. One file for each noun.
 """
 
-from ganfast.reference.linalg import batch_sqrtm, batch_trace_sqrtm, pivoted_panel
+from ganfast.reference.linalg import pivoted_panel
 from ganfast.reference.losses import (
     FEW,
     PHI,
@@ -24,8 +24,6 @@ __all__ = [
     "accumulation_dtype",
     "adversarial_loss",
     "adversarial_loss_gradient",
-    "batch_sqrtm",
-    "batch_trace_sqrtm",
     "mean_score",
     "pivoted_panel",
     "targets",

@@ -41,29 +41,3 @@ def pivoted_panel(
         factor[done, order] = row
         done += 1
     return done - start
-
-
-def batch_sqrtm(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    """The square roots (B, n, n) of symmetric matrices, and which (B,) are semi-definite.
-
-    An eigenvalue below -``tolerance`` of the largest is not round-off. Negative ones count as 0.
-    """
-    w, v = torch.linalg.eigh(a.double())
-    definite = w[:, 0] >= -tolerance * w.abs().amax(-1)
-    roots = (v * w.clamp(min=0).sqrt()[:, None]) @ v.mT
-    return roots.to(a.dtype), definite
-
-
-def batch_trace_sqrtm(
-    a: Tensor, b: Tensor, tolerance_a: float, tolerance_b: float
-) -> tuple[Tensor, Tensor]:
-    """Tr (a b)^{1/2} of each pair (B,) in float64, and where (B,) both are semi-definite."""
-    factors = []
-    definite = torch.ones(len(a), dtype=torch.bool, device=a.device)
-    for x, tolerance in ((a, tolerance_a), (b, tolerance_b)):
-        w, v = torch.linalg.eigh(x.double())
-        top = w.abs().amax(-1, keepdim=True)
-        definite &= w[:, 0] >= -tolerance * top[:, 0]
-        kept = torch.where(w > x.shape[-1] * torch.finfo(torch.float64).eps * top, w, 0)
-        factors.append(v * kept.clamp(min=0).sqrt()[:, None])
-    return torch.linalg.svdvals(factors[0].mT @ factors[1]).sum(-1), definite
