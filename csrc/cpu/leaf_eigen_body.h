@@ -206,8 +206,8 @@ static void form(Rows a, Rows q, std::int64_t n, const Tridiagonal& t) {
     for (std::int64_t j = 0; j < n; ++j) a[j][t.order[i]] = q[i][j];
 }
 
-// Rotations (c, s)[first..last) of rows i and i + 1, one after another. The row that two of them share stays in
-// registers.
+// Rotations (c, s)[first..last) of rows i and i + 1, one after another, on a strip of columns from j. The row that
+// two of them share stays in registers.
 template <int kVectors>
 static inline void rotate_strip(Rows v, const double* c, const double* s, std::int64_t first, std::int64_t last,
                                 std::int64_t j) {
@@ -226,14 +226,44 @@ static inline void rotate_strip(Rows v, const double* c, const double* s, std::i
   for (int k = 0; k < kVectors; ++k) store(v[last] + j + k * kWide, carry[k]);
 }
 
-static void rotate(Rows v, std::int64_t n, const double* c, const double* s, std::int64_t first,
-                   std::int64_t last) {
-  const std::int64_t to = whole_vectors(n);
-  std::int64_t j = 0;
-  for (; j + 4 * kWide <= to; j += 4 * kWide) rotate_strip<4>(v, c, s, first, last, j);
-  for (; j + 2 * kWide <= to; j += 2 * kWide) rotate_strip<2>(v, c, s, first, last, j);
-  for (; j < to; j += kWide) rotate_strip<1>(v, c, s, first, last, j);
-}
+// Sweeps of rotations, kept until there are some: a strip of the rows then stays in the L1 cache for all of them.
+class Sweeps {
+ public:
+  // `room` is for n rows: a row of cosines and a row of sines for each sweep. `bounds` is for 2 n numbers.
+  Sweeps(Rows v, std::int64_t n, Rows room, std::int32_t* bounds)
+      : v_(v), room_(room), bounds_(bounds), to_(whole_vectors(n)), most_(n / 2 < kMost ? n / 2 : kMost) {}
+
+  double* cosines() const { return room_[2 * count_]; }
+  double* sines() const { return room_[2 * count_ + 1]; }
+
+  // The sweep that has been written to cosines() and sines() is complete.
+  void add(std::int64_t first, std::int64_t last) {
+    bounds_[2 * count_] = static_cast<std::int32_t>(first);
+    bounds_[2 * count_ + 1] = static_cast<std::int32_t>(last);
+    if (++count_ == most_) apply();
+  }
+
+  void apply() {
+    std::int64_t j = 0;
+    for (; j + 4 * kWide <= to_; j += 4 * kWide) strip<4>(j);
+    for (; j + 2 * kWide <= to_; j += 2 * kWide) strip<2>(j);
+    for (; j < to_; j += kWide) strip<1>(j);
+    count_ = 0;
+  }
+
+ private:
+  static constexpr std::int64_t kMost = 16;
+
+  template <int kVectors>
+  void strip(std::int64_t j) const {
+    for (std::int64_t k = 0; k < count_; ++k)
+      rotate_strip<kVectors>(v_, room_[2 * k], room_[2 * k + 1], bounds_[2 * k], bounds_[2 * k + 1], j);
+  }
+
+  Rows v_, room_;
+  std::int32_t* bounds_;
+  std::int64_t to_, most_, count_ = 0;
+};
 
 // The rotation that diagonalises ((x, b), (b, y)), with t = s/c: the diagonal becomes x - t b and y + t b.
 static inline double tangent(double x, double b, double y) {
@@ -246,103 +276,95 @@ static inline double tangent(double x, double b, double y) {
 static inline double wilkinson(double x, double b, double y) { return b == 0 ? y : y + tangent(x, b, y) * b; }
 
 // Where the block that ends at `last` begins: after the last e that is negligible beside its neighbours.
-static inline std::int64_t start_of_block(const double* d, const double* squares_or_e, std::int64_t last,
-                                          bool squares) {
+static inline std::int64_t start_of_block(const double* d, const double* squares, std::int64_t last) {
   std::int64_t first = last;
-  for (; first > 0; --first) {
-    const double x = squares_or_e[first - 1];
-    const double square = squares ? x : x * x;
-    if (square <= kEps * kEps * absolute(d[first - 1]) * absolute(d[first]) + kTiny) break;
-  }
+  while (first > 0 && squares[first - 1] > kEps * kEps * absolute(d[first - 1] * d[first]) + kTiny) --first;
   return first;
 }
 
-// d, e -> eigenvalues in d, with the rows of v turned into eigenvectors. False if `cap` sweeps were not enough.
-static bool diagonalise(Rows v, std::int64_t n, const Tridiagonal& t, std::int64_t cap) {
-  double *d = t.d, *e = t.e;
-  for (std::int64_t last = n - 1; last > 0;) {
-    const std::int64_t first = start_of_block(d, e, last, false);
-    if (first == last) {
-      --last;
-      continue;
-    }
-    if (first + 1 == last) {
-      const double tan = tangent(d[first], e[first], d[last]);
-      d[first] -= tan * e[first];
-      d[last] += tan * e[first];
-      e[first] = 0;
-      t.c[first] = 1 / __builtin_sqrt(1 + tan * tan);
-      t.s[first] = -tan * t.c[first];
-      rotate(v, n, t.c, t.s, first, last);
-      last -= 2;
-      continue;
-    }
-    if (cap-- <= 0) return false;
-    double g = d[first] - wilkinson(d[last - 1], e[last - 1], d[last]);
-    double c = 1, s = 1, p = 0;
-    for (std::int64_t i = first; i < last; ++i) {
-      const double f = s * e[i], b = c * e[i];
-      const double square = f * f + g * g;
-      if (square > kTiny) {
-        const double r = __builtin_sqrt(square), inverse = 1 / r;
-        c = g * inverse;
-        s = f * inverse;
-        if (i > first) e[i - 1] = r;
-      } else {
-        c = 1;
-        s = 0;
-        if (i > first) e[i - 1] = g;
-      }
-      g = d[i] - p;
-      const double x = (d[i + 1] - g) * s + 2 * c * b;
-      p = s * x;
-      d[i] = g + p;
-      g = c * x - b;
-      t.c[i] = c;
-      t.s[i] = s;
-    }
-    d[last] -= p;
-    e[last - 1] = g;
-    rotate(v, n, t.c, t.s, first, last);
+// d, e -> eigenvalues in d and, with kVectors, rows turned into eigenvectors; false if `cap` sweeps were not
+// enough. Implicit QR on the squares of e, without roots (Pal, Walker and Kahan): a rotation waits for a division
+// and four additions or multiplications, where the usual form waits for a root as well. Cosines and sines are the
+// roots of the quotients, taken for a whole sweep at a time.
+//
+template <bool kVectors>
+static bool diagonalise(std::int64_t n, const Tridiagonal& t, std::int64_t cap, Sweeps* rotations) {
+  double *d = t.d, *squares = t.e, *signs = t.tau;
+  for (std::int64_t i = 0; i + 1 < n; ++i) {
+    signs[i] = squares[i] < 0 ? -1 : 1;
+    squares[i] *= squares[i];
   }
-  return true;
-}
-
-// d, e -> eigenvalues in d alone: the same sweeps on the squares of e, without roots (Pal, Walker and Kahan).
-static bool eigenvalues(std::int64_t n, const Tridiagonal& t, std::int64_t cap) {
-  double *d = t.d, *squares = t.e;
-  for (std::int64_t i = 0; i + 1 < n; ++i) squares[i] *= squares[i];
   for (std::int64_t last = n - 1; last > 0;) {
-    const std::int64_t first = start_of_block(d, squares, last, true);
+    const std::int64_t first = start_of_block(d, squares, last);
     if (first == last) {
       --last;
       continue;
     }
-    const double end = __builtin_sqrt(squares[last - 1]);
+    const double end = signs[last - 1] * __builtin_sqrt(squares[last - 1]);
+    double *cosines = nullptr, *sines = nullptr;
+    if constexpr (kVectors) cosines = rotations->cosines(), sines = rotations->sines();
     if (first + 1 == last) {
       const double tan = tangent(d[first], end, d[last]);
       d[first] -= tan * end;
       d[last] += tan * end;
+      if constexpr (kVectors) {
+        cosines[first] = 1 / __builtin_sqrt(1 + tan * tan);
+        sines[first] = -tan * cosines[first];
+        rotations->add(first, last);
+      }
       last -= 2;
       continue;
     }
     if (cap-- <= 0) return false;
+
     const double shift = wilkinson(d[last - 1], end, d[last]);
     double c = 1, s = 0, g = d[first] - shift, p = g * g;
+    // The cosine has the sign of g / old c. Rows change theirs so that no e but the last is negative: `row` is that
+    // of row i + 1, `carried` that of what the rotations so far have made of row i.
+    double sign = g < 0 ? -1 : 1, old_sign = 1, row = 1, carried = 1;
     for (std::int64_t i = first; i < last; ++i) {
       const double square = squares[i], r = p + square, old_c = c, old_g = g;
       if (i > first) squares[i - 1] = s * r;
-      // 1 / c beside c: the next rotation then waits for one division, not for two.
-      const double stretch = r > kTiny ? r / p : 1;
-      c = r > kTiny ? p / r : 1;
-      s = r > kTiny ? square / r : 0;
+      double stretch = 1;  // 1 / c, beside c: the next rotation then waits for one division, not for two
+      if (__builtin_expect(r > kTiny, 1)) {
+        stretch = r / p;
+        c = p / r;
+        s = square / r;
+      } else {
+        c = 1;
+        s = 0;
+      }
+      if constexpr (kVectors) {
+        row *= signs[i];
+        cosines[i] = sign * carried * c;
+        sines[i] = row * s;
+        carried *= row;
+        signs[i] = 1;
+      }
       g = c * (d[i + 1] - shift) - s * old_g;
       d[i] = old_g + (d[i + 1] - g);
-      p = c > 1e-140 ? (g * g) * stretch : old_c * square;
+      const double before = old_sign;
+      old_sign = sign;
+      if (__builtin_expect(c > 1e-140, 1)) {
+        p = (g * g) * stretch;
+        sign = g < 0 ? -sign : sign;
+      } else {
+        p = old_c * square;
+        sign = -before;
+      }
     }
     squares[last - 1] = s * p;
     d[last] = shift + g;
+    if constexpr (kVectors) {
+      signs[last - 1] = sign * carried;
+      for (std::int64_t i = first; i < last; ++i) {
+        cosines[i] = __builtin_copysign(__builtin_sqrt(absolute(cosines[i])), cosines[i]);
+        sines[i] = __builtin_copysign(__builtin_sqrt(absolute(sines[i])), sines[i]);
+      }
+      rotations->add(first, last);
+    }
   }
+  if constexpr (kVectors) rotations->apply();
   return true;
 }
 

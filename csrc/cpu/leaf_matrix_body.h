@@ -28,7 +28,8 @@ static Outcome eigenvectors(MatrixShape shape, const double* a, double tolerance
   load_sorted(a, n, v, t);
   reduce(v, n, t);
   form(v, spare, n, t);
-  if (!diagonalise(v, n, t, shape.sweeps * n)) return kGaveUp;
+  Sweeps rotations(v, n, spare, t.order);
+  if (!diagonalise<true>(n, t, shape.sweeps * n, &rotations)) return kGaveUp;
   double least = t.d[0];
   *top = 0;
   for (std::int64_t i = 0; i < n; ++i) {
@@ -82,6 +83,8 @@ static void residual_row(const double* x, Rows rows, const double* weight, std::
   for (; j < to; j += kWide) residual_strip<1>(x, rows, weight, count, scale, out, j);
 }
 
+constexpr std::int64_t kMany = 16;
+
 // Cholesky with complete pivoting: the rows of `factor` become the columns of L, largest pivot first, and
 // t.order[0..rank) the pivots. Returns the rank, or -1 where what is left is not the round-off of a semi-definite
 // matrix, so that eigenvalues have to decide. The rule for the rank is that of ganfast/linalg/factor.py.
@@ -110,7 +113,8 @@ static std::int64_t pivoted_cholesky(std::int64_t n, const double* a, Rows facto
     }
     const std::int32_t pivot = t.order[best];
     const double size = left[pivot];
-    if (!(size > cut) && (!(size > floor) || least <= 0)) break;
+    // Few that are positive may be so by chance.
+    if (!(size > cut) && (!(size > floor) || least <= 0 || n - rank < kMany)) break;
     t.order[best] = t.order[rank];
     t.order[rank] = pivot;
     for (std::int64_t k = 0; k < rank; ++k) weight[k] = factor[k][pivot];
@@ -251,7 +255,7 @@ static Outcome trace(MatrixShape shape, const double* a, const double* b, double
     for (std::int64_t j = small; j < whole; ++j) y[i][j] = 0;
   }
   reduce(y, small, t);
-  if (!eigenvalues(small, t, shape.sweeps * n)) return kGaveUp;
+  if (!diagonalise<false>(small, t, shape.sweeps * n, nullptr)) return kGaveUp;
   descending(t.d, small, t.order);
   if (!resolved(t.d, sizes, t.order, small)) {
     if (tall.data == r.data) transpose(r, wide, large, small, nullptr);
