@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form
+from ganfast.linalg.batch import roots
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
 from ganfast.linalg.factor import EPS
 from ganfast.linalg.inputs import TOLERANCE, Arrays, exponents, power_of_two
@@ -43,7 +44,7 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
     scale = exponents(x, (-2, -1))
     unit = x * power_of_two(-scale)[..., None, None]
     try:
-        result = closed_form(partial(_root, arrays.tolerance("a")), _vjp, unit)
+        result = closed_form(partial(roots, arrays.tolerance("a")), _vjp, unit)
     except NotDefinite:
         refuse_indefinite("a", x, arrays.tolerance("a"))
         raise
@@ -53,14 +54,7 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
 
 def root(a: Tensor) -> Tensor:
     """The differentiable root of definite symmetric float64 matrices of moderate scale."""
-    return closed_form(partial(_root, TOLERANCE), _vjp, a)
-
-
-def _root(tolerance: float, a: Tensor) -> Tensor:
-    w, v = torch.linalg.eigh(a)
-    if bool((w[..., 0] < -tolerance * w.abs().amax(-1)).any()):
-        raise NotDefinite
-    return (v * w.clamp(min=0).sqrt()[..., None, :]) @ v.mT
+    return closed_form(partial(roots, TOLERANCE), _vjp, a)
 
 
 def _vjp(grad: Tensor, a: Tensor) -> tuple[Tensor]:

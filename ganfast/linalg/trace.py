@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form, once_only
+from ganfast.linalg.batch import traces
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
 from ganfast.linalg.factor import EPS, by_eigenvectors, by_rank, by_rank_in_order, cholesky
 from ganfast.linalg.inputs import Arrays, common_batch, exponents, power_of_two
@@ -99,7 +100,8 @@ def each(function: Callable[..., tuple[Tensor, ...]], *batches: Tensor) -> tuple
 
 
 def _value(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> Tensor:
-    return each(partial(_trace, tolerances), a, b)[0]
+    small = traces(tolerances, a, b)
+    return each(partial(_trace, tolerances), a, b)[0] if small is None else small
 
 
 def _trace(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor]:
