@@ -18,7 +18,7 @@
 // has only on data-centre GPUs. Triton has no way to keep two columns in registers and address a third.
 //
 // Shared memory: n (n + up to 15) numbers of 8 bytes. n = 128 takes 137 KiB (136 numbers a column): it fits on
-// sm_80 (163 KiB a block), sm_90 and sm_100 (227 KiB), after the opt-in; GPUs with 99 KiB go up to n = 104.
+// sm_80 (163 KiB a block), sm_90 and sm_100 (227 KiB), after the opt-in; GPUs with 99 KiB go up to n = 105.
 // n = 32 takes 8.6 KiB a warp.
 //
 // Cost (reasoned, not measured): a sweep is n^2/2 pairs of 12 n flops, 6 n^3 in all; about 8 sweeps, so 50 n^3,

@@ -32,9 +32,10 @@ from torch import Tensor
 from ganfast.linalg.factor import EPS
 
 LOWEST = 1e-12
-"""Singular values below this ratio to the largest are not resolved: the check says if it matters."""
+"""Singular values below this part of the largest are not resolved; the check says if it matters."""
 
 _CUSHION = 0.005  # of the interval: a quintic that is best for less would map its dips to round-off
+_MARGIN = 1e-9  # beyond each interval, where a quintic shoots up: round-off must not leave it
 _PROBES = 8
 
 
@@ -78,7 +79,7 @@ def polar_factor(c: Tensor) -> Tensor:
         torch.linalg.matrix_norm(c),
         (torch.linalg.matrix_norm(c, 1) * torch.linalg.matrix_norm(c, torch.inf)).sqrt(),
     )
-    x = c / torch.where(bound > 0, bound, 1)
+    x = c / torch.where(bound > 0, bound * (1 + _MARGIN), 1)
     for first, third, fifth in quintics(LOWEST):
         gram = x @ x.mT
         inner = torch.addmm(gram, gram, gram, beta=third, alpha=fifth)
@@ -105,7 +106,7 @@ def quintics(lowest: float) -> tuple[tuple[float, float, float], ...]:
             error = 2.5 * ((high - low) / (high + low)) ** 3
             low, high = 1 - error, 1.0
         else:
-            step, error = _equioscillating(start, high)
+            step, error = _equioscillating(start, high * (1 + _MARGIN))
             low, high = min(1 - error, _value(step, low)), 1 + error
         steps.append(step)
     return tuple(steps)
@@ -160,7 +161,7 @@ def _factor(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _signs(n: int, like: Tensor) -> Tensor:
-    """Columns of +-1 without a pattern that a matrix could share: |M signs|^2 is 8 |M|_F^2 or so."""
+    """8 columns of +-1 without a pattern that a matrix could share: |M signs|^2 is near 8 |M|^2."""
     row = torch.arange(1, n + 1, dtype=like.dtype, device=like.device)[:, None]
     column = torch.arange(1, _PROBES + 1, dtype=like.dtype, device=like.device)
     return torch.where(torch.sin(row * row * column.sqrt()) > 0, 1.0, -1.0).to(like.dtype)

@@ -9,10 +9,22 @@ from __future__ import annotations
 
 import torch
 
-from ganfast.backends.cuda.linalg import batch_sqrtm, batch_trace_sqrtm, pivoted_panel
+from ganfast.backends.cuda.linalg import (
+    BATCH_LIMIT,
+    batch_sqrtm,
+    batch_trace_sqrtm,
+    pivoted_panel,
+)
 from ganfast.backends.cuda.module import unavailable
 
-__all__ = ["batch_sqrtm", "batch_trace_sqrtm", "describe", "pivoted_panel", "why_not"]
+__all__ = [
+    "BATCH_LIMIT",
+    "batch_sqrtm",
+    "batch_trace_sqrtm",
+    "describe",
+    "pivoted_panel",
+    "why_not",
+]
 
 _SERVED: dict[str, tuple[torch.dtype, ...]] = {
     "sqrtm": (torch.float32, torch.float64),

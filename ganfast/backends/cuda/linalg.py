@@ -12,7 +12,11 @@ from ganfast import reference
 from ganfast.backends.cuda.module import launch, processors, shared_memory
 from ganfast.reference import pivoted_panel
 
-__all__ = ["batch_sqrtm", "batch_trace_sqrtm", "pivoted_panel"]
+__all__ = ["BATCH_LIMIT", "batch_sqrtm", "batch_trace_sqrtm", "pivoted_panel"]
+
+_LARGEST = 128
+BATCH_LIMIT = {"sqrtm": _LARGEST, "trace_sqrtm": _LARGEST}
+"""The largest n for which a batch comes here. (Reasoned, not yet measured.)"""
 
 _FILE = "batch_linalg.cu"
 _WARPS = 4  # matrices of a block, where a warp has one
@@ -24,15 +28,20 @@ def batch_sqrtm(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     """As :func:`ganfast.reference.batch_sqrtm`. Waits for the device once, to see what failed."""
     plan = _plan(a)
     if plan is None:
-        return reference.batch_sqrtm(a, tolerance)
+        return _decomposed(a, tolerance)
     a = a.contiguous()
     roots, failed = torch.empty_like(a), _flags(a)
     _launch("sqrtm", plan, a, roots, failed)
     definite = torch.ones_like(failed, dtype=torch.bool)
     again = failed.nonzero().squeeze(1)
     if len(again):
-        roots[again], definite[again] = reference.batch_sqrtm(a[again], tolerance)
+        roots[again], definite[again] = _decomposed(a[again], tolerance)
     return roots, definite
+
+
+def _decomposed(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    roots, definite = reference.batch_sqrtm(a.double(), tolerance)
+    return roots.to(a.dtype), definite
 
 
 def batch_trace_sqrtm(
@@ -66,7 +75,7 @@ class _Plan(NamedTuple):
 def _plan(a: Tensor) -> _Plan | None:
     """How batches of such matrices are spread over the device, None where they do not fit."""
     count, n = a.shape[:2]
-    if count == 0 or not 0 < n <= 128:
+    if count == 0 or not 0 < n <= _LARGEST:
         return None
     lanes = 2 if n <= 32 else 4 if n <= 64 else 8
     groups = _WARPS if lanes == 2 else 1
