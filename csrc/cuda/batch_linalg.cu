@@ -21,11 +21,12 @@
 // sm_80 (163 KiB a block), sm_90 and sm_100 (227 KiB), after the opt-in; GPUs with 99 KiB go up to n = 105.
 // n = 32 takes 8.6 KiB a warp.
 //
-// Cost (reasoned, not measured): a sweep is n^2/2 pairs of 12 n flops, 6 n^3 in all; about 8 sweeps, so 50 n^3,
-// where the factor takes 2/3 n^3. Shared memory moves 16 n^3 bytes a sweep, as a column pair is read once and
-// written once: with 128 bytes a clock and processor that bounds the time, 1.2 ms for 132 matrices of n = 128
-// on an H100 or H200 (0.4 ms by its 34 TFLOP/s of float64), 9 ms for 1024 of them; 1024 x 32 x 32 take 0.15 ms.
-// Global memory is read and written once: 0.1 % of that.
+// Cost (reasoned, not measured on a GPU; the sweeps were counted on the host): a sweep is n^2/2 pairs of 12 n
+// flops, 6 n^3 in all; 10 sweeps at n = 128 (7 at n = 32), so 60 n^3, where the factor takes 2/3 n^3. Shared
+// memory moves 16 n^3 bytes a sweep, as a pair of columns is read once and written once: with 128 bytes a clock
+// and processor that bounds the time, 1.5 ms for 132 matrices of n = 128 on an H100 or H200 (0.5 ms by its 34
+// TFLOP/s of float64), 12 ms for 1024 of them; 1024 x 32 x 32 take 0.15 ms. Global memory is read and written
+// once: 0.1 % of that.
 #include "cuda/jacobi.h"
 
 namespace {
