@@ -10,6 +10,7 @@ namespace jacobi {
 constexpr double kEps = 2.220446049250313e-16;
 constexpr int kElements = 16;  // of a column that one lane holds in registers
 constexpr int kSweeps = 40;    // 7 to 10 are usual, 20 for a trace of spectra over 16 decades
+constexpr int kMany = 16;      // diagonal entries whose signs tell signal from round-off
 constexpr unsigned kAll = 0xffffffffu;
 
 // The threads that share one matrix: a round rotates n / 2 pairs of columns, with `Lanes` threads for each.
@@ -63,7 +64,7 @@ __device__ void load(const Storage& a, const T* from) {
 
 // The pivot for column k: cell[0] its value, 0 where the factorisation ends, and cell[1] its place.
 // The rule is that of ganfast/linalg/factor.py: a pivot up to `cut` is round-off, unless it is more than
-// `floor` and all that is left of the diagonal is positive.
+// `floor` and all that is left of the diagonal is positive, and so many entries that it is not by chance.
 __device__ inline void find_pivot(const Storage& a, int k, double cut, double floor) {
   const int lane = threadIdx.x % 32;
   double top = -1, least = 1e308;
@@ -79,7 +80,7 @@ __device__ inline void find_pivot(const Storage& a, int k, double cut, double fl
     if (other > top || (other == top && there < place)) top = other, place = there;
     least = low < least ? low : least;
   }
-  const bool real = top > cut || (top > floor && least > 0);
+  const bool real = top > cut || (top > floor && least > 0 && a.n - k >= kMany);
   if (lane == 0) a.cell[0] = real ? top : 0, a.cell[1] = place;
 }
 
