@@ -15,7 +15,7 @@ class NotDefinite(Exception):
 def refuse_indefinite(name: str, a: Tensor, tolerance: float) -> None:
     """Raise ValueError with the most negative eigenvalue, if one is beyond round-off."""
     a = a.detach()
-    scale = exponents(a, (-2, -1))
+    scale = exponents(a.abs().amax((-2, -1)))
     w = torch.linalg.eigvalsh(a * power_of_two(-scale)[..., None, None])
     w = w.reshape(-1, a.shape[-1])
     top = w.abs().amax(-1)

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
-from ganfast.linalg.factor import EPS
-from ganfast.linalg.inputs import TOLERANCE, Arrays, exponents, power_of_two
+from ganfast.linalg.inputs import EPS, TOLERANCE, Arrays, exponents, power_of_two
 
 
 def sqrtm(a: Any, *, method: str = "auto") -> Any:
@@ -40,7 +39,7 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
     dtype = arrays.dtypes["a"]
     if x.numel() == 0:
         return arrays.back(x.to(dtype))
-    scale = exponents(x, (-2, -1))
+    scale = exponents(arrays.peaks["a"])
     unit = x * power_of_two(-scale)[..., None, None]
     try:
         result = closed_form(partial(_root, arrays.tolerance("a")), _vjp, unit)

@@ -6,7 +6,7 @@ wherever no kernel does. Half precision is computed in float32 and rounded once,
 Nothing here is fast; everything here is meant to be read. One file for each noun.
 """
 
-from ganfast.reference.linalg import pivoted_panel
+from ganfast.reference.linalg import pivoted_panel, symmetry
 from ganfast.reference.losses import (
     FEW,
     PHI,
@@ -26,6 +26,7 @@ __all__ = [
     "adversarial_loss_gradient",
     "mean_score",
     "pivoted_panel",
+    "symmetry",
     "targets",
     "weight",
 ]

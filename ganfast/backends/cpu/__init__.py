@@ -6,7 +6,7 @@ import torch
 
 from ganfast import _cpu
 from ganfast.backends.cpu.dtypes import CODE
-from ganfast.backends.cpu.linalg import pivoted_panel
+from ganfast.backends.cpu.linalg import pivoted_panel, symmetry
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "adversarial_loss_gradient",
     "describe",
     "pivoted_panel",
+    "symmetry",
     "why_not",
 ]
 
