@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,18 @@ _HALF_TOLERANCE = 1e-2  # float16 and bfloat16 hold two to three digits
 _ROUND_OFF = 64 * EPS  # what a matrix product leaves between the two triangles of a covariance
 _TINY = torch.finfo(torch.float64).tiny
 _FAR = 100
+
+
+class Matrices(NamedTuple):
+    """A checked argument: finite symmetric float64 matrices, and what is known of them."""
+
+    name: str
+    x: Tensor
+    """(..., n, n)"""
+    peak: Tensor
+    """(...): the largest |entry|"""
+    tolerance: float
+    """How negative an eigenvalue may be, relative to the largest, and count as round-off."""
 
 
 class Arrays:
@@ -41,7 +53,6 @@ class Arrays:
                     f"{name} is on {x.device} but {first} is on {self.tensors[first].device}"
                 )
         self.dtypes = {name: x.dtype for name, x in self.tensors.items()}
-        self.peaks: dict[str, Tensor] = {}
 
     def _tensor(self, name: str, value: Any) -> Tensor:
         if self.kind == "NumPy":
@@ -65,8 +76,8 @@ class Arrays:
             raise _not_finite(name)
         return x
 
-    def symmetric(self, name: str) -> Tensor:
-        """The argument as finite, square, symmetric float64 matrices; ``peaks`` has their sizes.
+    def symmetric(self, name: str) -> Matrices:
+        """The argument as finite, square, symmetric float64 matrices.
 
         What differs from its mirror by no more than round-off is left alone, since whoever reads
         one triangle then reads the matrix; else it becomes the mean with its transpose. Raises
@@ -79,14 +90,12 @@ class Arrays:
             raise ValueError(f"{name} must be square, of shape (..., n, n), got {shape}")
         x = x.to(torch.float64)
         if x.numel() == 0:
-            self.peaks[name] = x.new_zeros(shape[:-2])
-            return x
+            return Matrices(name, x, x.new_zeros(shape[:-2]), self.tolerance(name))
         flat = x.detach()
         peak, off = _dispatch.pick("trace_sqrtm", flat).symmetry(flat)
-        self.peaks[name] = peak
         limit, worst = self.tolerance(name), float((off / peak.clamp(min=_TINY)).max())
         if worst <= _ROUND_OFF:
-            return x
+            return Matrices(name, x, peak, limit)
         if not bool(peak.isfinite().all()):
             raise _not_finite(name)
         if worst > limit:
@@ -94,7 +103,7 @@ class Arrays:
                 f"{name} is not symmetric: an entry differs from its mirror by {worst:.3g} of the "
                 f"largest entry, more than {limit:g}"
             )
-        return (x + x.mT) / 2
+        return Matrices(name, (x + x.mT) / 2, peak, limit)
 
     def tolerance(self, name: str) -> float:
         half = self.dtypes[name] in (torch.float16, torch.bfloat16)

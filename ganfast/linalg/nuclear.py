@@ -32,7 +32,7 @@ def nuclear_norm(rows1: Tensor, rows2: Tensor, batch: torch.Size) -> Tensor:
         unit, scale = moderate(rows, rows.detach().abs().amax((-2, -1)))
         scaled.append(unit.expand(*batch, *rows.shape[-2:]).reshape(-1, *rows.shape[-2:]))
         total = total + scale
-    return closed_form(_value, _vjp, *scaled).reshape(batch) * power_of_two(total)
+    return closed_form(_value, gradients, *scaled).reshape(batch) * power_of_two(total)
 
 
 def _tall(one: Tensor, two: Tensor) -> bool:
@@ -50,7 +50,8 @@ def _norm(one: Tensor, two: Tensor) -> tuple[Tensor]:
     return (torch.linalg.svdvals(one @ two.mT).sum(-1),)
 
 
-def _vjp(grad: Tensor, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+def gradients(grad: Tensor, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Of grad * || one two^T ||_*, (B,), with respect to both."""
     smooth = _smooth(one, two) if torch.is_grad_enabled() else None
     if smooth is None:
         with torch.no_grad():

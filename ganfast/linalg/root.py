@@ -35,16 +35,16 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
     if method not in ("auto", "eigh"):
         raise ValueError(f'method must be "auto" or "eigh", got {method!r}')
     arrays = Arrays(a=a)
-    x = arrays.symmetric("a")
+    name, x, peak, tolerance = arrays.symmetric("a")
     dtype = arrays.dtypes["a"]
     if x.numel() == 0:
         return arrays.back(x.to(dtype))
-    scale = exponents(arrays.peaks["a"])
+    scale = exponents(peak)
     unit = x * power_of_two(-scale)[..., None, None]
     try:
-        result = closed_form(partial(_root, arrays.tolerance("a")), _vjp, unit)
+        result = closed_form(partial(_root, tolerance), _vjp, unit)
     except NotDefinite:
-        refuse_indefinite("a", x, arrays.tolerance("a"))
+        refuse_indefinite(name, x, tolerance)
         raise
     result = result * power_of_two(scale // 2)[..., None, None]
     return arrays.back(result.to(dtype))

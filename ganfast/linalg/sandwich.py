@@ -19,11 +19,11 @@ def trace_of_roots(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tup
     """Factor one side, the deficient one if one is, and add the roots of the sandwich."""
     left, right = cholesky(a), cholesky(b)
     if left is not None and right is not None:
-        return (_roots(_triangular_sandwich(left, b)).sum(-1),)
+        return (roots_of(_triangular_sandwich(left, b)).sum(-1),)
     if right is not None:
-        return (_roots(_deficient_sandwich(a, b, tolerances[0])).sum(-1),)
+        return (roots_of(_deficient_sandwich(a, b, tolerances[0])).sum(-1),)
     if left is not None:
-        return (_roots(_deficient_sandwich(b, a, tolerances[1])).sum(-1),)
+        return (roots_of(_deficient_sandwich(b, a, tolerances[1])).sum(-1),)
     one, two = by_rank(a, tolerances[0]), by_rank(b, tolerances[1])
     if one.shape[-1] > two.shape[-1]:
         one, two = two, one
@@ -32,18 +32,18 @@ def trace_of_roots(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tup
     if product.dim() == 2:  # rows from the largest down, the order in which no digit is lost
         sizes, order = sizes.sort(descending=True)
         product = product[order]
-    roots = _roots(_lower_square(product))
-    if not _resolved(roots, sizes):
+    roots = roots_of(_lower_square(product))
+    if not is_resolved(roots, sizes):
         roots = torch.linalg.svdvals(product)
     return (roots.sum(-1),)
 
 
-def _roots(sandwich: Tensor) -> Tensor:
+def roots_of(sandwich: Tensor) -> Tensor:
     """Of its eigenvalues, by its lower triangle alone."""
     return torch.linalg.eigvalsh(sandwich).clamp(min=0).sqrt()
 
 
-def _resolved(roots: Tensor, sizes: Tensor) -> bool:
+def is_resolved(roots: Tensor, sizes: Tensor) -> bool:
     """Whether squaring a matrix with rows of these sizes left 13 digits of its nuclear norm.
 
     Ranges that are orthogonal in part leave zeros in the product of two factors, which squaring

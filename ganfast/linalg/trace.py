@@ -12,7 +12,7 @@ from torch import Tensor
 from ganfast._autograd.closed_form import closed_form, once_only
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
 from ganfast.linalg.factor import by_eigenvectors
-from ganfast.linalg.inputs import EPS, Arrays, common_batch, moderate, power_of_two
+from ganfast.linalg.inputs import EPS, Arrays, Matrices, common_batch, moderate, power_of_two
 from ganfast.linalg.root import root
 from ganfast.linalg.sandwich import trace_of_roots
 
@@ -57,35 +57,34 @@ def trace_sqrtm(a: Any, b: Any) -> Any:
     """
     arrays = Arrays(a=a, b=b)
     first, second = arrays.symmetric("a"), arrays.symmetric("b")
-    if first.shape[-1] != second.shape[-1]:
+    if first.x.shape[-1] != second.x.shape[-1]:
         raise ValueError(
-            f"b must have the size of a, {tuple(first.shape)}, got {tuple(second.shape)}"
+            f"b must have the size of a, {tuple(first.x.shape)}, got {tuple(second.x.shape)}"
         )
-    return arrays.back(trace_of_checked(arrays, ("a", first), ("b", second)))
+    return arrays.back(trace_of_checked(first, second))
 
 
-def trace_of_checked(arrays: Arrays, a: tuple[str, Tensor], b: tuple[str, Tensor]) -> Tensor:
-    """The trace for two named, symmetric float64 matrices of one size."""
-    (name_a, x), (name_b, y) = a, b
-    batch = common_batch((name_a, x, 2), (name_b, y, 2))
-    n = x.shape[-1]
+def trace_of_checked(a: Matrices, b: Matrices) -> Tensor:
+    """The trace for two checked arguments of one size."""
+    batch = common_batch((a.name, a.x, 2), (b.name, b.x, 2))
+    n = a.x.shape[-1]
     if n == 0 or 0 in batch:
-        return x.new_zeros(batch)
-    unit_x, scale_x = moderate(x, arrays.peaks[name_a])
-    unit_y, scale_y = moderate(y, arrays.peaks[name_b])
-    tolerances = arrays.tolerance(name_a), arrays.tolerance(name_b)
+        return a.x.new_zeros(batch)
+    unit_a, scale_a = moderate(a.x, a.peak)
+    unit_b, scale_b = moderate(b.x, b.peak)
+    tolerances = a.tolerance, b.tolerance
     try:
         trace = closed_form(
             partial(_value, tolerances),
             partial(_vjp, tolerances),
-            unit_x.expand(*batch, n, n).reshape(-1, n, n),
-            unit_y.expand(*batch, n, n).reshape(-1, n, n),
+            unit_a.expand(*batch, n, n).reshape(-1, n, n),
+            unit_b.expand(*batch, n, n).reshape(-1, n, n),
         )
     except NotDefinite:
-        refuse_indefinite(name_a, x, tolerances[0])
-        refuse_indefinite(name_b, y, tolerances[1])
+        refuse_indefinite(a.name, a.x, a.tolerance)
+        refuse_indefinite(b.name, b.x, b.tolerance)
         raise
-    return trace.reshape(batch) * power_of_two((scale_x + scale_y) // 2)
+    return trace.reshape(batch) * power_of_two((scale_a + scale_b) // 2)
 
 
 def each(function: Callable[..., tuple[Tensor, ...]], *batches: Tensor) -> tuple[Tensor, ...]:
