@@ -134,7 +134,7 @@ def test_numpy_in_numpy_out():
 
 def test_bad_input():
     mean, covariance = X.mean(0), torch.cov(X.T)
-    with pytest.raises(ValueError, match=r"covariance \(\.\.\., d, d\), got \(24,\) and \(23, 23\)"):
+    with pytest.raises(ValueError, match=r"got \(24,\) and \(23, 23\)"):
         Gaussian(mean, covariance[1:, 1:])
     with pytest.raises(ValueError, match="mean must have shape"):
         Gaussian(mean[0], covariance)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form, once_only
+from ganfast.linalg.batch import traces
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
 from ganfast.linalg.factor import by_eigenvectors
 from ganfast.linalg.inputs import EPS, Arrays, Matrices, common_batch, moderate, power_of_two
@@ -97,7 +98,8 @@ def each(function: Callable[..., tuple[Tensor, ...]], *batches: Tensor) -> tuple
 
 
 def _value(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> Tensor:
-    return each(partial(trace_of_roots, tolerances), a, b)[0]
+    small = traces(tolerances, a, b)
+    return each(partial(trace_of_roots, tolerances), a, b)[0] if small is None else small
 
 
 def _vjp(

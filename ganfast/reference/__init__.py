@@ -6,7 +6,13 @@ wherever no kernel does. Half precision is computed in float32 and rounded once,
 Nothing here is fast; everything here is meant to be read. One file for each noun.
 """
 
-from ganfast.reference.linalg import pivoted_panel, symmetry
+from ganfast.reference.linalg import (
+    BATCH_LIMIT,
+    batch_sqrtm,
+    batch_trace_sqrtm,
+    pivoted_panel,
+    symmetry,
+)
 from ganfast.reference.losses import (
     FEW,
     PHI,
@@ -19,11 +25,14 @@ from ganfast.reference.losses import (
 )
 
 __all__ = [
+    "BATCH_LIMIT",
     "FEW",
     "PHI",
     "accumulation_dtype",
     "adversarial_loss",
     "adversarial_loss_gradient",
+    "batch_sqrtm",
+    "batch_trace_sqrtm",
     "mean_score",
     "pivoted_panel",
     "symmetry",
