@@ -6,7 +6,7 @@ import importlib
 from types import ModuleType
 
 SUITES = ("losses", "linalg", "penalty", "optim", "steps")
-"""Each is benchmarks/bench_<name>.py, whose docstring is the title and the foreword of its report."""
+"""Each is benchmarks/bench_<name>.py; its docstring is title and foreword of the report."""
 
 
 def page_of(suite: str) -> ModuleType:
