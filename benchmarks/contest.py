@@ -61,6 +61,8 @@ class Contest:
     """A rival that was timed for so long sits out what is left."""
     extra: dict[str, Any] = field(default_factory=dict)
     """More facts for the row."""
+    afterwards: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    """And such that are taken once everyone is warm."""
 
     def measure(self, quick: bool = False) -> dict[str, Any]:
         """Gate, rounds, errors and limit. Raises NotThere without an op of ours to measure."""
@@ -95,6 +97,7 @@ class Contest:
             "missing": missing,
             "broken": broken,
             **self.extra,
+            **{name: take() for name, take in self.afterwards.items()},
         }
 
     def _admit(self) -> tuple[dict[str, Step], dict[str, float], dict[str, str], dict[str, str]]:
