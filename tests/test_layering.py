@@ -22,7 +22,7 @@ LAYERS = (
     ("_autograd",),
     ("functional", "nn", "optim", "linalg"),
     ("train", "metrics", "compat"),
-    ("", "doctor", "cli", "__main__"),  # "" is ganfast/__init__.py
+    ("", "doctor", "bench", "cli", "__main__"),  # "" is ganfast/__init__.py
 )
 HELPERS = LAYERS[0]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
