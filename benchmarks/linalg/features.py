@@ -81,12 +81,13 @@ class Features:
                 OURS_FROM_COVARIANCES: Entry(
                     lambda: by_covariances(op("linalg.frechet_distance")), slow=slow
                 ),
-                GANFAST: Entry(ours, 1e-12),
+                GANFAST: Entry(ours, 1e-12, slow=slow),
             },
             error=error_of(x, y, pair.trace),
             yard=multiplying(self.n, torch.float64),
             cost=flops_of_factors(self.n, len(x), len(y)),
             seconds=0.0,
+            rounds=3,
             each=PATIENCE,
         )
 

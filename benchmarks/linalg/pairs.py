@@ -18,7 +18,7 @@ from tests import gaussians
 TOLERANCE = dict.fromkeys(gaussians.CASES, 1e-12) | {"collapsed": 1e-8}
 """Rounding the covariance of a collapsed generator takes the rest; features.py has the way out."""
 
-PATIENCE = 6.0
+PATIENCE = 4.0
 """Seconds of one rival: a call of the slowest is longer, so it is made once."""
 
 _latest: list[tuple[str, int, gaussians.Pair]] = []
@@ -82,6 +82,7 @@ class Pair:
             yard=multiplying(self.n, torch.float64),
             cost=flops(self.n, *ranks),
             seconds=0.0,
+            rounds=5,
             each=PATIENCE,
         )
 
