@@ -47,7 +47,10 @@ def times(rows: list[Standing]) -> list[str]:
     head = ["case", *names, *(f"over {name}" for name in rivals), "limit", "of the limit"]
     lines = []
     for row in rows:
-        over = [ratio(row.ratios[name]) if name in row.ratios else "-" for name in rivals]
+        over = [
+            ratio(row.ratios[name], spread=row.played[name] >= FEW) if name in row.ratios else "-"
+            for name in rivals
+        ]
         first = f"{MARK} {row.label}" if row.lost_to else row.label
         held = [seconds(row.limit), f"{row.share:.0%}"]
         lines.append([first, *(cell(row, name) for name in names), *over, *held])

@@ -19,13 +19,14 @@ def seconds(value: float) -> str:
     return f"{scaled:.{digits}f} {unit}"
 
 
-def ratio(found: dict[str, float]) -> str:
-    """A speed-up with its 20th and 80th percentile, to the digits that it has."""
+def ratio(found: dict[str, float], *, spread: bool = True) -> str:
+    """A speed-up to the digits that it has; with its 20th and 80th percentile where asked for."""
 
     def short(value: float) -> str:
         return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
-    return f"**{short(found['median'])}x** ({short(found['p20'])}-{short(found['p80'])})"
+    middle = f"**{short(found['median'])}x**"
+    return f"{middle} ({short(found['p20'])}-{short(found['p80'])})" if spread else middle
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> list[str]:
