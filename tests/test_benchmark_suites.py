@@ -289,6 +289,7 @@ def test_the_flops_of_a_step_are_counted_on_the_network():
     forward = of_forward(networks.MLP, 10)
     assert forward == 2 * 10 * (2 * 128 + 128 * 128 + 128)
     assert of_step(networks.MLP, 10, penalty=False) == 6 * forward
+    assert of_step(networks.MLP, 10, penalty=True) == 10 * forward
 
 
 @pytest.mark.parametrize("name", [game.CLIP, game.PENALTY])
