@@ -8,16 +8,34 @@ from ganfast import _cpu
 from ganfast.backends.cpu.dtypes import CODE
 from ganfast.backends.cpu.linalg import pivoted_panel
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
+from ganfast.backends.cpu.penalty import (
+    interpolate,
+    interpolate_gradient,
+    penalty,
+    penalty_gradient,
+    penalty_second_order,
+)
 
 __all__ = [
     "adversarial_loss",
     "adversarial_loss_gradient",
     "describe",
+    "interpolate",
+    "interpolate_gradient",
+    "penalty",
+    "penalty_gradient",
+    "penalty_second_order",
     "pivoted_panel",
     "why_not",
 ]
 
-_OPS = ("discriminator_loss", "generator_loss", "trace_sqrtm")
+_OPS = (
+    "discriminator_loss",
+    "generator_loss",
+    "interpolate",
+    "penalty_from_gradient",
+    "trace_sqrtm",
+)
 
 
 def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
