@@ -10,7 +10,7 @@ import gc
 from collections.abc import Callable, Iterator
 from statistics import median
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -106,6 +106,9 @@ def duels(device: torch.device, quick: bool) -> Iterator[Duel]:
     """One after another, so that no more than one holds memory."""
     for count in (64,) if quick else (64, 65_536, 1_000_000):
         yield discriminator_loss(count, device)
+    shape = (4, 3, 8, 8) if quick else (64, 3, 64, 64)
+    yield interpolate(shape, device)
+    yield penalty_from_gradient(shape, device)
     for count, n in ((8, 4),) if quick else ((4096, 8), (512, 32)):
         yield roots(count, n, device)
     yield trace(16 if quick else 512, device)
@@ -128,6 +131,36 @@ def discriminator_loss(count: int, device: torch.device) -> Duel:
         return loss
 
     return Duel("discriminator_loss", f"{count:,} logits a side, with backward", eager, ours)
+
+
+def interpolate(shape: tuple[int, ...], device: torch.device) -> Duel:
+    # Both draw an eps of their own, but between equal ends every point is the same.
+    real = normal(*shape, seed=1, device=device)
+    fake = real.clone()
+
+    def eager() -> Tensor:
+        eps = torch.rand(len(real), *[1] * (real.dim() - 1), device=device)
+        return eps * real + (1 - eps) * fake
+
+    return Duel("interpolate", f"{shape}", eager, lambda: GF.interpolate(real, fake))
+
+
+def penalty_from_gradient(shape: tuple[int, ...], device: torch.device) -> Duel:
+    gradient = normal(*shape, seed=1, device=device).requires_grad_()
+
+    def eager() -> Tensor:
+        gradient.grad = None
+        penalty = (gradient.flatten(1).norm(2, dim=1) - 1).square().mean()
+        penalty.backward()
+        return penalty
+
+    def ours() -> Tensor:
+        gradient.grad = None
+        penalty = cast("Tensor", GF.penalty_from_gradient(gradient))
+        penalty.backward()
+        return penalty
+
+    return Duel("penalty_from_gradient", f"{shape}, with backward", eager, ours)
 
 
 def roots(count: int, n: int, device: torch.device) -> Duel:

@@ -55,7 +55,8 @@ def test_both_ways_of_every_op_agree(capsys):
     facts = json.loads(capsys.readouterr().out)
     assert facts["device"] == "cpu" and facts["threads"] == torch.get_num_threads()
     ops = {row["op"] for row in facts["rows"]}
-    assert ops >= {"discriminator_loss", "sqrtm", "trace_sqrtm", "Moments"}
+    assert ops >= {"discriminator_loss", "interpolate", "penalty_from_gradient"}
+    assert ops >= {"sqrtm", "trace_sqrtm", "Moments"}
     for row in facts["rows"]:
         assert row["difference"] < 1e-5, row
         assert row["speedup"] > 0 and row["eager_seconds"] > 0 and row["ganfast_seconds"] > 0

@@ -47,14 +47,14 @@ class FromGradient:
 
     def contest(self) -> Contest:
         size = self.images.size // self.images.shape[0]
-        gradient = (self.images.make(1) / size**0.5).requires_grad_()  # norms around 1
+        gradient = (2 * self.images.make(1) / size**0.5).requires_grad_()  # norms around 2
         exact = step(norm, gradient.detach().double().requires_grad_())()
 
         def error(_: str, found: tuple[Tensor, Tensor]) -> float:
             return max(largest(f, e.detach()) for f, e in zip(found, exact, strict=True))
 
         def entry(penalty: Any, *, optional: bool = False) -> Entry:
-            return Entry(lambda: step(penalty(), gradient), _tolerance(exact), optional=optional)
+            return Entry(lambda: step(penalty(), gradient), TOLERANCE, optional=optional)
 
         return Contest(
             section="Penalty of a gradient, forward and backward",
@@ -71,9 +71,3 @@ class FromGradient:
             yard=copying(8 * self.images.size),
             cost=12.0 * self.images.size,  # read forward; read and written backward
         )
-
-
-def _tolerance(exact: tuple[Tensor, Tensor]) -> float:
-    """Norms near the target leave few digits of their difference to it: all providers lose them."""
-    distance = float(exact[0].detach()) ** 0.5
-    return TOLERANCE / min(1.0, distance)
