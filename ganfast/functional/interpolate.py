@@ -54,9 +54,8 @@ def interpolate(
         >>> bool((eps == eps[:, :1, :1, :1]).all())
         True
     """
-    if not (isinstance(real, Tensor) and isinstance(fake, Tensor)):
-        name, got = ("fake", fake) if isinstance(real, Tensor) else ("real", real)
-        raise TypeError(f"{name}: got a {type(got).__name__}; give a tensor of samples")
+    check_samples(real, "real", group_size)
+    check_samples(fake, "fake")
     if real.shape != fake.shape:
         raise InputError(
             f"real, fake: got shapes {tuple(real.shape)} and {tuple(fake.shape)}; "
@@ -64,9 +63,7 @@ def interpolate(
         )
     if real.device != fake.device:
         raise InputError(f"fake: is on {fake.device} but real is on {real.device}; move one")
-    check_samples(real, "real", group_size)
     if fake.dtype is not real.dtype:
-        check_samples(fake, "fake", group_size)
         wider = torch.promote_types(real.dtype, fake.dtype)
         real, fake = real.to(wider), fake.to(wider)
     key = new_key(real.device, generator)

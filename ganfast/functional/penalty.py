@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ def penalty_from_gradient(
     weight: float = 1.0,
     group_size: int = 1,
     return_norms: bool = False,
-) -> Tensor | PenaltyAndNorms:
+) -> Any:
     """weight * mean_i (||grad_i||_2 - target)^2, the norm of each sample over all its dimensions.
 
     Gulrajani et al. 2017, arXiv:1704.00028; one-sided, max(0, ||grad_i||_2 - target)^2: Petzka et
@@ -92,6 +92,8 @@ def make_spec(target: float, one_sided: bool, weight: float, group_size: int) ->
             raise InputError(f"{name}: got {number!r}; give a finite number that is not negative")
     if not isinstance(one_sided, bool):
         raise InputError(f"one_sided: got {one_sided!r}; give True or False")
+    if type(group_size) is not int or group_size < 1:
+        raise InputError(f"group_size: got {group_size!r}; give a positive integer")
     spec = PenaltySpec(float(target), one_sided, float(weight), group_size)
     if len(_SPECS) < 1024 and not torch.compiler.is_compiling():
         _SPECS[target, one_sided, weight, group_size] = spec
