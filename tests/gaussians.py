@@ -68,7 +68,8 @@ def trace_of_samples(x: Tensor, y: Tensor) -> float:
     return float(torch.linalg.svdvals(sides[0] @ sides[1].T).sum())
 
 
-def pair(case: str, n: int) -> Pair:
+def pair(case: str, n: int, few: int | None = None) -> Pair:
+    """``few`` is the number of samples a side where they are few; by default n / 2."""
     if case == "condition 1e16":
         # b = t a t, so the root of a b has the trace of t a.
         q, p = orthogonal(n, 3), orthogonal(n, 4)
@@ -77,7 +78,7 @@ def pair(case: str, n: int) -> Pair:
         a, t = (a + a.T) / 2, (t + t.T) / 2
         b = t @ a @ t
         return Pair(a, (b + b.T) / 2, float((t * a).sum()))
-    count = n // 2 if case == "few samples" else 5 * n
+    count = (few or n // 2) if case == "few samples" else 5 * n
     x, y = features(count, n, seed=1), features(count, n, seed=2, mean=0.1)
     if case == "collapsed":
         # As large as x, and 1e-7 wide beyond its 20 directions.

@@ -23,17 +23,33 @@ from ganfast.reference.losses import (
     targets,
     weight,
 )
+from ganfast.reference.penalty import (
+    PenaltySpec,
+    epsilon,
+    interpolate,
+    interpolate_gradient,
+    penalty,
+    penalty_gradient,
+    penalty_second_order,
+)
 
 __all__ = [
     "BATCH_LIMIT",
     "FEW",
     "PHI",
+    "PenaltySpec",
     "accumulation_dtype",
     "adversarial_loss",
     "adversarial_loss_gradient",
     "batch_sqrtm",
     "batch_trace_sqrtm",
+    "epsilon",
+    "interpolate",
+    "interpolate_gradient",
     "mean_score",
+    "penalty",
+    "penalty_gradient",
+    "penalty_second_order",
     "pivoted_panel",
     "symmetry",
     "targets",
