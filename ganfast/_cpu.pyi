@@ -50,6 +50,68 @@ def values_gradient(
     grads: tuple[Tensor, ...],
     /,
 ) -> bool: ...
+def interpolate(
+    key: int,
+    dtype: int,
+    threads: int,
+    rows: int,
+    group: int,
+    real: Tensor,
+    fake: Tensor,
+    out: Tensor,
+    /,
+) -> bool: ...
+def interpolate_gradient(
+    key: int,
+    dtype: int,
+    threads: int,
+    rows: int,
+    group: int,
+    grad: Tensor,
+    of_real: Tensor | None,
+    of_fake: Tensor | None,
+    /,
+) -> bool: ...
+def penalty(
+    dtype: int,
+    threads: int,
+    rows: int,
+    target: float,
+    one_sided: bool,
+    weight: float,
+    x: Tensor,
+    norms: Tensor,
+    out: Tensor,
+    /,
+) -> bool: ...
+def penalty_gradient(
+    dtype: int,
+    threads: int,
+    rows: int,
+    target: float,
+    one_sided: bool,
+    weight: float,
+    x: Tensor,
+    norms: Tensor,
+    grad: Tensor,
+    out: Tensor,
+    /,
+) -> bool: ...
+def penalty_second_order(
+    dtype: int,
+    threads: int,
+    rows: int,
+    target: float,
+    one_sided: bool,
+    weight: float,
+    x: Tensor,
+    norms: Tensor,
+    grad: Tensor,
+    v: Tensor,
+    of_grad: Tensor,
+    of_x: Tensor,
+    /,
+) -> bool: ...
 def pivoted_panel(
     rest: int,
     order: int,
@@ -61,6 +123,7 @@ def pivoted_panel(
     cut: float,
     floor: float,
 ) -> int: ...
+def symmetry(a: int, count: int, n: int, threads: int, out: int) -> None: ...
 def batch_sqrtm(
     a: int,
     out: int,

@@ -5,6 +5,7 @@
 
 #include "gan_math.h"
 #include "leaf_matrix.h"
+#include "leaf_rows.h"
 
 namespace ganfast {
 
@@ -55,6 +56,8 @@ struct Isa {
   void (*residual)(const double* x, const double* rows, std::int64_t stride, const double* weight,
                    std::int64_t count, double scale, double* out, std::int64_t n);
   MatrixLoops matrix;
+  RowLoops<float> rows_f32;
+  RowLoops<double> rows_f64;
 };
 
 // One of these in each simd_*.cpp.

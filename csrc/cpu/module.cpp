@@ -18,6 +18,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind_linalg(m);
   bind_losses(m);
   bind_matrices(m);
+  bind_penalty(m);
 
   m.def("isa", [] { return current_isa() ? current_isa()->name : ""; },
         "the instruction set in use; empty if this processor has none that was built");

@@ -11,6 +11,7 @@ from ganfast.reference.linalg import (
     batch_sqrtm,
     batch_trace_sqrtm,
     pivoted_panel,
+    symmetry,
 )
 from ganfast.reference.losses import (
     FEW,
@@ -22,18 +23,35 @@ from ganfast.reference.losses import (
     targets,
     weight,
 )
+from ganfast.reference.penalty import (
+    PenaltySpec,
+    epsilon,
+    interpolate,
+    interpolate_gradient,
+    penalty,
+    penalty_gradient,
+    penalty_second_order,
+)
 
 __all__ = [
     "BATCH_LIMIT",
     "FEW",
     "PHI",
+    "PenaltySpec",
     "accumulation_dtype",
     "adversarial_loss",
     "adversarial_loss_gradient",
     "batch_sqrtm",
     "batch_trace_sqrtm",
+    "epsilon",
+    "interpolate",
+    "interpolate_gradient",
     "mean_score",
+    "penalty",
+    "penalty_gradient",
+    "penalty_second_order",
     "pivoted_panel",
+    "symmetry",
     "targets",
     "weight",
 ]

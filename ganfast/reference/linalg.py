@@ -1,4 +1,4 @@
-"""Linear algebra that LAPACK, as torch has it, lacks; and batches of roots."""
+"""Linear algebra that LAPACK, as torch has it, lacks, and batches of roots; all in float64."""
 
 from __future__ import annotations
 
@@ -76,3 +76,11 @@ def pivoted_panel(
         factor[done, order] = row
         done += 1
     return done - start
+
+
+def symmetry(a: Tensor) -> tuple[Tensor, Tensor]:
+    """For matrices (..., n, n), n > 0: the largest |a_ij|, NaN unless all are finite, and the
+    largest |a_ij - a_ji|."""
+    peak = a.abs().amax((-2, -1))
+    peak = torch.where(torch.isfinite(peak), peak, torch.nan)
+    return peak, (a - a.mT).abs_().amax((-2, -1))

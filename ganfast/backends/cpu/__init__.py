@@ -6,8 +6,21 @@ import torch
 
 from ganfast import _cpu
 from ganfast.backends.cpu.dtypes import CODE
-from ganfast.backends.cpu.linalg import BATCH_LIMIT, batch_sqrtm, batch_trace_sqrtm, pivoted_panel
+from ganfast.backends.cpu.linalg import (
+    BATCH_LIMIT,
+    batch_sqrtm,
+    batch_trace_sqrtm,
+    pivoted_panel,
+    symmetry,
+)
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
+from ganfast.backends.cpu.penalty import (
+    interpolate,
+    interpolate_gradient,
+    penalty,
+    penalty_gradient,
+    penalty_second_order,
+)
 
 __all__ = [
     "BATCH_LIMIT",
@@ -16,11 +29,24 @@ __all__ = [
     "batch_sqrtm",
     "batch_trace_sqrtm",
     "describe",
+    "interpolate",
+    "interpolate_gradient",
+    "penalty",
+    "penalty_gradient",
+    "penalty_second_order",
     "pivoted_panel",
+    "symmetry",
     "why_not",
 ]
 
-_OPS = ("discriminator_loss", "generator_loss", "sqrtm", "trace_sqrtm")
+_OPS = (
+    "discriminator_loss",
+    "generator_loss",
+    "interpolate",
+    "penalty_from_gradient",
+    "sqrtm",
+    "trace_sqrtm",
+)
 _FLOAT64 = ("sqrtm", "trace_sqrtm")  # linalg computes in it, whatever it is given
 
 

@@ -71,3 +71,14 @@ def pivoted_panel(
         cut,
         floor,
     )
+
+
+def symmetry(a: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`ganfast.reference.symmetry`."""
+    # A transposed matrix in memory has the same facts.
+    a = (a.mT if a.mT.is_contiguous() else a).contiguous()
+    n = a.shape[-1]
+    facts = torch.empty(*a.shape[:-2], 2, dtype=torch.float64, device="cpu")
+    threads = torch.get_num_threads()
+    _cpu.symmetry(a.data_ptr(), facts.numel() // 2, n, threads, facts.data_ptr())
+    return facts[..., 0], facts[..., 1]
