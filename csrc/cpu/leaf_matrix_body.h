@@ -28,8 +28,7 @@ static Outcome eigenvectors(MatrixShape shape, const double* a, double tolerance
   load_sorted(a, n, v, t);
   reduce(v, n, t);
   form(v, spare, n, t);
-  Sweeps rotations(v, n, spare, t.order);
-  if (!diagonalise<true>(n, t, shape.sweeps * n, &rotations)) return kGaveUp;
+  if (!diagonalise<true>(v, n, t, shape.sweeps * n)) return kGaveUp;
   double least = t.d[0];
   *top = 0;
   for (std::int64_t i = 0; i < n; ++i) {
@@ -255,7 +254,7 @@ static Outcome trace(MatrixShape shape, const double* a, const double* b, double
     for (std::int64_t j = small; j < whole; ++j) y[i][j] = 0;
   }
   reduce(y, small, t);
-  if (!diagonalise<false>(small, t, shape.sweeps * n, nullptr)) return kGaveUp;
+  if (!diagonalise<false>(y, small, t, shape.sweeps * n)) return kGaveUp;
   descending(t.d, small, t.order);
   if (!resolved(t.d, sizes, t.order, small)) {
     if (tall.data == r.data) transpose(r, wide, large, small, nullptr);
