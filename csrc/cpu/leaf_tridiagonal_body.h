@@ -3,8 +3,9 @@
 //
 // SIMD runs along the rows of the one matrix, not across matrices: a matrix alone is then as fast as in a
 // batch, no lane waits for the slowest of its neighbours, and a matrix has the same bits wherever it stands.
-// Flops, n^3 times: reduction 2 (both triangles, since half of one would be tails of vectors), eigenvectors of
-// the reduction 4/3, QR sweeps about 5. Where the eigenvalues alone are wanted: 2, and 30 n^2 for the sweeps.
+// Flops, n^3 times: reduction 2 (both triangles, since half of one would be tails of vectors), its transformation
+// 4/3, QR sweeps 6 (n^2 rotations of n pairs). Where the eigenvalues alone are wanted: 2, and n^2 rotations that
+// wait for one another.
 // Bytes: matrices of n <= 128 take 8 n^2 <= 128 KiB each, at most four of them, and stay in the L2 cache.
 //
 // Rows are sorted by their diagonal entry, largest first. A graded matrix is then reduced from its large end

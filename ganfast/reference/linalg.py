@@ -41,7 +41,6 @@ def _definite(w: Tensor, tolerance: float) -> Tensor:
     return w[..., 0] >= -tolerance * w.abs().amax(-1)
 
 
-
 def pivoted_panel(
     rest: Tensor, order: Tensor, panel: Tensor, factor: Tensor, start: int, cut: float, floor: float
 ) -> int:
