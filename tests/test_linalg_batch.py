@@ -289,18 +289,35 @@ def test_views_and_leading_dimensions():
 # ---- which way -----------------------------------------------------------------------------------
 
 
+def recorded(function, sizes):
+    """``function``, which notes the n of the matrices that it is given."""
+
+    def call(a, *rest):
+        sizes.append(a.shape[-1])
+        return function(a, *rest)
+
+    return call
+
+
 @built
-def test_no_size_is_left_out_and_large_ones_go_to_torch():
+def test_no_size_is_left_out_and_large_ones_go_to_torch(monkeypatch):
+    from ganfast.backends import cpu
+
+    taken = []
+    for name in ("batch_sqrtm", "batch_trace_sqrtm"):
+        monkeypatch.setattr(cpu, name, recorded(getattr(cpu, name), taken))
     for op in ("sqrtm", "trace_sqrtm"):
         limit = _dispatch.pick(op, torch.empty(0).double()).BATCH_LIMIT[op]
         assert limit >= 32
-        for n in (limit, limit + 1):
+        taken.clear()
+        for n in (1, limit, limit + 1):
             a = gram(2, n + 1, n, seed=1)[0]
             if op == "sqrtm":
                 root = sqrtm(a)
                 torch.testing.assert_close(root @ root, a, rtol=0, atol=1e-12)
             else:
                 torch.testing.assert_close(trace_sqrtm(a, a), a.diagonal(dim1=1, dim2=2).sum(-1))
+        assert taken == [1, limit]
 
 
 @built
@@ -312,15 +329,8 @@ def test_what_does_not_converge_goes_to_the_reference(monkeypatch, n):
     a[2] = torch.eye(n)  # needs no sweep
     asked = []
 
-    def record(function):
-        def call(*given):
-            asked.append(given[0].shape)
-            return function(*given)
-
-        return call
-
     for name in ("batch_sqrtm", "batch_trace_sqrtm"):
-        monkeypatch.setattr(reference, name, record(getattr(reference, name)))
+        monkeypatch.setattr(reference, name, recorded(getattr(reference, name), asked))
     monkeypatch.setattr(linalg, "_SWEEPS", 0)
     with ganfast.backend("cpu"):
         roots, traces = sqrtm(a), trace_sqrtm(a, b)

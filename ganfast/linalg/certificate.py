@@ -53,7 +53,7 @@ def trace_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def _factor(a: Tensor) -> Tensor:
     lower = cholesky(a)
-    return by_rank(a, TOLERANCE) if lower is None else lower
+    return by_rank(a, TOLERANCE) if lower is None else lower.tril()
 
 
 def _polar(cross: Tensor) -> Tensor:
