@@ -128,9 +128,7 @@ def test_groups_share_eps(size, backend):
 @pytest.mark.parametrize("backend", [*KERNELS, "reference"])
 @pytest.mark.parametrize("needs", [(True, True), (True, False), (False, True), (False, False)])
 def test_gradcheck(needs, backend):
-    real, fake = (
-        torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=need) for need in needs
-    )
+    real, fake = (torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=need) for need in needs)
 
     def call(real, fake):
         return GF.interpolate(real, fake, group_size=2, generator=seeded())
