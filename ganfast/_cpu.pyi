@@ -122,6 +122,7 @@ def pivoted_panel(
     width: int,
     cut: float,
     floor: float,
+    many: int,
 ) -> int: ...
 def symmetry(a: int, count: int, n: int, threads: int, out: int) -> None: ...
 def batch_sqrtm(

@@ -7,7 +7,8 @@ of them are lost (1e-8 instead of 1e-16 in the trace of the root).
 Rank: eigenvalues up to n eps of the largest are round-off of the matrix as it is stored. They are
 dropped, because their square roots, 1e-8, would be mistaken for signal. Cholesky sees more: the
 round-off that remains of a deficient matrix has diagonal entries of both signs, while weak signal
-(a collapsed generator, 1e-7 wide) leaves only positive ones; that is kept down to 4 eps.
+(a collapsed generator, 1e-7 wide) leaves only positive ones; that is kept down to 4 eps. Of fewer
+than 16 entries all are positive by chance too often: they are dropped.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ BLOCK = 256
 enough for the product to run at its full rate."""
 
 _PANEL = 64
+_MANY = 16
 _UPWARDS = 1e-4  # a pivot this far below a later one: eigenvalues would lose digits to the order
 
 
@@ -109,10 +111,12 @@ def pivoted_cholesky(a: Tensor) -> tuple[Tensor, Tensor] | None:
     rest = a.clone(memory_format=torch.contiguous_format)
     order = torch.arange(n, device=a.device)
     factor, panel = a.new_zeros(n, n), a.new_zeros(_PANEL, n)
-    rank = 0
+    rank, many = 0, _MANY
     while rank < n:
-        done = pivoted_panel(rest, order, panel, factor, rank, cut, floor)
+        done = pivoted_panel(rest, order, panel, factor, rank, cut, floor, many)
         rank += done
+        if done and float(panel[done - 1, rank - 1]) ** 2 <= cut:
+            many = 0  # it is weak signal, to the last entry
         left = rest[rank:, rank:]
         columns = panel[:done, rank:]
         left.addmm_(columns.mT, columns, alpha=-1)

@@ -16,8 +16,9 @@ from ganfast.linalg.inputs import (
     Arrays,
     Matrices,
     common_batch,
+    half,
     moderate,
-    power_of_two,
+    times_power_of_two,
 )
 from ganfast.linalg.nuclear import gradients
 from ganfast.linalg.sandwich import is_resolved, roots_of
@@ -64,7 +65,7 @@ class Gaussian:
         return f"Gaussian(mean of shape {tuple(self.mean.shape)}, {self.kind})"
 
     @cached_property
-    def _unit(self) -> tuple[Tensor, Tensor]:
+    def _unit(self) -> tuple[Tensor, Tensor | None]:
         """The covariance at a moderate scale, and the exponent of that."""
         return moderate(self.covariance.x, self.covariance.peak)
 
@@ -88,7 +89,7 @@ class Gaussian:
         unit, exponent = moderate(rows, rows.detach().abs().amax((-2, -1)))
         flat = unit.expand(*batch, count, d).reshape(-1, count, d)
         trace = closed_form(partial(self._value, batch), partial(self._vjp, batch), flat)
-        return trace.reshape(batch) * power_of_two(exponent + self._unit[1] // 2)
+        return times_power_of_two(trace.reshape(batch), exponent, half(self._unit[1]))
 
     def _value(self, batch: torch.Size, rows: Tensor) -> Tensor:
         """The roots of the eigenvalues of F S F^T, from the largest row down (see factor.py)."""

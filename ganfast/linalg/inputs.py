@@ -17,7 +17,6 @@ TOLERANCE = 1e-5
 EPS = torch.finfo(torch.float64).eps
 _HALF_TOLERANCE = 1e-2  # float16 and bfloat16 hold two to three digits
 _ROUND_OFF = 64 * EPS  # what a matrix product leaves between the two triangles of a covariance
-_TINY = torch.finfo(torch.float64).tiny
 _FAR = 100
 
 
@@ -93,7 +92,7 @@ class Arrays:
             return Matrices(name, x, x.new_zeros(shape[:-2]), self.tolerance(name))
         flat = x.detach()
         peak, off = _dispatch.pick("trace_sqrtm", flat).symmetry(flat)
-        limit, worst = self.tolerance(name), float((off / peak.clamp(min=_TINY)).max())
+        limit, worst = self.tolerance(name), float(off.max())
         if worst <= _ROUND_OFF:
             return Matrices(name, x, peak, limit)
         if not bool(peak.isfinite().all()):
@@ -156,14 +155,28 @@ def power_of_two(exponent: Tensor) -> Tensor:
     return torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
 
 
-def moderate(x: Tensor, peak: Tensor) -> tuple[Tensor, Tensor]:
+def moderate(x: Tensor, peak: Tensor) -> tuple[Tensor, Tensor | None]:
     """``x`` (..., n, m) so that no product of a few over- or underflows: x / 2^e, and e (...).
 
     Only what is beyond 2^-100 .. 2^100 (1e-30 .. 1e30) is scaled: a pass over a large matrix that
-    mostly nobody needs.
+    mostly nobody needs. Where nothing was, e is None.
     """
+    low, high = peak.detach().aminmax()
+    if float(low) > 2.0**-_FAR and float(high) < 2.0**_FAR:
+        return x, None
     exponent = exponents(peak)
     exponent = torch.where(exponent.abs() > _FAR, exponent, 0)
-    if not bool(exponent.any()):
-        return x, exponent
     return x * power_of_two(-exponent)[..., None, None], exponent
+
+
+def half(exponent: Tensor | None) -> Tensor | None:
+    """Of an even exponent: what a root has of it."""
+    return None if exponent is None else exponent // 2
+
+
+def times_power_of_two(x: Tensor, *exponents: Tensor | None) -> Tensor:
+    """x * 2^(their sum); None is 0."""
+    for exponent in exponents:
+        if exponent is not None:
+            x = x * power_of_two(exponent)
+    return x

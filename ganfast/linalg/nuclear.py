@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form, once_only
-from ganfast.linalg.inputs import EPS, moderate, power_of_two
+from ganfast.linalg.inputs import EPS, moderate, times_power_of_two
 from ganfast.linalg.root import root
 from ganfast.linalg.trace import each, smooth_gradients, well_conditioned
 
@@ -27,12 +27,12 @@ def nuclear_norm(rows1: Tensor, rows2: Tensor, batch: torch.Size) -> Tensor:
     """|| rows1 rows2^T ||_* over the leading shape ``batch``, to which both broadcast."""
     if rows1.shape[-1] == 0 or 0 in batch:
         return rows1.new_zeros(batch)
-    scaled, total = [], torch.zeros((), dtype=torch.int32, device=rows1.device)
+    scaled, scales = [], []
     for rows in (rows1, rows2):
         unit, scale = moderate(rows, rows.detach().abs().amax((-2, -1)))
         scaled.append(unit.expand(*batch, *rows.shape[-2:]).reshape(-1, *rows.shape[-2:]))
-        total = total + scale
-    return closed_form(_value, gradients, *scaled).reshape(batch) * power_of_two(total)
+        scales.append(scale)
+    return times_power_of_two(closed_form(_value, gradients, *scaled).reshape(batch), *scales)
 
 
 def _tall(one: Tensor, two: Tensor) -> bool:

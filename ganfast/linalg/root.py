@@ -46,7 +46,8 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
     except NotDefinite:
         refuse_indefinite(name, x, tolerance)
         raise
-    result = result * power_of_two(scale // 2)[..., None, None]
+    if scale is not None:
+        result = result * power_of_two(scale // 2)[..., None, None]
     return arrays.back(result.to(dtype))
 
 

@@ -13,7 +13,7 @@ from ganfast._autograd.closed_form import closed_form, once_only
 from ganfast.linalg.batch import traces
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
 from ganfast.linalg.factor import by_eigenvectors
-from ganfast.linalg.inputs import EPS, Arrays, Matrices, common_batch, moderate, power_of_two
+from ganfast.linalg.inputs import EPS, Arrays, Matrices, common_batch, half, moderate, times_power_of_two
 from ganfast.linalg.root import root
 from ganfast.linalg.sandwich import trace_of_roots
 
@@ -85,7 +85,7 @@ def trace_of_checked(a: Matrices, b: Matrices) -> Tensor:
         refuse_indefinite(a.name, a.x, a.tolerance)
         refuse_indefinite(b.name, b.x, b.tolerance)
         raise
-    return trace.reshape(batch) * power_of_two((scale_a + scale_b) // 2)
+    return times_power_of_two(trace.reshape(batch), half(scale_a), half(scale_b))
 
 
 def each(function: Callable[..., tuple[Tensor, ...]], *batches: Tensor) -> tuple[Tensor, ...]:

@@ -42,7 +42,14 @@ def _definite(w: Tensor, tolerance: float) -> Tensor:
 
 
 def pivoted_panel(
-    rest: Tensor, order: Tensor, panel: Tensor, factor: Tensor, start: int, cut: float, floor: float
+    rest: Tensor,
+    order: Tensor,
+    panel: Tensor,
+    factor: Tensor,
+    start: int,
+    cut: float,
+    floor: float,
+    many: int,
 ) -> int:
     """One panel of a Cholesky factorisation with complete pivoting, in place; how many pivots.
 
@@ -50,8 +57,8 @@ def pivoted_panel(
     ``order[i]`` of A at position i. Up to len(panel) of the largest diagonal entries are brought to
     the front, one after another. Their columns of the factor are written to the rows of ``panel``
     (by position) and of ``factor`` from ``start`` on (by row of A). What is left has not been
-    updated. A pivot of at most ``cut`` ends the panel, unless it is more than ``floor`` and all of
-    the diagonal is positive.
+    updated. A pivot of at most ``cut`` ends the panel, unless it is more than ``floor``, all of the
+    diagonal is positive, and at least ``many`` entries of it are left.
     """
     diagonal = rest.diagonal().clone()
     diagonal[:start] = -torch.inf
@@ -59,7 +66,8 @@ def pivoted_panel(
     for row in panel[: len(rest) - start]:
         value, index = diagonal.max(0)
         top, least = float(value), float(diagonal[diagonal > -torch.inf].amin())
-        if top <= cut and (top <= floor or least <= 0):
+        few = len(rest) - done < many
+        if top <= cut and (top <= floor or least <= 0 or few):
             break
         # Swap the pivot to position `done` in everything that goes by position.
         pair, swapped = [done, int(index)], [int(index), done]
@@ -80,7 +88,8 @@ def pivoted_panel(
 
 def symmetry(a: Tensor) -> tuple[Tensor, Tensor]:
     """For matrices (..., n, n), n > 0: the largest |a_ij|, NaN unless all are finite, and the
-    largest |a_ij - a_ji|."""
+    largest |a_ij - a_ji| relative to that."""
     peak = a.abs().amax((-2, -1))
     peak = torch.where(torch.isfinite(peak), peak, torch.nan)
-    return peak, (a - a.mT).abs_().amax((-2, -1))
+    off = (a - a.mT).abs_().amax((-2, -1))
+    return peak, torch.where(peak == 0, 0.0, off / peak)

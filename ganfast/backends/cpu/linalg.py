@@ -57,7 +57,14 @@ def batch_trace_sqrtm(
 
 
 def pivoted_panel(
-    rest: Tensor, order: Tensor, panel: Tensor, factor: Tensor, start: int, cut: float, floor: float
+    rest: Tensor,
+    order: Tensor,
+    panel: Tensor,
+    factor: Tensor,
+    start: int,
+    cut: float,
+    floor: float,
+    many: int,
 ) -> int:
     """As :func:`ganfast.reference.pivoted_panel`."""
     return _cpu.pivoted_panel(
@@ -70,6 +77,7 @@ def pivoted_panel(
         len(panel),
         cut,
         floor,
+        many,
     )
 
 
