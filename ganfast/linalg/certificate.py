@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganfast.linalg.factor import EPS, by_rank, cholesky
-from ganfast.linalg.inputs import TOLERANCE
+from ganfast.linalg.factor import by_rank, cholesky
+from ganfast.linalg.inputs import EPS, TOLERANCE
 from ganfast.linalg.polar import polar_factor
 
 
@@ -53,7 +53,7 @@ def trace_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def _factor(a: Tensor) -> Tensor:
     lower = cholesky(a)
-    return by_rank(a, TOLERANCE) if lower is None else lower
+    return by_rank(a, TOLERANCE) if lower is None else lower.tril()
 
 
 def _polar(cross: Tensor) -> Tensor:
