@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganfast.linalg.factor import EPS, by_rank, cholesky
-from ganfast.linalg.inputs import TOLERANCE
+from ganfast.linalg.factor import by_rank, cholesky
+from ganfast.linalg.inputs import EPS, TOLERANCE
 from ganfast.linalg.polar import polar_factor
 
 

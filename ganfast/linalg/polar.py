@@ -29,7 +29,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganfast.linalg.factor import EPS
+from ganfast.linalg.inputs import EPS
 
 LOWEST = 1e-12
 """Singular values below this part of the largest are not resolved; the check says if it matters."""
