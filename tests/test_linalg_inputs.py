@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ganfast import _dispatch, reference
 from ganfast.linalg import frechet_distance, frechet_distance_from_features, sqrtm, trace_sqrtm
 
 
@@ -179,3 +180,20 @@ def test_float32_covariances_are_not_taken_for_indefinite_ones():
     sigma[0, 1] += 1e-7
     assert torch.linalg.eigvalsh(sigma)[0] < 0
     assert float(trace_sqrtm(sigma, sigma)) == pytest.approx(float(sigma.trace()), rel=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 40])
+def test_symmetry_of_each_backend(n):
+    """Size and asymmetry in one pass, and NaN for whatever is not finite."""
+    a = torch.randn(3, n, n, dtype=torch.float64)
+    a[1] = 0
+    expected = reference.symmetry(a)
+    for found in (_dispatch.pick("trace_sqrtm", a).symmetry(x) for x in (a, a.mT, a.clone())):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    for bad in (torch.nan, torch.inf, -torch.inf):
+        for i, j in ((0, 0), (0, n - 1), (n - 1, 0)):
+            broken = a.clone()
+            broken[1, i, j] = bad
+            for module in (_dispatch.pick("trace_sqrtm", a), reference):
+                peak, _ = module.symmetry(broken)
+                assert peak.isnan().tolist() == [False, True, False]

@@ -66,7 +66,7 @@ void symmetry(const double* a, std::int64_t count, std::int64_t n, int threads, 
     Facts all;
     for (std::int64_t k = m * strips; k < (m + 1) * strips; ++k) all |= found[k];
     facts[2 * m] = all.finite ? all.peak : std::numeric_limits<double>::quiet_NaN();
-    facts[2 * m + 1] = all.peak == 0 ? 0 : all.asymmetry / facts[2 * m];
+    facts[2 * m + 1] = facts[2 * m] == 0 ? 0 : all.asymmetry / facts[2 * m];
   }
 }
 
