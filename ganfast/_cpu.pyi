@@ -123,6 +123,29 @@ def pivoted_panel(
     cut: float,
     floor: float,
 ) -> int: ...
+def symmetry(a: int, count: int, n: int, threads: int, out: int) -> None: ...
+def batch_sqrtm(
+    a: int,
+    out: int,
+    definite: int,
+    count: int,
+    n: int,
+    tolerance: float,
+    sweeps: int,
+    threads: int,
+) -> list[int]: ...
+def batch_trace_sqrtm(
+    a: int,
+    b: int,
+    out: int,
+    definite: int,
+    count: int,
+    n: int,
+    tolerance_a: float,
+    tolerance_b: float,
+    sweeps: int,
+    threads: int,
+) -> list[int]: ...
 def evaluate(phi: int, order: int, x: float, t: float) -> float: ...
 def isa() -> str: ...
 def supported_isas() -> list[str]: ...

@@ -30,6 +30,7 @@ OPS = (
     "generator_loss",
     "interpolate",
     "penalty_from_gradient",
+    "sqrtm",
     "trace_sqrtm",
 )
 """The public functions that a backend can serve."""

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "leaf.h"
+#include "leaf_matrix_body.h"
 #include "leaf_rows_body.h"
 #include "simd.h"
 
@@ -266,8 +267,9 @@ constexpr Leaf<Real> leaf() {
 }
 
 constexpr Isa isa(const char* name) {
-  return {name,      leaf<float>(), leaf<double>(), from_half,          to_half,
-          from_bfloat, to_bfloat,     residual,       row_loops<float>(), row_loops<double>()};
+  return {name,        leaf<float>(), leaf<double>(), from_half,          to_half,
+          from_bfloat, to_bfloat,     residual,       kMatrixLoops,       row_loops<float>(),
+          row_loops<double>()};
 }
 
 }  // namespace

@@ -6,7 +6,13 @@ wherever no kernel does. Half precision is computed in float32 and rounded once,
 Nothing here is fast; everything here is meant to be read. One file for each noun.
 """
 
-from ganfast.reference.linalg import pivoted_panel
+from ganfast.reference.linalg import (
+    BATCH_LIMIT,
+    batch_sqrtm,
+    batch_trace_sqrtm,
+    pivoted_panel,
+    symmetry,
+)
 from ganfast.reference.losses import (
     FEW,
     PHI,
@@ -28,12 +34,15 @@ from ganfast.reference.penalty import (
 )
 
 __all__ = [
+    "BATCH_LIMIT",
     "FEW",
     "PHI",
     "PenaltySpec",
     "accumulation_dtype",
     "adversarial_loss",
     "adversarial_loss_gradient",
+    "batch_sqrtm",
+    "batch_trace_sqrtm",
     "epsilon",
     "interpolate",
     "interpolate_gradient",
@@ -42,6 +51,7 @@ __all__ = [
     "penalty_gradient",
     "penalty_second_order",
     "pivoted_panel",
+    "symmetry",
     "targets",
     "weight",
 ]

@@ -1,9 +1,44 @@
-"""Linear algebra that LAPACK, as torch has it, lacks."""
+"""Linear algebra that LAPACK, as torch has it, lacks, and batches of roots; all in float64."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+BATCH_LIMIT: dict[str, int] = {}
+"""Up to which n the batch function of an op is the fastest way: for none, since torch loops."""
+
+
+def batch_sqrtm(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
+    """The positive semi-definite roots of symmetric (B, n, n), and which are definite (B,).
+
+    Definite: no eigenvalue is below -tolerance times the largest one. Smaller negative ones count
+    as zero. What stands in the root of a matrix that is not definite is not specified.
+    """
+    w, v = torch.linalg.eigh(a)
+    return (v * w.clamp(min=0).sqrt()[..., None, :]) @ v.mT, _definite(w, tolerance)
+
+
+def batch_trace_sqrtm(
+    a: Tensor, b: Tensor, tolerance_a: float, tolerance_b: float
+) -> tuple[Tensor, Tensor]:
+    """Tr (a b)^{1/2} in float64 for symmetric (B, n, n), and which pairs are definite (B,).
+
+    The nuclear norm of L1^T L2 for factors a = L1 L1^T and b = L2 L2^T, without the eigenvalues of
+    ``a`` and ``b`` up to n eps of their largest, which are round-off.
+    """
+    factors, definite = [], []
+    for x, tolerance in ((a, tolerance_a), (b, tolerance_b)):
+        w, v = torch.linalg.eigh(x.double())
+        cut = x.shape[-1] * torch.finfo(torch.float64).eps * w.abs().amax(-1, keepdim=True)
+        factors.append(v * torch.where(w > cut, w, 0).sqrt()[..., None, :])
+        definite.append(_definite(w, tolerance))
+    traces = torch.linalg.svdvals(factors[0].mT @ factors[1]).sum(-1)
+    return traces, definite[0] & definite[1]
+
+
+def _definite(w: Tensor, tolerance: float) -> Tensor:
+    return w[..., 0] >= -tolerance * w.abs().amax(-1)
 
 
 def pivoted_panel(
@@ -41,3 +76,11 @@ def pivoted_panel(
         factor[done, order] = row
         done += 1
     return done - start
+
+
+def symmetry(a: Tensor) -> tuple[Tensor, Tensor]:
+    """For matrices (..., n, n), n > 0: the largest |a_ij|, NaN unless all are finite, and the
+    largest |a_ij - a_ji|."""
+    peak = a.abs().amax((-2, -1))
+    peak = torch.where(torch.isfinite(peak), peak, torch.nan)
+    return peak, (a - a.mT).abs_().amax((-2, -1))

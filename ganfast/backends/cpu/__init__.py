@@ -6,7 +6,13 @@ import torch
 
 from ganfast import _cpu
 from ganfast.backends.cpu.dtypes import CODE
-from ganfast.backends.cpu.linalg import pivoted_panel
+from ganfast.backends.cpu.linalg import (
+    BATCH_LIMIT,
+    batch_sqrtm,
+    batch_trace_sqrtm,
+    pivoted_panel,
+    symmetry,
+)
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
 from ganfast.backends.cpu.penalty import (
     interpolate,
@@ -17,8 +23,11 @@ from ganfast.backends.cpu.penalty import (
 )
 
 __all__ = [
+    "BATCH_LIMIT",
     "adversarial_loss",
     "adversarial_loss_gradient",
+    "batch_sqrtm",
+    "batch_trace_sqrtm",
     "describe",
     "interpolate",
     "interpolate_gradient",
@@ -26,6 +35,7 @@ __all__ = [
     "penalty_gradient",
     "penalty_second_order",
     "pivoted_panel",
+    "symmetry",
     "why_not",
 ]
 
@@ -34,8 +44,10 @@ _OPS = (
     "generator_loss",
     "interpolate",
     "penalty_from_gradient",
+    "sqrtm",
     "trace_sqrtm",
 )
+_FLOAT64 = ("sqrtm", "trace_sqrtm")  # linalg computes in it, whatever it is given
 
 
 def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
@@ -44,7 +56,7 @@ def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
         return f"the C++ kernels work on CPU tensors, not on {device}"
     if op not in _OPS:
         return f"no C++ kernel for {op}"
-    if dtype not in CODE or (op == "trace_sqrtm" and dtype != torch.float64):
+    if dtype not in CODE or (op in _FLOAT64 and dtype != torch.float64):
         return f"no C++ kernel for {dtype}"
     if not _cpu.isa():
         return "this processor lacks x86-64-v2"
