@@ -18,8 +18,9 @@ from benchmarks.steps.flops import of_step
 from benchmarks.steps.providers import STEPS
 
 PLAIN, EAGER = "eager, float32 contiguous", "eager"
-TOLERANCE, HALF_TOLERANCE = 1e-3, 0.1
-"""Of a weight gradient, relative to the size of all: bfloat16 has two to three digits."""
+TOLERANCE, HALF_TOLERANCE = 1e-3, 0.25
+"""Of all weight gradients together, relative to their size. The eager step is off by 0.06 in bfloat16;
+a sign or a second order that is lost, by 1 or 2."""
 
 
 @dataclass(frozen=True)
