@@ -19,8 +19,8 @@ from benchmarks.steps.providers import STEPS
 
 PLAIN, EAGER = "eager, float32 contiguous", "eager"
 TOLERANCE, HALF_TOLERANCE = 1e-3, 0.25
-"""Of all weight gradients together, relative to their size. The eager step is off by 0.06 in bfloat16;
-a sign or a second order that is lost, by 1 or 2."""
+"""Of all weight gradients together, relative to their size. In bfloat16 the eager step is off by
+0.06; a sign or a second order that is lost is 1 or 2."""
 
 
 @dataclass(frozen=True)
