@@ -1,238 +1,52 @@
-// Eigenvalues and eigenvectors of one small symmetric matrix, in double, for whatever instruction set the
-// including file is compiled for: Householder reflections to tridiagonal form, then implicit QR.
-//
-// SIMD runs along the rows of the one matrix, not across matrices: a matrix alone is then as fast as in a
-// batch, no lane waits for the slowest of its neighbours, and a matrix has the same bits wherever it stands.
-// Flops, n^3 times: reduction 2 (both triangles, since half of one would be tails of vectors), eigenvectors of
-// the reduction 4/3, QR sweeps about 5. Where the eigenvalues alone are wanted: 2, and 30 n^2 for the sweeps.
-// Bytes: matrices of n <= 128 take 8 n^2 <= 128 KiB each, at most four of them, and stay in the L2 cache.
-//
-// Rows are sorted by their diagonal entry, largest first. A graded matrix is then reduced from its large end
-// and swept towards its small one, and its small eigenvalues keep their digits.
+// Eigenvalues and eigenvectors of one small tridiagonal matrix: implicit QR sweeps.
 #pragma once
 
-#include "leaf_matrix.h"
-#include "simd.h"
+#include "leaf_tridiagonal_body.h"
 
 namespace ganfast {
 namespace {
 
-using Vec = Vector<double>;
-constexpr std::int64_t kWide = kLanes<double>;
-constexpr double kEps = 2.220446049250313e-16;
-// Squares below this have lost digits to underflow. Matrices have entries of about 1: what is smaller than the
-// root of this counts as zero.
-constexpr double kTiny = 1e-290;
-
-static inline double absolute(double x) { return __builtin_fabs(x); }
-static inline double larger(double x, double y) { return x > y ? x : y; }
-
-// Rows of whole vectors: the columns from n to `stride` are zero, so no loop has a tail.
-struct Rows {
-  double* data;
-  std::int64_t stride;
-
-  double* operator[](std::int64_t i) const { return data + i * stride; }
+// Rotations (c, s)[i] of rows i and i + 1, one after another for i from first to last.
+struct Rotations {
+  double *c, *s;
+  std::int64_t first, last;
 };
 
-static inline std::int64_t whole_vectors(std::int64_t n) { return (n + kWide - 1) / kWide * kWide; }
-
-// Rows a power of two apart would share their cache sets.
-static inline std::int64_t stride_of(std::int64_t n) {
-  const std::int64_t whole = whole_vectors(n);
-  return whole % 64 == 0 ? whole + 8 : whole;
-}
-
-static inline double sum_of(Vec v) {
-  double total = 0;
-  for (int k = 0; k < kWide; ++k) total += v[k];
-  return total;
-}
-
-static inline double dot(const double* x, const double* y, std::int64_t from, std::int64_t to) {
-  Vec first{}, second{};
-  std::int64_t j = from;
-  for (; j + 2 * kWide <= to; j += 2 * kWide) {
-    first += load<Vec>(x + j) * load<Vec>(y + j);
-    second += load<Vec>(x + j + kWide) * load<Vec>(y + j + kWide);
-  }
-  if (j < to) first += load<Vec>(x + j) * load<Vec>(y + j);
-  return sum_of(first + second);
-}
-
-static inline void clear(double* x, std::int64_t count) {
-  for (std::int64_t j = 0; j < count; j += kWide) store(x + j, Vec{});
-}
-
-// order[0..n): the indices by descending key, equal keys by index.
-static inline void descending(const double* key, std::int64_t n, std::int32_t* order) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::int64_t at = i;
-    for (; at > 0 && key[order[at - 1]] < key[i]; --at) order[at] = order[at - 1];
-    order[at] = static_cast<std::int32_t>(i);
-  }
-}
-
-// Room for a tridiagonal matrix and what its reduction and its sweeps need, `stride` doubles each.
-struct Tridiagonal {
-  double *d, *e, *tau, *w, *p, *c, *s;
-  std::int32_t* order;
-  static constexpr std::int64_t kArrays = 8;
-
-  Tridiagonal(double* room, std::int64_t stride)
-      : d(room),
-        e(room + stride),
-        tau(room + 2 * stride),
-        w(room + 3 * stride),
-        p(room + 4 * stride),
-        c(room + 5 * stride),
-        s(room + 6 * stride),
-        order(reinterpret_cast<std::int32_t*>(room + 7 * stride)) {}
-};
-
-// row[i] -= v[i] w + w[i] v, and p += next[i] row[i], for `count` rows from i: the update of the step before and
-// the product for this one, in one pass over the matrix.
-template <int kCount>
-static inline void update_rows(Rows a, std::int64_t i, const double* v, const double* w, const double* next,
-                               double* p, std::int64_t from, std::int64_t to) {
-  Vec vi[kCount], wi[kCount], ni[kCount];
-  for (int r = 0; r < kCount; ++r) vi[r] = Vec{} + v[i + r], wi[r] = Vec{} + w[i + r], ni[r] = Vec{} + next[i + r];
-  for (std::int64_t j = from; j < to; j += kWide) {
-    const Vec vj = load<Vec>(v + j), wj = load<Vec>(w + j);
-    Vec sum = load<Vec>(p + j);
-    for (int r = 0; r < kCount; ++r) {
-      double* at = a[i + r] + j;
-      const Vec x = (load<Vec>(at) - vi[r] * wj) - wi[r] * vj;
-      store(at, x);
-      sum += ni[r] * x;
-    }
-    store(p + j, sum);
-  }
-}
-
-// Makes row k of `a` the vector v of the reflection I - tau v v^T that takes the row's tail to its first entry,
-// v[k + 1] = 1 and zero before; returns that entry.
-static inline double reflect(double* row, std::int64_t k, std::int64_t to, double* tau) {
-  const std::int64_t from = (k + 1) / kWide * kWide;
-  const double first = row[k + 1];
-  for (std::int64_t j = from; j <= k + 1; ++j) row[j] = 0;
-  const double rest = dot(row, row, from, to);
-  if (rest <= kTiny) {
-    clear(row + from, to - from);
-    *tau = 0;
-    return first;
-  }
-  const double norm = __builtin_sqrt(first * first + rest);
-  const double entry = first > 0 ? -norm : norm;
-  const double scale = 1 / (first - entry);
-  for (std::int64_t j = from; j < to; j += kWide) store(row + j, load<Vec>(row + j) * scale);
-  row[k + 1] = 1;
-  *tau = (entry - first) / entry;
-  return entry;
-}
-
-// a -> tridiagonal d, e. Row k of `a` then holds the vector of reflection k, for k < n - 2.
-static void reduce(Rows a, std::int64_t n, const Tridiagonal& t) {
-  const std::int64_t to = whole_vectors(n);
-  clear(t.w, to);
-  clear(t.c, to);
-  const double* v = t.c;  // no step before the first: zeros
-  for (std::int64_t k = 0; k + 2 < n; ++k) {
-    double* row = a[k];
-    const std::int64_t before = k / kWide * kWide, from = (k + 1) / kWide * kWide;
-    const Vec vk = Vec{} + v[k], wk = Vec{} + t.w[k];
-    for (std::int64_t j = before; j < to; j += kWide)
-      store(row + j, (load<Vec>(row + j) - vk * load<Vec>(t.w + j)) - wk * load<Vec>(v + j));
-    t.d[k] = row[k];
-    t.e[k] = reflect(row, k, to, t.tau + k);
-    clear(t.p + from, to - from);
-    std::int64_t i = k + 1;
-    for (; i + 4 <= n; i += 4) update_rows<4>(a, i, v, t.w, row, t.p, from, to);
-    for (; i < n; ++i) update_rows<1>(a, i, v, t.w, row, t.p, from, to);
-    // w = tau (p - tau/2 (p . v) v), zero where v has not begun
-    for (std::int64_t j = from; j <= k; ++j) t.p[j] = 0;
-    const double half = 0.5 * t.tau[k] * dot(t.p, row, from, to);
-    for (std::int64_t j = from; j < to; j += kWide)
-      store(t.w + j, t.tau[k] * (load<Vec>(t.p + j) - half * load<Vec>(row + j)));
-    v = row;
-  }
-  for (std::int64_t i = n > 2 ? n - 2 : 0; i < n; ++i) {
-    if (n > 2)
-      for (std::int64_t j = n - 2; j < n; ++j) a[i][j] -= v[i] * t.w[j] + t.w[i] * v[j];
-    t.d[i] = a[i][i];
-  }
-  if (n > 1) t.e[n - 2] = a[n - 1][n - 2];
-}
-
-template <int kCount>
-static inline void reflect_rows(Rows q, std::int64_t i, double tau, const double* v, const double* u,
-                                const double* next, double* p, std::int64_t from, std::int64_t to) {
-  Vec vi[kCount], ni[kCount];
-  for (int r = 0; r < kCount; ++r) vi[r] = Vec{} + tau * v[i + r], ni[r] = Vec{} + next[i + r];
-  for (std::int64_t j = from; j < to; j += kWide) {
-    const Vec uj = load<Vec>(u + j);
-    Vec sum = load<Vec>(p + j);
-    for (int r = 0; r < kCount; ++r) {
-      double* at = q[i + r] + j;
-      const Vec x = load<Vec>(at) - vi[r] * uj;
-      store(at, x);
-      sum += ni[r] * x;
-    }
-    store(p + j, sum);
-  }
-}
-
-// The product of the reflections, transposed, into `a`, with its columns moved back to the order before sorting.
-static void form(Rows a, Rows q, std::int64_t n, const Tridiagonal& t) {
-  const std::int64_t to = whole_vectors(n);
-  for (std::int64_t i = 0; i < n; ++i) clear(q[i], to), q[i][i] = 1;
-  double *u = t.w, *next_u = t.p;
-  clear(u, to);
-  clear(t.c, to);
-  if (n > 2) u[n - 2] = a[n - 3][n - 2], u[n - 1] = a[n - 3][n - 1];
-  for (std::int64_t k = n - 3; k >= 0; --k) {
-    const double* next = k > 0 ? a[k - 1] : t.c;
-    const std::int64_t from = (k + 1) / kWide * kWide;
-    clear(next_u, to);
-    std::int64_t i = k + 1;
-    for (; i + 4 <= n; i += 4) reflect_rows<4>(q, i, t.tau[k], a[k], u, next, next_u, from, to);
-    for (; i < n; ++i) reflect_rows<1>(q, i, t.tau[k], a[k], u, next, next_u, from, to);
-    next_u[k] += next[k];  // row k is still that of the identity
-    double* swap = u;
-    u = next_u;
-    next_u = swap;
-  }
-  for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t j = 0; j < n; ++j) a[j][t.order[i]] = q[i][j];
-}
-
-// Rotations (c, s)[first..last) of rows i and i + 1, one after another. The row that two of them share stays in
-// registers.
+// Some columns of the row that the last rotation and the next one share: it stays in registers.
 template <int kVectors>
-static inline void rotate_strip(Rows v, const double* c, const double* s, std::int64_t first, std::int64_t last,
-                                std::int64_t j) {
-  Vec carry[kVectors];
-  for (int k = 0; k < kVectors; ++k) carry[k] = load<Vec>(v[first] + j + k * kWide);
-  for (std::int64_t i = first; i < last; ++i) {
-    const Vec ci = Vec{} + c[i], si = Vec{} + s[i];
-    double* row = v[i] + j;
-    const double* below = v[i + 1] + j;
+struct Carried {
+  Vec row[kVectors];
+
+  void begin(const double* from) {
+    for (int k = 0; k < kVectors; ++k) row[k] = load<Vec>(from + k * kWide);
+  }
+  void rotate(double c, double s, double* above, const double* below) {
     for (int k = 0; k < kVectors; ++k) {
       const Vec x = load<Vec>(below + k * kWide);
-      store(row + k * kWide, si * x + ci * carry[k]);
-      carry[k] = ci * x - si * carry[k];
+      store(above + k * kWide, s * x + c * row[k]);
+      row[k] = c * x - s * row[k];
     }
   }
-  for (int k = 0; k < kVectors; ++k) store(v[last] + j + k * kWide, carry[k]);
+  void end(double* to) const {
+    for (int k = 0; k < kVectors; ++k) store(to + k * kWide, row[k]);
+  }
+};
+
+template <int kVectors>
+static inline void rotate_strip(Rows v, const Rotations& r, std::int64_t j) {
+  Carried<kVectors> carried;
+  carried.begin(v[r.first] + j);
+  for (std::int64_t i = r.first; i < r.last; ++i) carried.rotate(r.c[i], r.s[i], v[i] + j, v[i + 1] + j);
+  carried.end(v[r.last] + j);
 }
 
-static void rotate(Rows v, std::int64_t n, const double* c, const double* s, std::int64_t first,
-                   std::int64_t last) {
+// The columns from j.
+static void rotate(Rows v, std::int64_t n, const Rotations& r, std::int64_t j) {
+  if (r.first == r.last) return;
   const std::int64_t to = whole_vectors(n);
-  std::int64_t j = 0;
-  for (; j + 4 * kWide <= to; j += 4 * kWide) rotate_strip<4>(v, c, s, first, last, j);
-  for (; j + 2 * kWide <= to; j += 2 * kWide) rotate_strip<2>(v, c, s, first, last, j);
-  for (; j < to; j += kWide) rotate_strip<1>(v, c, s, first, last, j);
+  for (; j + 4 * kWide <= to; j += 4 * kWide) rotate_strip<4>(v, r, j);
+  for (; j + 2 * kWide <= to; j += 2 * kWide) rotate_strip<2>(v, r, j);
+  for (; j < to; j += kWide) rotate_strip<1>(v, r, j);
 }
 
 // The rotation that diagonalises ((x, b), (b, y)), with t = s/c: the diagonal becomes x - t b and y + t b.
@@ -246,103 +60,131 @@ static inline double tangent(double x, double b, double y) {
 static inline double wilkinson(double x, double b, double y) { return b == 0 ? y : y + tangent(x, b, y) * b; }
 
 // Where the block that ends at `last` begins: after the last e that is negligible beside its neighbours.
-static inline std::int64_t start_of_block(const double* d, const double* squares_or_e, std::int64_t last,
-                                          bool squares) {
+static inline std::int64_t start_of_block(const double* d, const double* squares, std::int64_t last) {
   std::int64_t first = last;
-  for (; first > 0; --first) {
-    const double x = squares_or_e[first - 1];
-    const double square = squares ? x : x * x;
-    if (square <= kEps * kEps * absolute(d[first - 1]) * absolute(d[first]) + kTiny) break;
-  }
+  while (first > 0 && squares[first - 1] > kEps * kEps * absolute(d[first - 1] * d[first]) + kTiny) --first;
   return first;
 }
 
-// d, e -> eigenvalues in d, with the rows of v turned into eigenvectors. False if `cap` sweeps were not enough.
-static bool diagonalise(Rows v, std::int64_t n, const Tridiagonal& t, std::int64_t cap) {
-  double *d = t.d, *e = t.e;
-  for (std::int64_t last = n - 1; last > 0;) {
-    const std::int64_t first = start_of_block(d, e, last, false);
-    if (first == last) {
-      --last;
-      continue;
+// One sweep of implicit QR over rows first to last, by the squares of e and without roots (Pal, Walker and Kahan): a
+// rotation waits for a division and five additions or multiplications, where the usual form waits for a root as
+// well. With kKeep, `made` gets the rotations; cosines and sines are the roots of the quotients.
+//
+// A sweep does not read the eigenvectors. So the rotations of the one before, if they begin at the same row, are applied
+// meanwhile to the first kHeld vectors of each row: work for the processor while it waits for the divisions.
+template <bool kKeep, int kHeld>
+static void sweep(const Tridiagonal& t, Rotations* made, const Rotations& waiting, Rows v) {
+  double *d = t.d, *squares = t.e, *signs = t.tau;
+  const std::int64_t first = made->first, last = made->last;
+  const double end = signs[last - 1] * __builtin_sqrt(squares[last - 1]);
+  const double shift = wilkinson(d[last - 1], end, d[last]);
+  double c = 1, s = 0, g = d[first] - shift, p = g * g;
+  // The cosine has the sign of g / old c. Rows change theirs so that no e but the last is negative: `row` is that of
+  // row i + 1, `carried` that of what the rotations so far have made of row i.
+  double sign = g < 0 ? -1 : 1, old_sign = 1, row = 1, carried = 1;
+  Carried<kHeld == 0 ? 1 : kHeld> held;
+  if constexpr (kHeld > 0) held.begin(v[first]);
+  for (std::int64_t i = first; i < last; ++i) {
+    const double square = squares[i], r = p + square, old_c = c, old_g = g;
+    if (i > first) squares[i - 1] = s * r;
+    double stretch = 1;  // 1 / c, beside c: the next rotation then waits for one division, not for two
+    if (__builtin_expect(r > kTiny, 1)) {
+      stretch = r / p;
+      c = p / r;
+      s = square / r;
+    } else {
+      c = 1;
+      s = 0;
     }
-    if (first + 1 == last) {
-      const double tan = tangent(d[first], e[first], d[last]);
-      d[first] -= tan * e[first];
-      d[last] += tan * e[first];
-      e[first] = 0;
-      t.c[first] = 1 / __builtin_sqrt(1 + tan * tan);
-      t.s[first] = -tan * t.c[first];
-      rotate(v, n, t.c, t.s, first, last);
-      last -= 2;
-      continue;
+    if constexpr (kKeep) {
+      row *= signs[i];
+      made->c[i] = sign * carried * c;
+      made->s[i] = row * s;
+      carried *= row;
+      signs[i] = 1;
     }
-    if (cap-- <= 0) return false;
-    double g = d[first] - wilkinson(d[last - 1], e[last - 1], d[last]);
-    double c = 1, s = 1, p = 0;
-    for (std::int64_t i = first; i < last; ++i) {
-      const double f = s * e[i], b = c * e[i];
-      const double square = f * f + g * g;
-      if (square > kTiny) {
-        const double r = __builtin_sqrt(square), inverse = 1 / r;
-        c = g * inverse;
-        s = f * inverse;
-        if (i > first) e[i - 1] = r;
-      } else {
-        c = 1;
-        s = 0;
-        if (i > first) e[i - 1] = g;
-      }
-      g = d[i] - p;
-      const double x = (d[i + 1] - g) * s + 2 * c * b;
-      p = s * x;
-      d[i] = g + p;
-      g = c * x - b;
-      t.c[i] = c;
-      t.s[i] = s;
+    if constexpr (kHeld > 0) held.rotate(waiting.c[i], waiting.s[i], v[i], v[i + 1]);
+    g = c * (d[i + 1] - shift) - s * old_g;
+    d[i] = old_g + (d[i + 1] - g);
+    const double before = old_sign;
+    old_sign = sign;
+    if (__builtin_expect(c > 1e-140, 1)) {
+      p = (g * g) * stretch;
+      sign = g < 0 ? -sign : sign;
+    } else {
+      p = old_c * square;
+      sign = -before;
     }
-    d[last] -= p;
-    e[last - 1] = g;
-    rotate(v, n, t.c, t.s, first, last);
   }
-  return true;
+  squares[last - 1] = s * p;
+  d[last] = shift + g;
+  if constexpr (kHeld > 0) {
+    for (std::int64_t i = last; i < waiting.last; ++i) held.rotate(waiting.c[i], waiting.s[i], v[i], v[i + 1]);
+    held.end(v[waiting.last]);
+  }
+  if constexpr (kKeep) {
+    signs[last - 1] = sign * carried;
+    for (std::int64_t i = first; i < last; ++i) {
+      made->c[i] = __builtin_copysign(__builtin_sqrt(absolute(made->c[i])), made->c[i]);
+      made->s[i] = __builtin_copysign(__builtin_sqrt(absolute(made->s[i])), made->s[i]);
+    }
+  }
 }
 
-// d, e -> eigenvalues in d alone: the same sweeps on the squares of e, without roots (Pal, Walker and Kahan).
-static bool eigenvalues(std::int64_t n, const Tridiagonal& t, std::int64_t cap) {
-  double *d = t.d, *squares = t.e;
-  for (std::int64_t i = 0; i + 1 < n; ++i) squares[i] *= squares[i];
+// d, e -> eigenvalues in d and, with kVectors, the rows of v turned into eigenvectors; false if `cap` sweeps were not
+// enough.
+template <bool kVectors>
+static bool diagonalise(Rows v, std::int64_t n, const Tridiagonal& t, std::int64_t cap) {
+  constexpr int kHeld = kVectorBytes == 64 ? 8 : 4;  // registers for more are not there
+  const std::int64_t vectors = whole_vectors(n) / kWide;
+  double *d = t.d, *squares = t.e, *signs = t.tau;
+  Rotations made{t.w, t.p, 0, 0}, waiting{t.c, t.s, 0, 0};
+  for (std::int64_t i = 0; i + 1 < n; ++i) {
+    signs[i] = squares[i] < 0 ? -1 : 1;
+    squares[i] *= squares[i];
+  }
   for (std::int64_t last = n - 1; last > 0;) {
-    const std::int64_t first = start_of_block(d, squares, last, true);
+    const std::int64_t first = start_of_block(d, squares, last);
     if (first == last) {
       --last;
       continue;
     }
-    const double end = __builtin_sqrt(squares[last - 1]);
+    made.first = first;
+    made.last = last;
+    std::int64_t done = 0;  // columns that have had the rotations that wait
     if (first + 1 == last) {
+      const double end = signs[first] * __builtin_sqrt(squares[first]);
       const double tan = tangent(d[first], end, d[last]);
       d[first] -= tan * end;
       d[last] += tan * end;
+      made.c[first] = 1 / __builtin_sqrt(1 + tan * tan);
+      made.s[first] = -tan * made.c[first];
       last -= 2;
-      continue;
+    } else if (cap-- <= 0) {
+      return false;
+    } else if (!kVectors || waiting.first != first || waiting.last < last) {
+      sweep<kVectors, 0>(t, &made, waiting, v);
+    } else if (vectors >= kHeld) {
+      sweep<kVectors, kVectors ? kHeld : 0>(t, &made, waiting, v);
+      done = kHeld * kWide;
+    } else if (vectors >= 4) {
+      sweep<kVectors, kVectors ? 4 : 0>(t, &made, waiting, v);
+      done = 4 * kWide;
+    } else if (vectors >= 2) {
+      sweep<kVectors, kVectors ? 2 : 0>(t, &made, waiting, v);
+      done = 2 * kWide;
+    } else {
+      sweep<kVectors, kVectors ? 1 : 0>(t, &made, waiting, v);
+      done = kWide;
     }
-    if (cap-- <= 0) return false;
-    const double shift = wilkinson(d[last - 1], end, d[last]);
-    double c = 1, s = 0, g = d[first] - shift, p = g * g;
-    for (std::int64_t i = first; i < last; ++i) {
-      const double square = squares[i], r = p + square, old_c = c, old_g = g;
-      if (i > first) squares[i - 1] = s * r;
-      // 1 / c beside c: the next rotation then waits for one division, not for two.
-      const double stretch = r > kTiny ? r / p : 1;
-      c = r > kTiny ? p / r : 1;
-      s = r > kTiny ? square / r : 0;
-      g = c * (d[i + 1] - shift) - s * old_g;
-      d[i] = old_g + (d[i + 1] - g);
-      p = c > 1e-140 ? (g * g) * stretch : old_c * square;
+    if constexpr (kVectors) {
+      rotate(v, n, waiting, done);
+      const Rotations swap = waiting;
+      waiting = made;
+      made = swap;
     }
-    squares[last - 1] = s * p;
-    d[last] = shift + g;
   }
+  if constexpr (kVectors) rotate(v, n, waiting, 0);
   return true;
 }
 

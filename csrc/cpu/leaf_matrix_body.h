@@ -1,6 +1,6 @@
 // The root of one matrix, and the trace of the root of a product of two: see leaf_matrix.h. All is in double.
 //
-// Flops, n^3 times. The root: reduction 2, eigenvectors 4/3, sweeps 5, X = (V w^1/4) (V w^1/4)^T 1: about 9.
+// Flops, n^3 times. The root: reduction 2, its transformation 4/3, sweeps 6, X = (V w^1/4) (V w^1/4)^T 1: about 10.
 // The trace: two pivoted factors 2 * 1, R = L2^T L1 1, R^T R 1, reduction 2: about 6, less where the rank is less.
 #pragma once
 
@@ -28,7 +28,7 @@ static Outcome eigenvectors(MatrixShape shape, const double* a, double tolerance
   load_sorted(a, n, v, t);
   reduce(v, n, t);
   form(v, spare, n, t);
-  if (!diagonalise(v, n, t, shape.sweeps * n)) return kGaveUp;
+  if (!diagonalise<true>(v, n, t, shape.sweeps * n)) return kGaveUp;
   double least = t.d[0];
   *top = 0;
   for (std::int64_t i = 0; i < n; ++i) {
@@ -82,9 +82,12 @@ static void residual_row(const double* x, Rows rows, const double* weight, std::
   for (; j < to; j += kWide) residual_strip<1>(x, rows, weight, count, scale, out, j);
 }
 
+// So many diagonal entries that are positive are no round-off, whose signs are chance.
+constexpr std::int64_t kMany = 16;
+
 // Cholesky with complete pivoting: the rows of `factor` become the columns of L, largest pivot first, and
 // t.order[0..rank) the pivots. Returns the rank, or -1 where what is left is not the round-off of a semi-definite
-// matrix, so that eigenvalues have to decide. The rule for the rank is that of ganfast/linalg/factor.py.
+// matrix, so that eigenvalues have to decide. The rule for the rank is explained in ganfast/linalg/factor.py.
 static std::int64_t pivoted_cholesky(std::int64_t n, const double* a, Rows factor, const Tridiagonal& t) {
   const std::int64_t to = whole_vectors(n);
   double *left = t.d, *weight = t.c, *row = t.w;
@@ -110,7 +113,8 @@ static std::int64_t pivoted_cholesky(std::int64_t n, const double* a, Rows facto
     }
     const std::int32_t pivot = t.order[best];
     const double size = left[pivot];
-    if (!(size > cut) && (!(size > floor) || least <= 0)) break;
+    const bool weak_signal = size > floor && least > 0 && n - rank >= kMany;
+    if (!(size > cut || weak_signal)) break;
     t.order[best] = t.order[rank];
     t.order[rank] = pivot;
     for (std::int64_t k = 0; k < rank; ++k) weight[k] = factor[k][pivot];
@@ -251,7 +255,7 @@ static Outcome trace(MatrixShape shape, const double* a, const double* b, double
     for (std::int64_t j = small; j < whole; ++j) y[i][j] = 0;
   }
   reduce(y, small, t);
-  if (!eigenvalues(small, t, shape.sweeps * n)) return kGaveUp;
+  if (!diagonalise<false>(y, small, t, shape.sweeps * n)) return kGaveUp;
   descending(t.d, small, t.order);
   if (!resolved(t.d, sizes, t.order, small)) {
     if (tall.data == r.data) transpose(r, wide, large, small, nullptr);

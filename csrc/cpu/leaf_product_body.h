@@ -52,7 +52,7 @@ static void transposed_product(Rows a, Rows b, Rows c, std::int64_t inner, std::
   }
 }
 
-// to[j][i] = from[order[i]][j] transposed back: row i of `to` is column order[i] of `from` (rows, columns).
+// Row i of `to` is column order[i] of `from` (rows, columns), or column i.
 static void transpose(Rows from, Rows to, std::int64_t rows, std::int64_t columns, const std::int32_t* order) {
   const std::int64_t whole = whole_vectors(rows);
   for (std::int64_t i = 0; i < columns; ++i) {

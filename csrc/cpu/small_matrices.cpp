@@ -8,8 +8,9 @@
 namespace ganfast {
 namespace {
 
-// Below this much work, in multiply-adds, a second thread is not awake before all is done.
-constexpr std::int64_t kGrain = 40000;
+// Entries of all matrices, below which one thread is done before a second is awake. So small, a matrix takes time
+// like n^2: it waits for one rotation after another.
+constexpr std::int64_t kGrain = 2048;
 
 // Memory that a thread keeps: fresh pages for every call would cost as much as a small matrix. Null if there is none.
 double* workspace(std::int64_t n) {
@@ -31,7 +32,7 @@ double* workspace(std::int64_t n) {
 template <class One>
 std::vector<std::int64_t> for_each(const Matrices& m, int threads, One one) {
   std::vector<std::uint8_t> outcomes(static_cast<std::size_t>(m.count));
-  if (m.count == 1 || m.count * m.n * m.n * m.n < kGrain) threads = 1;
+  if (m.count == 1 || m.count * m.n * m.n < kGrain) threads = 1;
   const auto at = [&](std::int64_t i) {
     double* work = workspace(m.n);
     outcomes[static_cast<std::size_t>(i)] = work ? one(i, work) : kGaveUp;
@@ -39,7 +40,7 @@ std::vector<std::int64_t> for_each(const Matrices& m, int threads, One one) {
   if (threads == 1) {
     for (std::int64_t i = 0; i < m.count; ++i) at(i);
   } else {
-    const int chunk = static_cast<int>(1 + 4096 / (m.n * m.n * m.n));
+    const int chunk = static_cast<int>(1 + kGrain / 8 / (m.n * m.n));
 #pragma omp parallel for num_threads(threads) schedule(dynamic, chunk)
     for (std::int64_t i = 0; i < m.count; ++i) at(i);
   }

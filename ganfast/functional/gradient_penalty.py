@@ -69,8 +69,8 @@ def gradient_penalty(
 
     **DistributedDataParallel.** Give the wrapped critic or its ``.module``; both give the gradients
     of one process on the joined batch, if the penalty and the scores that went through the wrapper
-    are summed into one loss with one backward(). For a loss of the penalty alone, whose gradient
-    does not reach the last bias, wrap with find_unused_parameters=True.
+    are summed into one loss with one backward(). A backward() of the penalty alone does not reach
+    the last bias, for which the wrapper waits in vain and says so (pytorch #47562).
 
     **torch.compile.** Compile the step, not the critic: inside torch.compile(fullgraph=True) the
     gradient is taken by torch.func, so that the compiled step's weight gradients are eager's
