@@ -3,7 +3,8 @@
 One update of all weights of a critic whose gradients are there: RMSprop and the clipping that WGAN
 wants after it, Adam, and clipping alone. The error is that of a weight after one and two updates
 against float64, relative to the largest change. What an update is of a whole step is in the suite
-`steps`. The limit is the bytes that weights, gradients and moments move at the bandwidth of a copy.
+`steps`. The limit is the bytes that weights, gradients and moments move, at the rate at which torch
+multiplies as many by 1 where they are.
 """
 
 from __future__ import annotations

@@ -21,10 +21,22 @@ class Yardstick(NamedTuple):
 
 
 def copying(nbytes: int) -> Yardstick:
-    """A copy that reads and writes ``nbytes`` together, into memory that is mapped already."""
+    """A copy that touches ``nbytes`` together, half of them read and half of them written.
+
+    As many as the work touches: what fits into a cache is faster there for both.
+    """
     source = torch.zeros(max(1, nbytes // 8))
     target = torch.ones_like(source)
     return Yardstick(lambda: target.copy_(source), 2 * source.nbytes)
+
+
+def updating(nbytes: int) -> Yardstick:
+    """``nbytes`` that are read and written where they are, as an optimizer does with weights.
+
+    A copy would be too slow a measure: it also fetches the memory that it is about to overwrite.
+    """
+    x = torch.ones(max(1, nbytes // 4))
+    return Yardstick(lambda: x.mul_(1.0), 2 * x.nbytes)
 
 
 def multiplying(n: int, dtype: torch.dtype) -> Yardstick:

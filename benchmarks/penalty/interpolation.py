@@ -68,6 +68,6 @@ class Interpolation:
                 GANFAST: entry(lambda: op("functional.interpolate")),
             },
             error=lambda _, found: error(found, real, fake),
-            yard=copying(8 * self.images.size),
+            yard=copying(12 * self.images.size),
             cost=12.0 * self.images.size,  # two floats read, one written
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,8 +18,9 @@ from benchmarks.steps.flops import of_step
 from benchmarks.steps.providers import STEPS
 
 PLAIN, EAGER = "eager, float32 contiguous", "eager"
-TOLERANCE, HALF_TOLERANCE = 1e-3, 0.1
-"""Of a weight gradient, relative to the size of all: bfloat16 has two to three digits."""
+TOLERANCE, HALF_TOLERANCE = 1e-3, 0.25
+"""Of all weight gradients together, relative to their size. In bfloat16 the eager step is off by
+0.06; a sign or a second order that is lost is 1 or 2."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class WholeStep:
     batch: int
     channels_last: bool = False
     half: bool = False
-    rounds: int = 9
+    rounds: int = 5
     """For the table of shares."""
 
     @property
@@ -68,7 +70,7 @@ class WholeStep:
         if not self.half:
             entries[COMPILED] = entry(COMPILED, "compiled")
         entries[GANFAST] = entry(GANFAST, "ours")
-        exact = self.exact()
+        exact = exact_gradients(self.game, self.network, self.batch)
 
         def error(_: str, step: CriticStep) -> float:
             found = step.gradients(self.fakes(step))
@@ -87,17 +89,20 @@ class WholeStep:
             error=error,
             yard=multiplying(1024, torch.float32),
             cost=of_step(self.network, self.batch, penalty=self.game == game.PENALTY),
-            seconds=2.0 if self.network == networks.MLP else 8.0,
+            seconds=2.0 if self.network == networks.MLP else 5.0,
             afterwards={"shares": shares},
         )
 
     def fakes(self, step: CriticStep) -> torch.Tensor:
         return step.real if self.game == game.PENALTY else step.fake
 
-    def exact(self) -> list[torch.Tensor]:
-        """The weight gradients of the eager step in float64."""
-        step = self.step("eager", plain=True)
-        step.critic = step.critic.double()
-        step.start = step.critic.state_dict()
-        step.real, step.fake = step.real.double(), step.fake.double()
-        return step.gradients(self.fakes(step))
+
+@cache
+def exact_gradients(name: str, network: str, batch: int) -> list[torch.Tensor]:
+    """The weight gradients of the eager step in float64; one answer for all layouts."""
+    case = WholeStep(name, network, batch)
+    step = case.step("eager")
+    step.critic = step.critic.double()
+    step.start = step.critic.state_dict()
+    step.real, step.fake = step.real.double(), step.fake.double()
+    return step.gradients(case.fakes(step))
