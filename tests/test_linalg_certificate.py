@@ -7,9 +7,7 @@ import pytest
 import torch
 from gaussians import CASES, normal, pair
 
-from ganfast.linalg import certificate
-from ganfast.linalg.certificate import trace_interval
-from ganfast.linalg.definite import NotDefinite
+from ganfast.linalg import certificate, trace_interval, trace_sqrtm
 from ganfast.linalg.polar import polar_factor
 
 
@@ -86,5 +84,17 @@ def test_zero():
 
 def test_refuses_an_indefinite_matrix():
     eye = torch.eye(8).double()
-    with pytest.raises(NotDefinite):
+    with pytest.raises(ValueError, match="a is not positive semi-definite"):
         trace_interval(eye - 2 * torch.diag(eye[0]), eye)
+
+
+def test_batches_kinds_and_scales():
+    a, b, _, _, _ = pair("full rank", 20)
+    stack = torch.stack([a, 1e150 * a, 1e-150 * a])
+    low, high = trace_interval(stack.numpy(), b.numpy())
+    found = trace_sqrtm(stack, b).numpy()
+    assert low.shape == (3,) and (low <= found).all() and (found <= high).all()
+    assert ((high - low) <= 1e-8 * found).all()
+    assert trace_interval(stack[:0], b)[0].shape == (0,)
+    with pytest.raises(ValueError, match="b must have the size of a"):
+        trace_interval(a, b[1:, 1:])

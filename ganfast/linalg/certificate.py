@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from ganfast.linalg.definite import NotDefinite, refuse_indefinite
 from ganfast.linalg.factor import by_rank, cholesky
-from ganfast.linalg.inputs import EPS, TOLERANCE
+from ganfast.linalg.inputs import (
+    EPS,
+    Arrays,
+    check_sizes,
+    common_batch,
+    half,
+    moderate,
+    times_power_of_two,
+)
 from ganfast.linalg.polar import polar_factor
 
 
-def trace_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """(low, high) with low <= Tr (a b)^{1/2} <= high.
+def trace_interval(a: Any, b: Any) -> tuple[Any, Any]:
+    """(low, high) with low <= Tr (a b)^{1/2} <= high: how far trace_sqrtm can be trusted.
 
     Args:
-        a, b: symmetric positive semi-definite float64 matrices (n, n) on one device. Eigenvalues
-            up to n eps of the largest count as zero, as in trace_sqrtm.
+        a, b: as for trace_sqrtm. Eigenvalues up to n eps of a matrix's largest count as zero.
 
     Returns:
-        Two float64 scalars on that device.
+        Two of the same kind, of shape (...), in float64; no gradient flows through them.
 
     With factors a = F1 F1^T, b = F2 F2^T and C = F1^T F2 the trace is |C|_*, the nuclear norm. For
     ANY matrix U and ANY positive definite W
@@ -38,9 +48,37 @@ def trace_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     of a singular or collapsed matrix wide, for such a trace is badly determined by its rounded
     matrices. Where rounding destroys W the upper bound is infinite.
 
-    Raises NotDefinite for a matrix with an eigenvalue below -1e-5 of the largest.
+    Raises ValueError, naming the argument, as trace_sqrtm does.
     """
-    one, two = _factor(a), _factor(b)
+    arrays = Arrays(a=a, b=b)
+    first, second = arrays.symmetric("a"), arrays.symmetric("b")
+    check_sizes(first, second)
+    batch = common_batch(("a", first.x, 2), ("b", second.x, 2))
+    n = first.x.shape[-1]
+    if n == 0 or 0 in batch:
+        zeros = first.x.new_zeros(batch)
+        return arrays.back(zeros), arrays.back(zeros.clone())
+    (unit_a, scale_a), (unit_b, scale_b) = (moderate(m.x.detach(), m.peak) for m in (first, second))
+    pairs = zip(
+        unit_a.expand(*batch, n, n).reshape(-1, n, n),
+        unit_b.expand(*batch, n, n).reshape(-1, n, n),
+        strict=True,
+    )
+    try:
+        ends = [_interval((first.tolerance, second.tolerance), *pair) for pair in pairs]
+    except NotDefinite:
+        refuse_indefinite(first.name, first.x, first.tolerance)
+        refuse_indefinite(second.name, second.x, second.tolerance)
+        raise
+    low, high = (
+        times_power_of_two(torch.stack(column).reshape(batch), half(scale_a), half(scale_b))
+        for column in zip(*ends, strict=True)
+    )
+    return arrays.back(low), arrays.back(high)
+
+
+def _interval(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    one, two = _factor(a, tolerances[0]), _factor(b, tolerances[1])
     cross = one.mT @ two
     unitary = _polar(cross)
     rounding = 8 * len(a) * EPS * torch.linalg.matrix_norm(one) * torch.linalg.matrix_norm(two)
@@ -51,9 +89,9 @@ def trace_interval(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return (low - slack).clamp(min=0), torch.minimum(high, mirrored) + slack
 
 
-def _factor(a: Tensor) -> Tensor:
+def _factor(a: Tensor, tolerance: float) -> Tensor:
     lower = cholesky(a)
-    return by_rank(a, TOLERANCE) if lower is None else lower.tril()
+    return by_rank(a, tolerance) if lower is None else lower.tril()
 
 
 def _polar(cross: Tensor) -> Tensor:

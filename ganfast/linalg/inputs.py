@@ -133,6 +133,13 @@ def _kind(name: str, value: Any) -> str:
     )
 
 
+def check_sizes(a: Matrices, b: Matrices) -> None:
+    if a.x.shape[-1] != b.x.shape[-1]:
+        raise ValueError(
+            f"{b.name} must have the size of {a.name}, {tuple(a.x.shape)}, got {tuple(b.x.shape)}"
+        )
+
+
 def common_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) -> torch.Size:
     """The leading shape that two (name, tensor, own dimensions) broadcast to."""
     shapes = [x.shape[: x.dim() - own] for _, x, own in (first, second)]
