@@ -17,15 +17,20 @@ from ganfast.reference.losses import (
     targets,
     weight,
 )
+from ganfast.reference.optim import NO_STATE, adam, clip_weights_, rmsprop
 
 __all__ = [
     "FEW",
+    "NO_STATE",
     "PHI",
     "accumulation_dtype",
+    "adam",
     "adversarial_loss",
     "adversarial_loss_gradient",
+    "clip_weights_",
     "mean_score",
     "pivoted_panel",
+    "rmsprop",
     "targets",
     "weight",
 ]

@@ -8,16 +8,21 @@ from ganfast import _cpu
 from ganfast.backends.cpu.dtypes import CODE
 from ganfast.backends.cpu.linalg import pivoted_panel
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
+from ganfast.backends.cpu.optim import adam, clip_weights_, rmsprop
 
 __all__ = [
+    "adam",
     "adversarial_loss",
     "adversarial_loss_gradient",
+    "clip_weights_",
     "describe",
     "pivoted_panel",
+    "rmsprop",
     "why_not",
 ]
 
-_OPS = ("discriminator_loss", "generator_loss", "trace_sqrtm")
+_ON_LISTS = ("clip_weights_", "rmsprop", "adam")
+_OPS = ("discriminator_loss", "generator_loss", "trace_sqrtm", *_ON_LISTS)
 
 
 def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
@@ -30,6 +35,8 @@ def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
         return f"no C++ kernel for {dtype}"
     if not _cpu.isa():
         return "this processor lacks x86-64-v2"
+    if op in _ON_LISTS and not _cpu.reads_tensors():
+        return f"torch {torch.__version__} has no DLPack exchange API"
     return None
 
 
