@@ -11,7 +11,11 @@
 //   Adam      read p, g, m, v, write p, m, v              28 bytes; amsgrad: 8 more
 #pragma once
 
-#ifndef __CUDACC_RTC__
+#ifdef __CUDACC_RTC__
+namespace std {  // NVRTC knows it without a header, but in the global namespace alone
+using ::sqrt;
+}  // namespace std
+#else
 #include <cmath>
 #endif
 

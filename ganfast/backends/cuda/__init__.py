@@ -10,10 +10,16 @@ from __future__ import annotations
 import torch
 
 from ganfast.backends.cuda.module import unavailable
+from ganfast.backends.cuda.optim import adam, clip_weights_, rmsprop
 
-__all__ = ["describe", "why_not"]
+__all__ = ["adam", "clip_weights_", "describe", "rmsprop", "why_not"]
 
-_SERVED: dict[str, tuple[torch.dtype, ...]] = {}
+_FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_SERVED: dict[str, tuple[torch.dtype, ...]] = {
+    "clip_weights_": _FLOATING,
+    "rmsprop": _FLOATING,
+    "adam": _FLOATING,
+}
 """The dtypes that each op has a kernel for."""
 
 
