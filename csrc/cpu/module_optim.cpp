@@ -2,7 +2,8 @@
 // the param_groups and state of an optimizer, whose options and arrays are looked up here: in Python that would
 // cost more than the step of a small network.
 #include <cmath>
-#include <string>
+#include <utility>
+#include <vector>
 
 #include "module_bind.h"
 #include "module_dlpack.h"

@@ -121,7 +121,7 @@ def test_is_the_cpu_kernel_where_that_is_built(kind, chosen):
 
 @pytest.mark.parametrize("kind, chosen", [CASES[0], CASES[4]], ids=["RMSprop", "Adam"])
 def test_a_scaler_is_read_where_it_is(kind, chosen):
-    # Not in half precision: torch itself is far from the truth there, and rounds an unscaled gradient.
+    # Not in half precision: torch itself is far from the truth there.
     params, plain = (parameters((torch.float32, torch.float64)) for _ in range(2))
     chosen = {"lr": 0.05, "eps": 1e-3, **chosen}
     mine, theirs = kind(params, **chosen), KINDS[kind](plain, **chosen)
