@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import cases, gate, limit, providers
-from benchmarks.cases import Case
 from benchmarks.interleave import LEAST, interleave, loops_for, sample
+from benchmarks.losses import cases, gate, limit, providers
+from benchmarks.losses.cases import Case
+from benchmarks.names import COMPILED, COPY, GANFAST
 
 ALONE_SECONDS = 0.15
 """For one provider's own statistics."""
@@ -38,9 +39,9 @@ class Bench:
         self.fastest = self._fastest()
         form = providers.form_named(case, self.fastest)
         compiled = providers.compiled_loss(form.loss, self.logits)
-        self._admit(providers.COMPILED, providers.step(compiled, self.logits.leaves))
+        self._admit(COMPILED, providers.step(compiled, self.logits.leaves))
         loss = providers.ganfast_loss(case, self.logits)
-        self._admit(providers.GANFAST, providers.step(loss, self.logits.leaves))
+        self._admit(GANFAST, providers.step(loss, self.logits.leaves))
         self.truth = None  # float64: as large as everything else together
 
     def _admit(self, name: str, step: providers.Step) -> None:
@@ -51,7 +52,7 @@ class Bench:
         except Exception as error:
             # The others can still be timed. Inductor needs a C++ compiler, which need not be there.
             lines = str(error).strip().splitlines() or [""]
-            where = self.missing if name == providers.COMPILED else self.broken
+            where = self.missing if name == COMPILED else self.broken
             where[name] = f"{type(error).__name__}: {lines[0]}"
             return
         self.errors[name] = found
@@ -72,10 +73,10 @@ class Bench:
     def compare(self, seconds: float) -> dict[str, Any]:
         """The interleaved rounds of all providers and the copy."""
         copy, copied = limit.copy_step(self.case)
-        everyone = {**self.steps, providers.COPY: copy}
-        found = interleave(everyone, baseline=providers.GANFAST, seconds=seconds)
-        moving = found["times"].pop(providers.COPY)
-        found["ratios"].pop(providers.COPY)
+        everyone = {**self.steps, COPY: copy}
+        found = interleave(everyone, baseline=GANFAST, seconds=seconds)
+        moving = found["times"].pop(COPY)
+        found["ratios"].pop(COPY)
         return {
             **found,
             # A limit is what can be reached, so the copy's good rounds count.
@@ -116,7 +117,7 @@ def test_loss(benchmark, case: Case, provider: str, is_quick: bool) -> None:
         pytest.skip(bench.missing[provider])
     step = bench.steps[provider]
     benchmark.extra_info["error"] = bench.errors[provider]
-    if provider == providers.GANFAST:
+    if provider == GANFAST:
         benchmark.extra_info |= {
             "player": case.player,
             "game": case.game,

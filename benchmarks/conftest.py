@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+
 import pytest
 import torch
 
@@ -15,9 +18,14 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    torch.set_num_threads(config.getoption("--threads"))
+    threads = config.getoption("--threads")
+    torch.set_num_threads(threads)
+    with contextlib.suppress(ImportError):  # NumPy's and SciPy's BLAS has threads of its own
+        config.ganfast_blas = importlib.import_module("threadpoolctl").threadpool_limits(
+            threads, "blas"
+        )
     # Taken before the run itself loads the machine.
-    config.ganfast_facts = machine.facts(config.getoption("--threads"))
+    config.ganfast_facts = machine.facts(threads)
 
 
 def pytest_benchmark_generate_machine_info(config):
@@ -27,6 +35,14 @@ def pytest_benchmark_generate_machine_info(config):
 
 def pytest_benchmark_generate_commit_info(config):
     return {}
+
+
+def pytest_generate_tests(metafunc):
+    # A suite of contests lists its cases; the losses, which came before, do it themselves.
+    chosen = getattr(metafunc.module, "chosen", None)
+    if chosen is not None:
+        found = chosen(metafunc.config.getoption("--quick"))
+        metafunc.parametrize("case", [pytest.param(case, id=case.name) for case in found])
 
 
 @pytest.fixture(scope="session")

@@ -28,10 +28,11 @@ if __package__ in (None, ""):  # run as a script
 import torch
 from torch import Tensor
 
-from benchmarks import forms
-from benchmarks.cases import PATCHGAN, Case, flat
 from benchmarks.interleave import summary
-from benchmarks.providers import COMPILED, GANFAST, bind, ganfast_loss
+from benchmarks.losses import forms
+from benchmarks.losses.cases import PATCHGAN, Case, flat
+from benchmarks.losses.providers import bind, ganfast_loss
+from benchmarks.names import COMPILED, GANFAST
 from ganfast import _dispatch
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

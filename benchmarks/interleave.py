@@ -12,7 +12,7 @@ import gc
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 LEAST = 1e-3
@@ -66,20 +66,29 @@ def interleave(
     least: float = LEAST,
     clock: Callable[[], float] = time.perf_counter,
     seed: int = 0,
+    slow: Container[str] = (),
+    each: float = math.inf,
 ) -> dict[str, Any]:
     """Times every step in shuffled rounds for about ``seconds``.
 
-    Returns ``rounds``; ``times``: for each name the median, p20 and p80 of the seconds per step;
-    and ``ratios``: the same of time / time of ``baseline`` in the same round (above 1, the baseline
-    wins).
+    A step that is ``slow`` takes seconds: it is not warmed up, and a sample is one call. One that
+    was timed for ``each`` seconds sits out the rounds that follow, but for the baseline.
+
+    Returns ``rounds``; ``played``: in how many of them each name took part; ``times``: for each
+    name the median, p20 and p80 of the seconds per step; and ``ratios``: the same of time / time of
+    ``baseline`` in the same round (above 1, the baseline wins).
     """
     order = random.Random(seed)
     names = list(steps)
     loops = {}
     for name, step in steps.items():
+        if name in slow:
+            loops[name] = 1
+            continue
         step()  # the first call may compile, allocate and fault pages in
         loops[name] = loops_for(step, least, clock)
     times: dict[str, list[float]] = {name: [] for name in names}
+    spent = dict.fromkeys(names, 0.0)
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -87,8 +96,12 @@ def interleave(
         rounds = 0
         while rounds < least_rounds or (rounds < most_rounds and clock() - start < seconds):
             order.shuffle(names)
-            for name in names:
-                times[name].append(sample(steps[name], loops[name], clock) / loops[name])
+            for name in list(names):
+                took = sample(steps[name], loops[name], clock)
+                times[name].append(took / loops[name])
+                spent[name] += took
+                if name != baseline and spent[name] >= each:
+                    names.remove(name)  # so its k-th time is one of the k-th round
             rounds += 1
     finally:
         if collecting:
@@ -98,8 +111,10 @@ def interleave(
         "rounds": rounds,
         "baseline": baseline,
         "loops": loops,
+        "played": {name: len(times[name]) for name in steps},
         "times": {name: summary(times[name]) for name in steps},
         "ratios": {
-            name: summary([t / b for t, b in zip(times[name], base, strict=True)]) for name in steps
+            name: summary([t / b for t, b in zip(times[name], base, strict=False)])
+            for name in steps
         },
     }

@@ -1,35 +1,35 @@
-"""The time that moving the bytes alone would take.
-
-Forward reads each logit (4 bytes), backward reads it again and writes its gradient: 12 bytes per
-logit that no implementation with a separate backward can avoid. The gradient of a linear loss does
-not depend on the logit, so there it is 8. The bandwidth is that of torch's own copy, measured in
-the same rounds, with the same threads, on as many bytes as the loss touches.
-"""
+"""What the machine allows: the rate of its copies and products, measured among the contenders."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.cases import Case
+
+class Yardstick(NamedTuple):
+    """A step of torch's own whose cost is known."""
+
+    step: Callable[[], Any]
+    amount: float
+    """Bytes that it moves, or floating point operations."""
+
+    def limit(self, cost: float, seconds: float) -> float:
+        """The time for ``cost`` at the rate of a step that took ``seconds``."""
+        return cost * seconds / self.amount
 
 
-def bytes_per_logit(case: Case) -> int:
-    return 8 if case.phi == "linear" else 12
-
-
-def bytes_moved(case: Case) -> int:
-    return bytes_per_logit(case) * case.sides * case.size
-
-
-def copy_step(case: Case, device: str = "cpu") -> tuple[Callable[[], object], int]:
-    """A copy with the footprint of logits and gradients, and the bytes it moves."""
-    source = torch.zeros(case.sides * case.size, device=device)
+def copying(nbytes: int) -> Yardstick:
+    """A copy that reads and writes ``nbytes`` together, into memory that is mapped already."""
+    source = torch.zeros(max(1, nbytes // 8))
     target = torch.ones_like(source)
-    return lambda: target.copy_(source), 2 * source.nbytes
+    return Yardstick(lambda: target.copy_(source), 2 * source.nbytes)
 
 
-def seconds(case: Case, copy_seconds: float, copied: int) -> float:
-    """The limit, from the time of a copy of ``copied`` bytes."""
-    return bytes_moved(case) * copy_seconds / copied
+def multiplying(n: int, dtype: torch.dtype) -> Yardstick:
+    """The product of two n x n matrices: 2 n^3 flops, the rate that linear algebra lives on."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(n, n, dtype=dtype, generator=generator) for _ in range(2))
+    out = torch.empty_like(a)
+    return Yardstick(lambda: torch.mm(a, b, out=out), 2.0 * n**3)

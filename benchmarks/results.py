@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,20 @@ BENCHMARK = ("group", "param", "extra_info")
 STATS = ("min", "median", "mean", "stddev", "iqr", "rounds", "iterations")
 
 
-def trim(raw: dict[str, Any], command: str, failed: list[str]) -> dict[str, Any]:
+def trim(
+    raw: dict[str, Any],
+    command: str,
+    failed: Sequence[str] = (),
+    skipped: Sequence[str] = (),
+    suite: str = "losses",
+) -> dict[str, Any]:
     """Of pytest-benchmark's JSON what the report needs, with numbers of 5 digits."""
     return {
+        "suite": suite,
         "command": command,
         "machine": {key: raw["machine_info"].get(key) for key in MACHINE},
-        "failed": failed,
+        "failed": list(failed),
+        "skipped": list(skipped),
         "benchmarks": [
             {
                 **{key: _short(one.get(key)) for key in BENCHMARK},
@@ -43,6 +52,11 @@ def trim(raw: dict[str, Any], command: str, failed: list[str]) -> dict[str, Any]
             for one in raw["benchmarks"]
         ],
     }
+
+
+def of_any_age(kept: dict[str, Any]) -> dict[str, Any]:
+    """A file from before there were other suites says neither whose it is nor what was skipped."""
+    return {"suite": "losses", "skipped": [], **kept}
 
 
 def _short(value: Any) -> Any:
@@ -56,9 +70,9 @@ def _short(value: Any) -> Any:
 
 
 def stem(kept: dict[str, Any], suffix: str = "") -> str:
-    """losses-<cpu>-<n>threads: a machine's next run replaces its last."""
+    """<suite>-<cpu>-<n>threads: a machine's next run replaces its last."""
     facts = kept["machine"]
-    return f"losses-{machine.slug(facts)}-{facts['threads']}threads{suffix}"
+    return f"{kept['suite']}-{machine.slug(facts)}-{facts['threads']}threads{suffix}"
 
 
 def write(path: Path, content: str | bytes) -> None:

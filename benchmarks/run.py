@@ -1,6 +1,6 @@
-"""`make bench`: times the losses and writes a JSON, a table and a plot that name the machine.
+"""`make bench`: times every suite and writes a JSON, a table and a plot that name the machine.
 
-Everything takes minutes; ``python benchmarks/run.py --quick`` sees in half a minute that it works.
+Everything takes a quarter of an hour; ``--quick`` sees in two minutes that it works.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +19,8 @@ if __package__ in (None, ""):  # run as a script: not benchmarks/, whose names a
 
 import pytest  # noqa: E402
 
-from benchmarks import report, results  # noqa: E402
+from benchmarks import machine, report, results  # noqa: E402
+from benchmarks.suites import SUITES  # noqa: E402
 
 DEFAULT_OUT = Path(__file__).resolve().parent / "results"
 
@@ -28,21 +30,25 @@ class Failures:
 
     def __init__(self) -> None:
         self.failed: list[str] = []
+        self.skipped: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed or report.skipped:
             name = report.nodeid.split("[")[-1].rstrip("]")
             why = report.longrepr
             text = why[2] if isinstance(why, tuple) else str(why).strip().splitlines()[-1]
-            self.failed.append(f"{name}: {text.removeprefix('Skipped: ')}")
+            where = self.failed if report.failed else self.skipped
+            where.append(f"{name}: {text.removeprefix('Skipped: ')}")
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__.split("\n")[0])
+    parser.add_argument("--suite", choices=SUITES, help="only this one")
     parser.add_argument("--quick", action="store_true", help="a smoke run of a few cases")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (benchmarks/results)")
     parser.add_argument("--threads", type=int, default=2, help="of every provider (2)")
     parser.add_argument("-k", metavar="EXPR", help="only the benchmarks that pytest's -k picks")
+    parser.add_argument("--load", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.threads < 1:
         parser.error(f"--threads: got {options.threads}; give at least 1")
@@ -54,11 +60,11 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def measure(options: argparse.Namespace, raw: Path) -> tuple[int, list[str]]:
-    """Runs the benchmarks; pytest's exit code, and what failed."""
+def measure(options: argparse.Namespace, raw: Path) -> tuple[int, Failures]:
+    """Runs the suite; pytest's exit code, and what failed."""
     failures = Failures()
     command = [
-        str(Path(__file__).resolve().parent / "bench_losses.py"),
+        str(Path(__file__).resolve().parent / f"bench_{options.suite}.py"),
         f"--rootdir={ROOT}",
         "-q",
         "--no-header",
@@ -75,12 +81,14 @@ def measure(options: argparse.Namespace, raw: Path) -> tuple[int, list[str]]:
         command.append("--quick")
     if options.k:
         command += ["-k", options.k]
-    return int(pytest.main(command, plugins=[failures])), failures.failed
+    return int(pytest.main(command, plugins=[failures])), failures
 
 
 def spelled(options: argparse.Namespace) -> str:
     """The command that does this again, without the paths of this machine."""
     words = []
+    if options.suite:
+        words.append(f"--suite {options.suite}")
     if options.quick:
         words.append("--quick")
     if options.threads != 2:
@@ -90,21 +98,41 @@ def spelled(options: argparse.Namespace) -> str:
     return f"make bench BENCH_ARGS={shlex.quote(' '.join(words))}" if words else "make bench"
 
 
-def main(argv: list[str] | None = None) -> int:
-    options = arguments(argv)
+def one_suite(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.json"
-        code, failed = measure(options, raw)
+        code, failures = measure(options, raw)
         if not raw.is_file() or not raw.stat().st_size:
             print("error: nothing was measured; see above", file=sys.stderr)
             return code or 1
-        kept = results.trim(json.loads(raw.read_text()), spelled(options), failed)
+        found = json.loads(raw.read_text())
+    kept = results.trim(found, spelled(options), failures.failed, failures.skipped, options.suite)
+    if options.load is not None:  # before the suites: what they did to the machine is no noise
+        kept["machine"]["load_before"] = options.load
     # Only a whole run that passed every gate may replace the table that is committed.
     partial = "-quick" if options.quick else "-some" if options.k else "-failed" if code else ""
     path = report.publish(kept, options.out, partial)
-    print(report.verdict(report.rows(kept)))
+    print(report.verdict(kept))
     print(f"wrote {path}")
     return 1 if code else 0
+
+
+def every_suite(argv: list[str]) -> int:
+    """Each in a process of its own, so that what one leaves behind is no other's noise."""
+    load = machine.load()
+    told = [] if load is None else [f"--load={load}"]
+    codes = []
+    for suite in SUITES:
+        print(f"== {suite}", flush=True)
+        command = [sys.executable, __file__, *argv, f"--suite={suite}", *told]
+        codes.append(subprocess.run(command).returncode)
+    return max(codes)
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    options = arguments(argv)
+    return one_suite(options) if options.suite else every_suite(argv)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,12 @@
 //   A::log1p_unit(Real) log(1 + e) for e in [0, 1]
 #pragma once
 
-#ifndef __CUDACC_RTC__
+#ifdef __CUDACC_RTC__
+namespace std {  // NVRTC knows them without a header, but in the global namespace alone
+using ::exp;
+using ::log1p;
+}  // namespace std
+#else
 #include <cmath>
 #endif
 

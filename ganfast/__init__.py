@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from ganfast import functional, games
 from ganfast._dispatch import backend, explain
-from ganfast.nn import GANLoss
+from ganfast.nn import GANLoss, GradientPenalty
 
 if TYPE_CHECKING:
     from ganfast import compat, linalg, metrics, optim, train
 
 __all__ = [
     "GANLoss",
+    "GradientPenalty",
     "backend",
     "compat",
     "explain",

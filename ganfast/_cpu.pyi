@@ -72,6 +72,68 @@ def clip_weights(
     tensors: list[Tensor], bound: float, count: bool, threads: int, /
 ) -> int | None: ...
 def reads_tensors() -> bool: ...
+def interpolate(
+    key: int,
+    dtype: int,
+    threads: int,
+    rows: int,
+    group: int,
+    real: Tensor,
+    fake: Tensor,
+    out: Tensor,
+    /,
+) -> bool: ...
+def interpolate_gradient(
+    key: int,
+    dtype: int,
+    threads: int,
+    rows: int,
+    group: int,
+    grad: Tensor,
+    of_real: Tensor | None,
+    of_fake: Tensor | None,
+    /,
+) -> bool: ...
+def penalty(
+    dtype: int,
+    threads: int,
+    rows: int,
+    target: float,
+    one_sided: bool,
+    weight: float,
+    x: Tensor,
+    norms: Tensor,
+    out: Tensor,
+    /,
+) -> bool: ...
+def penalty_gradient(
+    dtype: int,
+    threads: int,
+    rows: int,
+    target: float,
+    one_sided: bool,
+    weight: float,
+    x: Tensor,
+    norms: Tensor,
+    grad: Tensor,
+    out: Tensor,
+    /,
+) -> bool: ...
+def penalty_second_order(
+    dtype: int,
+    threads: int,
+    rows: int,
+    target: float,
+    one_sided: bool,
+    weight: float,
+    x: Tensor,
+    norms: Tensor,
+    grad: Tensor,
+    v: Tensor,
+    of_grad: Tensor,
+    of_x: Tensor,
+    /,
+) -> bool: ...
 def pivoted_panel(
     rest: int,
     order: int,
@@ -82,7 +144,31 @@ def pivoted_panel(
     width: int,
     cut: float,
     floor: float,
+    many: int,
 ) -> int: ...
+def symmetry(a: int, count: int, n: int, threads: int, out: int) -> None: ...
+def batch_sqrtm(
+    a: int,
+    out: int,
+    definite: int,
+    count: int,
+    n: int,
+    tolerance: float,
+    sweeps: int,
+    threads: int,
+) -> list[int]: ...
+def batch_trace_sqrtm(
+    a: int,
+    b: int,
+    out: int,
+    definite: int,
+    count: int,
+    n: int,
+    tolerance_a: float,
+    tolerance_b: float,
+    sweeps: int,
+    threads: int,
+) -> list[int]: ...
 def evaluate(phi: int, order: int, x: float, t: float) -> float: ...
 def isa() -> str: ...
 def supported_isas() -> list[str]: ...

@@ -31,6 +31,9 @@ OPS = (
     "clip_weights_",
     "rmsprop",
     "adam",
+    "interpolate",
+    "penalty_from_gradient",
+    "sqrtm",
     "trace_sqrtm",
 )
 """The public functions that a backend can serve."""

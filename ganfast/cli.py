@@ -59,7 +59,7 @@ def _build_parser() -> _Parser:
     )
     parser.add_argument("--version", action="version", version=f"ganfast {ganfast.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_train, _add_doctor):
+    for add in (_add_demo, _add_train, _add_doctor, _add_bench):
         add(commands)
     return parser
 
@@ -224,3 +224,28 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
     facts = doctor.examine()
     print(json.dumps(facts, indent=2) if arguments.json else doctor.report(facts))
+
+
+# ---- ganfast bench
+
+
+def _add_bench(commands: Any) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="time the ops on this machine, in eager PyTorch and in ganfast",
+        description="Time the ops on this machine, in eager PyTorch and in ganfast: a minute.",
+    )
+    parser.add_argument(
+        "--device", metavar="DEVICE", default="cpu", help="cpu, cuda or cuda:N (default: cpu)"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny inputs: only see that it works")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=_bench)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from ganfast import bench
+
+    _note_missing_kernels()
+    facts = bench.measure(arguments.device, quick=arguments.quick)
+    print(json.dumps(facts, indent=2) if arguments.json else bench.report(facts))

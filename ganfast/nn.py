@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ganfast import games
 from ganfast.functional import losses
+from ganfast.functional.critics import Critic
+from ganfast.functional.gradient_penalty import check_at, gradient_penalty
 from ganfast.functional.losses import Logits
+from ganfast.functional.penalty import make_spec
 from ganfast.games import Reduction
 
 
@@ -83,3 +87,56 @@ class GANLoss(torch.nn.Module):
     def extra_repr(self) -> str:
         labels = "".join(f", {name}={value}" for name, value in self.labels.items() if value)
         return f"{self.game!r}, reduction={self.reduction!r}{labels}"
+
+
+class GradientPenalty(torch.nn.Module):
+    """:func:`ganfast.functional.gradient_penalty` with its settings made once.
+
+        penalty = ganfast.GradientPenalty(weight=10.0)
+        loss = GF.discriminator_loss(critic(real), critic(fake.detach()), game="wgan")
+        (loss + penalty(critic, real, fake)).backward()
+
+    Args:
+        weight, target, one_sided, at, group_size, generator: as for the function.
+
+    Raises:
+        ValueError: at construction, for a setting that is out of its range.
+    """
+
+    def __init__(
+        self,
+        weight: float = 10.0,
+        *,
+        target: float = 1.0,
+        one_sided: bool = False,
+        at: str = "interpolated",
+        group_size: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_at(at)
+        make_spec(target, one_sided, weight, group_size)
+        self.settings: dict[str, Any] = {
+            "weight": weight,
+            "target": target,
+            "one_sided": one_sided,
+            "at": at,
+            "group_size": group_size,
+        }
+        self.generator = generator
+
+    def forward(
+        self, critic: Critic, real: Tensor | None, fake: Tensor | None, **critic_kwargs: Any
+    ) -> Tensor:
+        """The penalty, 0-d, of ``critic`` on one batch; the rest goes to the critic."""
+        return gradient_penalty(
+            critic,
+            real,
+            fake,
+            generator=self.generator,
+            critic_kwargs=critic_kwargs,
+            **self.settings,
+        )
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())

@@ -15,9 +15,10 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
 
-from benchmarks import cases, forms, gate, limit, machine, providers, report, results  # noqa: E402
+from benchmarks import machine, report, results, words  # noqa: E402
 from benchmarks import run as bench_run  # noqa: E402
 from benchmarks.interleave import interleave, loops_for, quantile  # noqa: E402
+from benchmarks.losses import cases, forms, gate, limit, providers  # noqa: E402
 from ganfast import games  # noqa: E402
 
 
@@ -265,7 +266,7 @@ def test_files_are_named_after_the_machine():
 
 
 def test_times_have_three_digits_and_a_unit():
-    assert [report.seconds(t) for t in (1.234e-6, 45.67e-6, 456.7e-6, 1.5e-3, 0.25)] == [
+    assert [words.seconds(t) for t in (1.234e-6, 45.67e-6, 456.7e-6, 1.5e-3, 0.25)] == [
         "1.23 us",
         "45.7 us",
         "457 us",
@@ -280,7 +281,7 @@ def test_the_table_holds_the_figures():
     for fact in ("300 us softplus", "600 us BCE", "250 us", "100 us", "25.0 us", "25%", "2.5e-07"):
         assert fact in line
     assert "**3.00x** (2.70-3.30)" in line and "**2.50x** (2.25-2.75)" in line
-    assert report.MARK not in text
+    assert words.MARK not in text
     assert "In none of the 1 rows is ganfast slower" in text
     for fact in ("Acme(R)", "2 cores", "8.0 GiB", "x86-64-v3", "`make bench`", "2030-01-02"):
         assert fact in text
@@ -289,8 +290,8 @@ def test_the_table_holds_the_figures():
 
 def test_a_loss_is_marked_and_said_above_the_table():
     text = report.markdown(results.trim(raw(FAST, SLOW), "make bench", []))
-    assert f"| {report.MARK} hinge | 64 |" in text
-    assert f"| {report.MARK} nonsaturating" not in text
+    assert f"| {words.MARK} hinge | 64 |" in text
+    assert f"| {words.MARK} nonsaturating" not in text
     sentence = text[: text.index("| game |")]
     assert "slower than a rival in 1 of 2 rows" in sentence
     assert "discriminator, hinge, 64: 0.80x eager softplus" in sentence

@@ -39,7 +39,7 @@ def error_line(stderr: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["train", "--help"], ["demo", "-h"], ["doctor", "-h"]]
+    "argv", [["--help"], ["train", "--help"], ["demo", "-h"], ["doctor", "-h"], ["bench", "-h"]]
 )
 def test_help(capsys, argv):
     code, out, err = run(capsys, *argv)

@@ -16,13 +16,13 @@ CSRC = ROOT / "csrc"
 
 # From the ground up: a module may import its own layer and those before it.
 LAYERS = (
-    ("reference", "games", "errors", "_philox", "_csrc_path"),
+    ("reference", "games", "errors", "_philox", "_rows", "_csrc_path"),
     ("backends", "_cpu"),
     ("_dispatch",),
     ("_autograd",),
     ("functional", "nn", "optim", "linalg"),
     ("train", "metrics", "compat"),
-    ("", "doctor", "cli", "__main__"),  # "" is ganfast/__init__.py
+    ("", "doctor", "bench", "cli", "__main__"),  # "" is ganfast/__init__.py
 )
 HELPERS = LAYERS[0]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

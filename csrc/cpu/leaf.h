@@ -4,7 +4,9 @@
 #include <cstdint>
 
 #include "gan_math.h"
+#include "leaf_matrix.h"
 #include "leaf_optim.h"
+#include "leaf_rows.h"
 
 namespace ganfast {
 
@@ -54,6 +56,9 @@ struct Isa {
   // out_i = scale * (x_i - sum_j weight_j rows[j * stride + i]), j < count
   void (*residual)(const double* x, const double* rows, std::int64_t stride, const double* weight,
                    std::int64_t count, double scale, double* out, std::int64_t n);
+  MatrixLoops matrix;
+  RowLoops<float> rows_f32;
+  RowLoops<double> rows_f64;
   OptimLeaves optim;
 };
 

@@ -4,7 +4,9 @@
 
 #include "half_bits.h"
 #include "leaf.h"
+#include "leaf_matrix_body.h"
 #include "leaf_optim_body.h"
+#include "leaf_rows_body.h"
 #include "simd.h"
 
 namespace ganfast {
@@ -237,8 +239,9 @@ constexpr Leaf<Real> leaf() {
 }
 
 constexpr Isa isa(const char* name) {
-  return {name, leaf<float>(), leaf<double>(), from_half, to_half, from_bfloat, to_bfloat, residual,
-          {optim_leaf<float>(), optim_leaf<double>()}};
+  return {name,        leaf<float>(), leaf<double>(), from_half,          to_half,
+          from_bfloat, to_bfloat,     residual,       kMatrixLoops,       row_loops<float>(),
+          row_loops<double>(), {optim_leaf<float>(), optim_leaf<double>()}};
 }
 
 }  // namespace

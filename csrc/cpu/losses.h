@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "elements.h"
 #include "gan_math.h"
 
 namespace ganfast {
-
-enum class Dtype { f32 = 0, f64 = 1, f16 = 2, bf16 = 3 };
 
 // games.LossSpec, plus the dtype of the logits. Tensor j has weight 1/(heads * count_j) for a mean, 1/heads
 // for a sum.
@@ -30,12 +29,6 @@ struct Segment {
   std::int64_t count;
   const void* grad = nullptr;  // grad_output of each element; null where one scalar serves all
   void* out = nullptr;         // phi, or the gradient; null: not wanted
-};
-
-// A scalar in memory, of any dtype.
-struct Scalar {
-  void* address;
-  Dtype dtype;
 };
 
 // out = sum_j weight_j sum_i phi(x_ji, t_ji)

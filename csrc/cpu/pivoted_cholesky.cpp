@@ -72,7 +72,7 @@ std::int64_t pivoted_panel(const PivotedPanel& p) {
 
   for (std::int64_t j = 0; j < std::min(p.width, left); ++j) {
     const Extremes found = extremes(diagonal, taken);
-    if (!(found.largest > p.cut) && (!(found.largest > p.floor) || found.least <= 0)) break;
+    if (!(found.largest > p.cut) && (!(found.largest > p.floor) || found.least <= 0 || left - j < p.many)) break;
     const std::int64_t pivot = found.at;
     for (std::int64_t k = 0; k < j; ++k) weights[k] = p.panel[k * p.n + p.start + pivot];
     double* column = p.panel + j * p.n + p.start;

@@ -15,8 +15,9 @@ struct PivotedPanel {
   std::int64_t n;
   std::int64_t start;  // how many pivots are done
   std::int64_t width;
-  double cut;    // a pivot of at most this is round-off, unless all that is left is positive and
-  double floor;  // it is more than this
+  double cut;    // a pivot of at most this is round-off, unless all that is left is positive, it is more
+  double floor;  // than this,
+  std::int64_t many;  // and at least so many are left
 };
 
 // Takes up to `width` pivots to the front of what is left and writes their columns of L, in `panel` for the

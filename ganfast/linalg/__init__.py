@@ -5,7 +5,8 @@ is computed in float64. Nothing that is given is modified.
 """
 
 from ganfast.linalg.frechet import frechet_distance, frechet_distance_from_features
+from ganfast.linalg.gaussian import Gaussian
 from ganfast.linalg.root import sqrtm
 from ganfast.linalg.trace import trace_sqrtm
 
-__all__ = ["frechet_distance", "frechet_distance_from_features", "sqrtm", "trace_sqrtm"]
+__all__ = ["Gaussian", "frechet_distance", "frechet_distance_from_features", "sqrtm", "trace_sqrtm"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganfast.linalg.inputs import exponents, power_of_two
+from ganfast.linalg.inputs import Matrices, exponents, power_of_two
 
 
 class NotDefinite(Exception):
@@ -15,7 +15,7 @@ class NotDefinite(Exception):
 def refuse_indefinite(name: str, a: Tensor, tolerance: float) -> None:
     """Raise ValueError with the most negative eigenvalue, if one is beyond round-off."""
     a = a.detach()
-    scale = exponents(a, (-2, -1))
+    scale = exponents(a.abs().amax((-2, -1)))
     w = torch.linalg.eigvalsh(a * power_of_two(-scale)[..., None, None])
     w = w.reshape(-1, a.shape[-1])
     top = w.abs().amax(-1)
@@ -29,3 +29,12 @@ def refuse_indefinite(name: str, a: Tensor, tolerance: float) -> None:
             f"{name} is not positive semi-definite{where}: its eigenvalues run from {low:.6g} to "
             f"{high:.6g}, and a negative one counts as round-off up to {tolerance:g} of the largest"
         )
+
+
+def require_definite(a: Matrices) -> None:
+    """refuse_indefinite for matrices that are not factored: n^3/3 flops where all is well."""
+    if a.x.numel() == 0:
+        return
+    shift = (a.tolerance * a.peak)[..., None, None] * torch.eye(a.x.shape[-1]).to(a.x)
+    if bool(torch.linalg.cholesky_ex(a.x + shift).info.any()):
+        refuse_indefinite(a.name, a.x, a.tolerance)

@@ -7,7 +7,8 @@ of them are lost (1e-8 instead of 1e-16 in the trace of the root).
 Rank: eigenvalues up to n eps of the largest are round-off of the matrix as it is stored. They are
 dropped, because their square roots, 1e-8, would be mistaken for signal. Cholesky sees more: the
 round-off that remains of a deficient matrix has diagonal entries of both signs, while weak signal
-(a collapsed generator, 1e-7 wide) leaves only positive ones; that is kept down to 4 eps.
+(a collapsed generator, 1e-7 wide) leaves only positive ones; that is kept down to 4 eps. Of fewer
+than 16 entries all are positive by chance too often: they are dropped.
 """
 
 from __future__ import annotations
@@ -17,23 +18,55 @@ from torch import Tensor
 
 from ganfast import _dispatch
 from ganfast.linalg.definite import NotDefinite
+from ganfast.linalg.inputs import EPS
 
-EPS = torch.finfo(torch.float64).eps
+BLOCK = 256
+"""Columns that one matrix product takes at a time: few enough that halves of matrices are skipped,
+enough for the product to run at its full rate."""
+
 _PANEL = 64
+_MANY = 16
 _UPWARDS = 1e-4  # a pivot this far below a later one: eigenvalues would lose digits to the order
 
 
 def cholesky(a: Tensor) -> Tensor | None:
-    """Lower triangular factor(s), or None unless all are definite beyond doubt and graded."""
-    factor, info = torch.linalg.cholesky_ex(a)
-    if bool(info.any()):
-        return None
+    """Lower triangular factor(s), or None unless all are definite beyond doubt and graded.
+
+    Only the lower triangle is read, and, in a matrix of more than one BLOCK, only that of the
+    result means something.
+    """
+    least = a.shape[-1] * EPS * a.diagonal(dim1=-2, dim2=-1).amax(-1)
+    if a.dim() == 2 and a.is_cpu and a.shape[-1] > BLOCK:
+        factor = _cholesky_in_place(a.clone(memory_format=torch.contiguous_format), least)
+        if factor is None:
+            return None
+    else:
+        factor, info = torch.linalg.cholesky_ex(a)
+        if bool(info.any()):
+            return None
     pivots = factor.diagonal(dim1=-2, dim2=-1).square()
-    top = a.diagonal(dim1=-2, dim2=-1).amax(-1)
-    doubtful = pivots.amin(-1) <= a.shape[-1] * EPS * top
+    doubtful = pivots.amin(-1) <= least
     largest_after = pivots.flip(-1).cummax(-1).values.flip(-1)
     upwards = (pivots / largest_after).amin(-1) < _UPWARDS
     return None if bool((doubtful | upwards).any()) else factor
+
+
+def _cholesky_in_place(a: Tensor, least: Tensor) -> Tensor | None:
+    """As LAPACK's potrf, but it stops at the first block with a pivot of at most ``least``, and
+    neither copies the matrix nor clears the other triangle, which takes torch as long."""
+    n = len(a)
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        corner, below = a[start:stop, start:stop], a[stop:, start:stop]
+        block, info = torch.linalg.cholesky_ex(corner)
+        if bool(info) or bool(block.diagonal().amin().square() <= least):
+            return None
+        corner.copy_(block)
+        below.copy_(torch.linalg.solve_triangular(block.mT, below, upper=True, left=False))
+        for column in range(stop, n, BLOCK):
+            rows = below[column - stop :]
+            a[column:, column : column + BLOCK].addmm_(rows, rows[:BLOCK].mT, alpha=-1)
+    return a
 
 
 def by_rank(a: Tensor, tolerance: float) -> Tensor:
@@ -78,10 +111,12 @@ def pivoted_cholesky(a: Tensor) -> tuple[Tensor, Tensor] | None:
     rest = a.clone(memory_format=torch.contiguous_format)
     order = torch.arange(n, device=a.device)
     factor, panel = a.new_zeros(n, n), a.new_zeros(_PANEL, n)
-    rank = 0
+    rank, many = 0, _MANY
     while rank < n:
-        done = pivoted_panel(rest, order, panel, factor, rank, cut, floor)
+        done = pivoted_panel(rest, order, panel, factor, rank, cut, floor, many)
         rank += done
+        if done and float(panel[done - 1, rank - 1]) ** 2 <= cut:
+            many = 0  # it is weak signal, to the last entry
         left = rest[rank:, rank:]
         columns = panel[:done, rank:]
         left.addmm_(columns.mT, columns, alpha=-1)

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ganfast.linalg.gaussian import Gaussian
 from ganfast.linalg.inputs import Arrays, common_batch
 from ganfast.linalg.nuclear import centred, nuclear_norm
 from ganfast.linalg.trace import trace_of_checked
@@ -47,11 +48,11 @@ def frechet_distance(mu1: Any, sigma1: Any, mu2: Any, sigma2: Any) -> Any:
     mean1, mean2 = arrays.float64("mu1"), arrays.float64("mu2")
     cov1, cov2 = arrays.symmetric("sigma1"), arrays.symmetric("sigma2")
     common_batch(("mu1", mean1, 1), ("mu2", mean2, 1))
-    common_batch(("mu1", mean1, 1), ("sigma1", cov1, 2))
-    common_batch(("mu2", mean2, 1), ("sigma2", cov2, 2))
-    coupling = trace_of_checked(arrays, ("sigma1", cov1), ("sigma2", cov2))
+    common_batch(("mu1", mean1, 1), ("sigma1", cov1.x, 2))
+    common_batch(("mu2", mean2, 1), ("sigma2", cov2.x, 2))
+    coupling = trace_of_checked(cov1, cov2)
     return arrays.back(
-        _distance((mean1 - mean2).square().sum(-1), _trace(cov1), _trace(cov2), coupling)
+        _distance((mean1 - mean2).square().sum(-1), _trace(cov1.x), _trace(cov2.x), coupling)
     )
 
 
@@ -61,7 +62,8 @@ def frechet_distance_from_features(x: Any, y: Any) -> Any:
     Args:
         x, y: arrays of one kind (torch, NumPy or CuPy) and any floating dtype, of shapes
             (..., N1, d) and (..., N2, d), N1 and N2 at least 2. Leading dimensions (classes, say)
-            broadcast. The covariances divide by N - 1.
+            broadcast. The covariances divide by N - 1. Either may be a ganfast.linalg.Gaussian
+            instead: the stored statistics of a reference.
 
     Returns:
         The same kind, of shape (...), in float64 and never below 0.
@@ -80,15 +82,15 @@ def frechet_distance_from_features(x: Any, y: Any) -> Any:
     Raises ValueError, naming the argument, for mixed kinds or devices, a dtype that is not
     floating, shapes that do not fit, fewer than 2 samples, and values that are not finite.
     """
+    if isinstance(x, Gaussian) and isinstance(y, Gaussian):
+        raise ValueError("x and y are both Gaussian: call frechet_distance with their moments")
+    if isinstance(x, Gaussian):
+        return _to_reference(x, Arrays(y=y), "y")
+    if isinstance(y, Gaussian):
+        return _to_reference(y, Arrays(x=x), "x")
     arrays = Arrays(x=x, y=y)
-    for name, given in arrays.tensors.items():
-        shape = tuple(given.shape)
-        if len(shape) < 2:
-            raise ValueError(f"{name} must have shape (..., N, d), got {shape}")
-        if shape[-2] < 2:
-            raise ValueError(
-                f"{name} needs at least 2 samples for a covariance, got {shape[-2]} (shape {shape})"
-            )
+    for name in ("x", "y"):
+        _check_samples(arrays, name)
     if arrays.tensors["x"].shape[-1] != arrays.tensors["y"].shape[-1]:
         raise ValueError(
             f"y must have the d of x, {arrays.tensors['x'].shape[-1]}, "
@@ -105,6 +107,43 @@ def frechet_distance_from_features(x: Any, y: Any) -> Any:
             nuclear_norm(rows1, rows2, batch),
         )
     )
+
+
+def _to_reference(reference: Gaussian, arrays: Arrays, name: str) -> Any:
+    """The distance of the samples of that name."""
+    _check_samples(arrays, name)
+    given = arrays.tensors[name]
+    if arrays.kind != reference.kind or given.device != reference.mean.device:
+        raise ValueError(
+            f"{name} is a {arrays.kind} array on {given.device} but the Gaussian is of "
+            f"{reference.kind} ones on {reference.mean.device}"
+        )
+    if given.shape[-1] != reference.mean.shape[-1]:
+        raise ValueError(
+            f"{name} must have the d of the Gaussian, {reference.mean.shape[-1]}, got shape "
+            f"{tuple(given.shape)}"
+        )
+    samples = arrays.float64(name)
+    batch = common_batch((name, samples, 2), ("covariance", reference.covariance.x, 2))
+    rows = centred(samples)
+    return arrays.back(
+        _distance(
+            (samples.mean(-2) - reference.mean).square().sum(-1),
+            rows.square().sum((-2, -1)),
+            _trace(reference.covariance.x),
+            reference.coupling(rows, batch),
+        )
+    )
+
+
+def _check_samples(arrays: Arrays, name: str) -> None:
+    shape = tuple(arrays.tensors[name].shape)
+    if len(shape) < 2:
+        raise ValueError(f"{name} must have shape (..., N, d), got {shape}")
+    if shape[-2] < 2:
+        raise ValueError(
+            f"{name} needs at least 2 samples for a covariance, got {shape[-2]} (shape {shape})"
+        )
 
 
 def _trace(a: Tensor) -> Tensor:

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ganfast import _dispatch
+
 # Relative to the largest entry (symmetry) or eigenvalue (definiteness). Covariances of other tools
 # were often computed in float32, whatever they are stored in; theirs are off by up to 1e-6.
 TOLERANCE = 1e-5
+EPS = torch.finfo(torch.float64).eps
 _HALF_TOLERANCE = 1e-2  # float16 and bfloat16 hold two to three digits
+_ROUND_OFF = 64 * EPS  # what a matrix product leaves between the two triangles of a covariance
+_FAR = 100
+
+
+class Matrices(NamedTuple):
+    """A checked argument: finite symmetric float64 matrices, and what is known of them."""
+
+    name: str
+    x: Tensor
+    """(..., n, n)"""
+    peak: Tensor
+    """(...): the largest |entry|"""
+    tolerance: float
+    """How negative an eigenvalue may be, relative to the largest, and count as round-off."""
 
 
 class Arrays:
@@ -55,35 +72,37 @@ class Arrays:
         """The argument in float64, checked to be finite."""
         x = self.tensors[name].to(torch.float64)
         if not bool(torch.isfinite(x).all()):
-            raise ValueError(
-                f"{name} has values that are not finite: check the features it came from"
-            )
+            raise _not_finite(name)
         return x
 
-    def symmetric(self, name: str) -> Tensor:
-        """The argument as finite, square, symmetric float64 matrices: the mean with its transpose.
+    def symmetric(self, name: str) -> Matrices:
+        """The argument as finite, square, symmetric float64 matrices.
 
-        Raises ValueError where an entry differs from its mirror by more than ``TOLERANCE`` of the
-        largest one (1e-2 for float16 and bfloat16).
+        What differs from its mirror by no more than round-off is left alone, since whoever reads
+        one triangle then reads the matrix; else it becomes the mean with its transpose. Raises
+        ValueError where an entry differs by more than ``TOLERANCE`` of the largest one (1e-2 for
+        float16 and bfloat16).
         """
-        shape = tuple(self.tensors[name].shape)
+        x = self.tensors[name]
+        shape = tuple(x.shape)
         if len(shape) < 2 or shape[-1] != shape[-2]:
             raise ValueError(f"{name} must be square, of shape (..., n, n), got {shape}")
-        x = self.float64(name)
+        x = x.to(torch.float64)
         if x.numel() == 0:
-            return x
+            return Matrices(name, x, x.new_zeros(shape[:-2]), self.tolerance(name))
         flat = x.detach()
-        off = (flat - flat.mT).abs_().amax((-2, -1))
-        if not bool(off.any()):
-            return x
-        relative = off / flat.abs().amax((-2, -1)).clamp(min=torch.finfo(torch.float64).tiny)
-        if bool((relative > self.tolerance(name)).any()):
-            worst = float(relative.max())
+        peak, off = _dispatch.pick("trace_sqrtm", flat).symmetry(flat)
+        limit, worst = self.tolerance(name), float(off.max())
+        if worst <= _ROUND_OFF:
+            return Matrices(name, x, peak, limit)
+        if not bool(peak.isfinite().all()):
+            raise _not_finite(name)
+        if worst > limit:
             raise ValueError(
                 f"{name} is not symmetric: an entry differs from its mirror by {worst:.3g} of the "
-                f"largest entry, more than {self.tolerance(name):g}"
+                f"largest entry, more than {limit:g}"
             )
-        return (x + x.mT) / 2
+        return Matrices(name, (x + x.mT) / 2, peak, limit)
 
     def tolerance(self, name: str) -> float:
         half = self.dtypes[name] in (torch.float16, torch.bfloat16)
@@ -96,6 +115,10 @@ class Arrays:
         if self.kind == "CuPy":
             return sys.modules["cupy"].from_dlpack(result)
         return result
+
+
+def _not_finite(name: str) -> ValueError:
+    return ValueError(f"{name} has values that are not finite: check the features it came from")
 
 
 def _kind(name: str, value: Any) -> str:
@@ -122,12 +145,38 @@ def common_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]
         ) from None
 
 
-def exponents(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Even e with |x| / 2^e in 1/4 .. 2 at its largest: a scale that costs no rounding."""
-    peak = x.detach().abs().amax(dims)
-    exponent = torch.frexp(peak).exponent.clamp(-1000, 1000)
+def exponents(peak: Tensor) -> Tensor:
+    """Even e with peak / 2^e in 1/4 .. 2: a scale that costs no rounding."""
+    exponent = torch.frexp(peak.detach()).exponent.clamp(-1000, 1000)
     return exponent - exponent % 2
 
 
 def power_of_two(exponent: Tensor) -> Tensor:
     return torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
+
+
+def moderate(x: Tensor, peak: Tensor) -> tuple[Tensor, Tensor | None]:
+    """``x`` (..., n, m) so that no product of a few over- or underflows: x / 2^e, and e (...).
+
+    Only what is beyond 2^-100 .. 2^100 (1e-30 .. 1e30) is scaled: a pass over a large matrix that
+    mostly nobody needs. Where nothing was, e is None.
+    """
+    low, high = peak.detach().aminmax()
+    if float(low) > 2.0**-_FAR and float(high) < 2.0**_FAR:
+        return x, None
+    exponent = exponents(peak)
+    exponent = torch.where(exponent.abs() > _FAR, exponent, 0)
+    return x * power_of_two(-exponent)[..., None, None], exponent
+
+
+def half(exponent: Tensor | None) -> Tensor | None:
+    """Of an even exponent: what a root has of it."""
+    return None if exponent is None else exponent // 2
+
+
+def times_power_of_two(x: Tensor, *exponents: Tensor | None) -> Tensor:
+    """x * 2^(their sum); None is 0."""
+    for exponent in exponents:
+        if exponent is not None:
+            x = x * power_of_two(exponent)
+    return x

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form
+from ganfast.linalg.batch import roots
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
-from ganfast.linalg.factor import EPS
-from ganfast.linalg.inputs import TOLERANCE, Arrays, exponents, power_of_two
+from ganfast.linalg.inputs import EPS, TOLERANCE, Arrays, moderate, power_of_two
 
 
 def sqrtm(a: Any, *, method: str = "auto") -> Any:
@@ -36,31 +36,24 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
     if method not in ("auto", "eigh"):
         raise ValueError(f'method must be "auto" or "eigh", got {method!r}')
     arrays = Arrays(a=a)
-    x = arrays.symmetric("a")
+    name, x, peak, tolerance = arrays.symmetric("a")
     dtype = arrays.dtypes["a"]
     if x.numel() == 0:
         return arrays.back(x.to(dtype))
-    scale = exponents(x, (-2, -1))
-    unit = x * power_of_two(-scale)[..., None, None]
+    unit, scale = moderate(x, peak)
     try:
-        result = closed_form(partial(_root, arrays.tolerance("a")), _vjp, unit)
+        result = closed_form(partial(roots, tolerance), _vjp, unit)
     except NotDefinite:
-        refuse_indefinite("a", x, arrays.tolerance("a"))
+        refuse_indefinite(name, x, tolerance)
         raise
-    result = result * power_of_two(scale // 2)[..., None, None]
+    if scale is not None:
+        result = result * power_of_two(scale // 2)[..., None, None]
     return arrays.back(result.to(dtype))
 
 
 def root(a: Tensor) -> Tensor:
     """The differentiable root of definite symmetric float64 matrices of moderate scale."""
-    return closed_form(partial(_root, TOLERANCE), _vjp, a)
-
-
-def _root(tolerance: float, a: Tensor) -> Tensor:
-    w, v = torch.linalg.eigh(a)
-    if bool((w[..., 0] < -tolerance * w.abs().amax(-1)).any()):
-        raise NotDefinite
-    return (v * w.clamp(min=0).sqrt()[..., None, :]) @ v.mT
+    return closed_form(partial(roots, TOLERANCE), _vjp, a)
 
 
 def _vjp(grad: Tensor, a: Tensor) -> tuple[Tensor]:

@@ -10,13 +10,22 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form, once_only
+from ganfast.linalg.batch import traces
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
-from ganfast.linalg.factor import EPS, by_eigenvectors, by_rank, by_rank_in_order, cholesky
-from ganfast.linalg.inputs import Arrays, common_batch, exponents, power_of_two
+from ganfast.linalg.factor import by_eigenvectors
+from ganfast.linalg.inputs import (
+    EPS,
+    Arrays,
+    Matrices,
+    common_batch,
+    half,
+    moderate,
+    times_power_of_two,
+)
 from ganfast.linalg.root import root
+from ganfast.linalg.sandwich import trace_of_roots
 
 _SMALL = 64  # a batch of larger matrices is faster one by one, each with all threads
-_BLOCK = 256
 # Below this ratio of the smallest eigenvalue to the largest, second derivatives (which grow with
 # its inverse) have no digits left.
 _RESOLVED = 1e-8
@@ -57,36 +66,34 @@ def trace_sqrtm(a: Any, b: Any) -> Any:
     """
     arrays = Arrays(a=a, b=b)
     first, second = arrays.symmetric("a"), arrays.symmetric("b")
-    if first.shape[-1] != second.shape[-1]:
+    if first.x.shape[-1] != second.x.shape[-1]:
         raise ValueError(
-            f"b must have the size of a, {tuple(first.shape)}, got {tuple(second.shape)}"
+            f"b must have the size of a, {tuple(first.x.shape)}, got {tuple(second.x.shape)}"
         )
-    return arrays.back(trace_of_checked(arrays, ("a", first), ("b", second)))
+    return arrays.back(trace_of_checked(first, second))
 
 
-def trace_of_checked(arrays: Arrays, a: tuple[str, Tensor], b: tuple[str, Tensor]) -> Tensor:
-    """The trace for two named, symmetric float64 matrices of one size."""
-    (name_a, x), (name_b, y) = a, b
-    batch = common_batch((name_a, x, 2), (name_b, y, 2))
-    n = x.shape[-1]
+def trace_of_checked(a: Matrices, b: Matrices) -> Tensor:
+    """The trace for two checked arguments of one size."""
+    batch = common_batch((a.name, a.x, 2), (b.name, b.x, 2))
+    n = a.x.shape[-1]
     if n == 0 or 0 in batch:
-        return x.new_zeros(batch)
-    scale_x, scale_y = exponents(x, (-2, -1)), exponents(y, (-2, -1))
-    unit_x = x * power_of_two(-scale_x)[..., None, None]
-    unit_y = y * power_of_two(-scale_y)[..., None, None]
-    tolerances = arrays.tolerance(name_a), arrays.tolerance(name_b)
+        return a.x.new_zeros(batch)
+    unit_a, scale_a = moderate(a.x, a.peak)
+    unit_b, scale_b = moderate(b.x, b.peak)
+    tolerances = a.tolerance, b.tolerance
     try:
         trace = closed_form(
             partial(_value, tolerances),
             partial(_vjp, tolerances),
-            unit_x.expand(*batch, n, n).reshape(-1, n, n),
-            unit_y.expand(*batch, n, n).reshape(-1, n, n),
+            unit_a.expand(*batch, n, n).reshape(-1, n, n),
+            unit_b.expand(*batch, n, n).reshape(-1, n, n),
         )
     except NotDefinite:
-        refuse_indefinite(name_a, x, tolerances[0])
-        refuse_indefinite(name_b, y, tolerances[1])
+        refuse_indefinite(a.name, a.x, a.tolerance)
+        refuse_indefinite(b.name, b.x, b.tolerance)
         raise
-    return trace.reshape(batch) * power_of_two((scale_x + scale_y) // 2)
+    return times_power_of_two(trace.reshape(batch), half(scale_a), half(scale_b))
 
 
 def each(function: Callable[..., tuple[Tensor, ...]], *batches: Tensor) -> tuple[Tensor, ...]:
@@ -99,77 +106,8 @@ def each(function: Callable[..., tuple[Tensor, ...]], *batches: Tensor) -> tuple
 
 
 def _value(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> Tensor:
-    return each(partial(_trace, tolerances), a, b)[0]
-
-
-def _trace(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor]:
-    """Factor one side, the deficient one if one is, and add the roots of the sandwich."""
-    left, right = cholesky(a), cholesky(b)
-    if left is not None and right is not None:
-        return (_roots(_triangular_sandwich(left, b)).sum(-1),)
-    if right is not None:
-        return (_roots(_deficient_sandwich(a, b, tolerances[0])).sum(-1),)
-    if left is not None:
-        return (_roots(_deficient_sandwich(b, a, tolerances[1])).sum(-1),)
-    one, two = by_rank(a, tolerances[0]), by_rank(b, tolerances[1])
-    if one.shape[-1] > two.shape[-1]:
-        one, two = two, one
-    product = one.mT @ two
-    sizes = torch.linalg.vector_norm(product, dim=-1)
-    if product.dim() == 2:  # rows from the largest down, the order in which no digit is lost
-        sizes, order = sizes.sort(descending=True)
-        product = product[order]
-    roots = _roots(product @ product.mT)
-    if not _resolved(roots, sizes):
-        roots = torch.linalg.svdvals(product)
-    return (roots.sum(-1),)
-
-
-def _roots(sandwich: Tensor) -> Tensor:
-    return torch.linalg.eigvalsh(sandwich).clamp(min=0).sqrt()
-
-
-def _resolved(roots: Tensor, sizes: Tensor) -> bool:
-    """Whether squaring a matrix with rows of these sizes left 13 digits of its nuclear norm.
-
-    Ranges that are orthogonal in part leave zeros in the product of two factors, which squaring
-    blows up to 1e-8. Entry (i, j) of the square is wrong by eps sizes_i sizes_j, and so a root, one
-    after another from the largest, by sqrt(eps) sizes_i at most, where it is not larger than that.
-    """
-    doubt = EPS**0.5 * sizes
-    lost = torch.where(roots.flip(-1) > 8 * doubt, 0, doubt).sum(-1)
-    return bool((lost <= 1e-13 * roots.sum(-1)).all())
-
-
-def _deficient_sandwich(a: Tensor, b: Tensor, tolerance: float) -> Tensor:
-    """The lower triangle at least of F^T b F for a factor F of ``a``, whatever its rank."""
-    factor, order = by_rank_in_order(a, tolerance)
-    if order is None or 2 * factor.shape[-1] < len(order):
-        return factor.mT @ (b @ factor)
-    return _triangular_sandwich(factor[order], b[order][:, order])
-
-
-def _triangular_sandwich(factor: Tensor, b: Tensor) -> Tensor:
-    """The lower triangle of L^T b L for a lower triangular L (..., n, r); above it is nothing.
-
-    4/3 n^3 flops for r = n in place of 4 n^3: no block that is known to be zero is multiplied, and
-    no block above the diagonal is computed.
-    """
-    n, rank = factor.shape[-2:]
-    if n <= _BLOCK:
-        return factor.mT @ (b @ factor)
-    starts = range(0, rank, _BLOCK)
-    half = torch.empty_like(factor)  # b L
-    for start in starts:
-        columns = slice(start, min(start + _BLOCK, rank))
-        half[..., columns] = b[..., start:] @ factor[..., start:, columns]
-    sandwich = b.new_zeros(*b.shape[:-2], rank, rank)
-    for start in starts:
-        rows = slice(start, min(start + _BLOCK, rank))
-        sandwich[..., rows, : rows.stop] = (
-            factor[..., start:, rows].mT @ half[..., start:, : rows.stop]
-        )
-    return sandwich
+    small = traces(tolerances, a, b)
+    return each(partial(trace_of_roots, tolerances), a, b)[0] if small is None else small
 
 
 def _vjp(

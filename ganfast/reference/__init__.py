@@ -6,7 +6,13 @@ wherever no kernel does. Half precision is computed in float32 and rounded once,
 Nothing here is fast; everything here is meant to be read. One file for each noun.
 """
 
-from ganfast.reference.linalg import pivoted_panel
+from ganfast.reference.linalg import (
+    BATCH_LIMIT,
+    batch_sqrtm,
+    batch_trace_sqrtm,
+    pivoted_panel,
+    symmetry,
+)
 from ganfast.reference.losses import (
     FEW,
     PHI,
@@ -18,19 +24,39 @@ from ganfast.reference.losses import (
     weight,
 )
 from ganfast.reference.optim import NO_STATE, adam, clip_weights_, rmsprop
+from ganfast.reference.penalty import (
+    PenaltySpec,
+    epsilon,
+    interpolate,
+    interpolate_gradient,
+    penalty,
+    penalty_gradient,
+    penalty_second_order,
+)
 
 __all__ = [
+    "BATCH_LIMIT",
     "FEW",
     "NO_STATE",
     "PHI",
+    "PenaltySpec",
     "accumulation_dtype",
     "adam",
     "adversarial_loss",
     "adversarial_loss_gradient",
+    "batch_sqrtm",
+    "batch_trace_sqrtm",
     "clip_weights_",
+    "epsilon",
+    "interpolate",
+    "interpolate_gradient",
     "mean_score",
+    "penalty",
+    "penalty_gradient",
+    "penalty_second_order",
     "pivoted_panel",
     "rmsprop",
+    "symmetry",
     "targets",
     "weight",
 ]

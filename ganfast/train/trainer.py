@@ -15,7 +15,6 @@ from ganfast.train.config import TrainConfig
 from ganfast.train.data import Source
 from ganfast.train.diagnostics import clipped_fraction, gradient_norm, wasserstein_estimate
 from ganfast.train.log import Meter
-from ganfast.train.penalty import gradient_penalty
 from ganfast.train.recipe import Recipe
 
 # Players of a game circle around its solution rather than settle: a running mean of the last steps
@@ -77,7 +76,9 @@ class Trainer:
         if self.recipe.loss == "wasserstein":
             self.meter.add(wasserstein=wasserstein_estimate(real_scores, fake_scores))
         if self.recipe.penalty_weight is not None:
-            penalty = gradient_penalty(self.critic, real, fake, generator=self.random)
+            penalty = GF.gradient_penalty(
+                self.critic, real, fake, weight=1.0, generator=self.random
+            )
             self.meter.add(penalty=penalty)
             loss = loss + self.recipe.penalty_weight * penalty
 

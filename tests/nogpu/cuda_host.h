@@ -6,6 +6,7 @@
 // instead of a hang. Blocks run one after another. Shared memory starts as NaN in every block.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -39,9 +40,10 @@ constexpr size_t kShared = 227 * 1024;
 constexpr int kDeadlock = 1, kOutOfBounds = 2, kArguments = 16;
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t context;  // where it starts; from then on it goes by `place`, which needs no system call
+  jmp_buf place;
   std::unique_ptr<char[]> stack{new char[kStack]};
-  bool done = false, waits = false;
+  bool started = false, done = false, waits = false;
   alignas(16) unsigned char slot[16];  // what it gives to the others in a shuffle
 };
 
@@ -53,18 +55,30 @@ struct Block {
   std::vector<Fiber> fibers;
   std::map<std::pair<unsigned, unsigned>, Barrier> warps;  // by warp and mask
   Barrier all;
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   void (*body)(const void*) = nullptr;
   const void* arguments = nullptr;
   unsigned self = 0, alive = 0;
 
   Fiber& me() { return fibers[self]; }
 
+  // setjmp must not be inlined into a frame whose variables change.
+  __attribute__((noinline)) void go_on(Fiber& fiber) {
+    if (_setjmp(scheduler)) return;
+    if (fiber.started) _longjmp(fiber.place, 1);
+    fiber.started = true;
+    setcontext(&fiber.context);
+  }
+
+  __attribute__((noinline)) void pause() {
+    if (!_setjmp(me().place)) _longjmp(scheduler, 1);
+  }
+
   void wait(Barrier& barrier, size_t wanted) {
     barrier.waiting.push_back(&me());
     if (barrier.waiting.size() >= wanted) return release(barrier);
     me().waits = true;
-    swapcontext(&me().context, &scheduler);
+    pause();
   }
 
   void release(Barrier& barrier) {
@@ -93,7 +107,7 @@ static thread_local Block* block;
 static void enter() {
   block->body(block->arguments);
   block->leave();
-  swapcontext(&block->me().context, &block->scheduler);
+  block->pause();
 }
 
 // Runs every fiber of the block to its end: 0, or kDeadlock.
@@ -102,7 +116,7 @@ static int run_block(Block& b, const std::vector<unsigned>& order) {
   b.warps.clear();
   b.all.waiting.clear();
   for (Fiber& fiber : b.fibers) {
-    fiber.done = fiber.waits = false;
+    fiber.started = fiber.done = fiber.waits = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack = {fiber.stack.get(), 0, kStack};
     fiber.context.uc_link = nullptr;
@@ -116,7 +130,7 @@ static int run_block(Block& b, const std::vector<unsigned>& order) {
       progress = true;
       b.self = i;
       threadIdx.x = i;
-      swapcontext(&b.scheduler, &fiber.context);
+      b.go_on(fiber);
     }
     if (!progress) return kDeadlock;
   }

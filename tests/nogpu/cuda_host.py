@@ -30,6 +30,8 @@ DEFAULT_SHARED = 48 * 1024
 SHARED = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 """Bytes of shared memory that a block can have at most, by compute capability."""
 
+PROCESSORS = 2
+
 ERRORS = {1: "deadlock: a barrier that not every thread reaches", 2: "shared memory overrun"}
 DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+)?([\w ]+?)\s+(\w+)\[\];")
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(')
@@ -136,6 +138,14 @@ launches: list[tuple[str, int, int, int]] = []
 """Kernel, grid, threads and shared memory of every launch since ``gpu()`` was entered."""
 
 
+def _install(cupy: object | None) -> None:
+    # Not mock.patch.dict, which would also forget every module that is imported in the meantime.
+    if cupy is None:
+        sys.modules.pop("cupy", None)
+    else:
+        sys.modules["cupy"] = cupy
+
+
 @contextlib.contextmanager
 def gpu(capability: int = 90):
     """The CUDA backend serves CPU tensors inside, as a GPU of that compute capability would."""
@@ -146,16 +156,21 @@ def gpu(capability: int = 90):
     cupy = SimpleNamespace(
         __version__="14.0", cuda=SimpleNamespace(Stream=stream), RawModule=RawModule
     )
-    facts = SimpleNamespace(shared_memory_per_block_optin=SHARED[capability])
+    facts = SimpleNamespace(
+        shared_memory_per_block_optin=SHARED[capability], multi_processor_count=PROCESSORS
+    )
+    torch_cuda = SimpleNamespace(
+        device=lambda _: contextlib.nullcontext(),
+        current_device=lambda: 0,
+        current_stream=lambda: SimpleNamespace(cuda_stream=0),
+        get_device_properties=lambda _: facts,
+    )
     caches = [f for f in vars(module).values() if hasattr(f, "cache_clear")]
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context
-        patch(mock.patch.dict(sys.modules, cupy=cupy))
-        patch(mock.patch.object(torch.cuda, "device", lambda _: contextlib.nullcontext()))
-        patch(mock.patch.object(torch.cuda, "current_device", lambda: 0))
-        handle = SimpleNamespace(cuda_stream=0)
-        patch(mock.patch.object(torch.cuda, "current_stream", lambda *_: handle))
-        patch(mock.patch.object(torch.cuda, "get_device_properties", lambda _: facts))
+        stack.callback(_install, sys.modules.get("cupy"))
+        _install(cupy)
+        patch(mock.patch.object(module, "cuda", torch_cuda))
         launches.clear()
         for each in caches:
             each.cache_clear()

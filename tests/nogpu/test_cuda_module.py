@@ -82,13 +82,25 @@ def test_a_file_is_compiled_once_for_each_device(folder, monkeypatch):
     monkeypatch.setattr(cuda_host, "RawModule", Counted)
     with cuda_host.gpu():
         for device in (0, 0, 1):
-            monkeypatch.setattr(torch.cuda, "current_device", lambda device=device: device)
+            monkeypatch.setattr(module.cuda, "current_device", lambda device=device: device)
             y = torch.zeros(4)
             for _ in range(2):
                 module.launch(
                     "text.cu", "fill", 1, 32, (y, np.int32(4)), device=CPU, shared_bytes=16
                 )
-    assert texts == [TEXT, TEXT]
+    assert len(texts) == 2 and all(text.startswith(TEXT) for text in texts)
+
+
+def test_a_changed_header_is_another_text(folder, tmp_path, monkeypatch):
+    """CuPy keeps binaries on disk by the text alone: an upgrade must not find yesterday's."""
+    texts = []
+    monkeypatch.setattr(cuda_host, "RawModule", lambda code, options: texts.append(code))
+    header = tmp_path / "gan_math.h"
+    for addition in ("", "// changed\n", ""):
+        header.write_text(header.read_text().removesuffix("// changed\n") + addition)
+        with cuda_host.gpu():
+            module._module("text.cu", 0)
+    assert texts[0] == texts[2] != texts[1]
 
 
 def test_why_not(monkeypatch, fresh):

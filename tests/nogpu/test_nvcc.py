@@ -48,3 +48,5 @@ def test_compiles_for_every_gpu_without_spills(source, tmp_path):
         assert names == {f"{phi}_{t}" for phi in CLASSES for t in ("float", "double")}
     spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", told)
     assert len(spills) >= len(compiled) and set(spills) == {("0", "0")}, told
+    # An array that is indexed at run time would live there, behind the cache.
+    assert set(re.findall(r"(\d+) bytes stack frame", told)) == {"0"}, told

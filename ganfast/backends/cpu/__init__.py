@@ -6,23 +6,54 @@ import torch
 
 from ganfast import _cpu
 from ganfast.backends.cpu.dtypes import CODE
-from ganfast.backends.cpu.linalg import pivoted_panel
+from ganfast.backends.cpu.linalg import (
+    BATCH_LIMIT,
+    batch_sqrtm,
+    batch_trace_sqrtm,
+    pivoted_panel,
+    symmetry,
+)
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
 from ganfast.backends.cpu.optim import adam, clip_weights_, rmsprop
+from ganfast.backends.cpu.penalty import (
+    interpolate,
+    interpolate_gradient,
+    penalty,
+    penalty_gradient,
+    penalty_second_order,
+)
 
 __all__ = [
+    "BATCH_LIMIT",
     "adam",
     "adversarial_loss",
     "adversarial_loss_gradient",
+    "batch_sqrtm",
+    "batch_trace_sqrtm",
     "clip_weights_",
     "describe",
+    "interpolate",
+    "interpolate_gradient",
+    "penalty",
+    "penalty_gradient",
+    "penalty_second_order",
     "pivoted_panel",
     "rmsprop",
+    "symmetry",
     "why_not",
 ]
 
 _ON_LISTS = ("clip_weights_", "rmsprop", "adam")
-_OPS = ("discriminator_loss", "generator_loss", "trace_sqrtm", *_ON_LISTS)
+_OPS = (
+    "discriminator_loss",
+    "generator_loss",
+    "interpolate",
+    "penalty_from_gradient",
+    "sqrtm",
+    "trace_sqrtm",
+    *_ON_LISTS,
+)
+_FLOAT64 = ("sqrtm", "trace_sqrtm")  # linalg computes in it, whatever it is given
 
 
 def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
@@ -31,7 +62,7 @@ def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
         return f"the C++ kernels work on CPU tensors, not on {device}"
     if op not in _OPS:
         return f"no C++ kernel for {op}"
-    if dtype not in CODE or (op == "trace_sqrtm" and dtype != torch.float64):
+    if dtype not in CODE or (op in _FLOAT64 and dtype != torch.float64):
         return f"no C++ kernel for {dtype}"
     if not _cpu.isa():
         return "this processor lacks x86-64-v2"

@@ -9,16 +9,34 @@ from __future__ import annotations
 
 import torch
 
+from ganfast.backends.cuda.linalg import (
+    BATCH_LIMIT,
+    batch_sqrtm,
+    batch_trace_sqrtm,
+    pivoted_panel,
+)
 from ganfast.backends.cuda.module import unavailable
 from ganfast.backends.cuda.optim import adam, clip_weights_, rmsprop
 
-__all__ = ["adam", "clip_weights_", "describe", "rmsprop", "why_not"]
+__all__ = [
+    "BATCH_LIMIT",
+    "adam",
+    "batch_sqrtm",
+    "batch_trace_sqrtm",
+    "clip_weights_",
+    "describe",
+    "pivoted_panel",
+    "rmsprop",
+    "why_not",
+]
 
 _FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _SERVED: dict[str, tuple[torch.dtype, ...]] = {
     "clip_weights_": _FLOATING,
     "rmsprop": _FLOATING,
     "adam": _FLOATING,
+    "sqrtm": (torch.float32, torch.float64),
+    "trace_sqrtm": (torch.float32, torch.float64),
 }
 """The dtypes that each op has a kernel for."""
 

@@ -7,12 +7,13 @@ that has run once can be captured in a CUDA graph.
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, cuda
 
 from ganfast._csrc_path import csrc_dir
 
@@ -61,12 +62,12 @@ def launch(
     """
     if grid == 0:
         return
-    with torch.cuda.device(device):
+    with cuda.device(device):
         import cupy
 
         large = shared_bytes > _ALWAYS_THERE
-        function = _function(file, kernel, torch.cuda.current_device(), large)
-        stream = _Stream(torch.cuda.current_stream().cuda_stream)
+        function = _function(file, kernel, cuda.current_device(), large)
+        stream = _Stream(cuda.current_stream().cuda_stream)
         with cupy.cuda.Stream.from_external(stream):
             function((grid,), (threads,), tuple(map(_plain, arguments)), shared_mem=shared_bytes)
 
@@ -74,8 +75,14 @@ def launch(
 @cache
 def shared_memory(device: torch.device) -> int:
     """Bytes that one block can have: 163 KiB on sm_80, 227 on sm_90 and sm_100, 99 on GeForce."""
-    facts = torch.cuda.get_device_properties(device)
+    facts = cuda.get_device_properties(device)
     return int(getattr(facts, "shared_memory_per_block_optin", _ALWAYS_THERE))
+
+
+@cache
+def processors(device: torch.device) -> int:
+    """How many streaming multiprocessors the device has."""
+    return int(cuda.get_device_properties(device).multi_processor_count)
 
 
 class _Stream:
@@ -107,6 +114,11 @@ def _module(file: str, device: int) -> Any:
 
     folder = csrc_dir()
     code = (folder / "cuda" / file).read_text(encoding="utf-8")
+    # CuPy finds a kept binary by the text and the options, not by the headers that it includes.
+    headers = hashlib.sha256()
+    for header in sorted(folder.rglob("*.h")):
+        headers.update(header.read_bytes())
+    code += f"// headers: {headers.hexdigest()}\n"
     return cupy.RawModule(code=code, options=("--std=c++17", f"-I{folder}"))
 
 

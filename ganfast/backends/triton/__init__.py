@@ -1,4 +1,4 @@
-"""The Triton backend: one launch forward and one backward for every loss, on CUDA devices.
+"""The Triton backend: one launch forward and one backward for every op, on CUDA devices.
 
 Imported by ``_dispatch`` on the first call that could use it, never by ``import ganfast``. With
 TRITON_INTERPRET=1 set before that, Triton's interpreter runs the same kernels on CPU tensors: slow,
@@ -21,10 +21,28 @@ from ganfast.backends.triton.launch import (
     adversarial_loss,
     adversarial_loss_gradient,
 )
+from ganfast.backends.triton.launch_penalty import (
+    interpolate,
+    interpolate_gradient,
+    penalty,
+    penalty_gradient,
+    penalty_second_order,
+)
 
-__all__ = ["INTERPRETED", "adversarial_loss", "adversarial_loss_gradient", "describe", "why_not"]
+__all__ = [
+    "INTERPRETED",
+    "adversarial_loss",
+    "adversarial_loss_gradient",
+    "describe",
+    "interpolate",
+    "interpolate_gradient",
+    "penalty",
+    "penalty_gradient",
+    "penalty_second_order",
+    "why_not",
+]
 
-_OPS = ("discriminator_loss", "generator_loss")
+_OPS = ("discriminator_loss", "generator_loss", "interpolate", "penalty_from_gradient")
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 

@@ -45,3 +45,14 @@ def noisy_targets(target, flip, noise, key, stream, start, BLOCK: tl.constexpr):
     straight = tl.zeros((BLOCK,), target.dtype) + target
     drawn = tl.where(flip_draw < flip, 1.0 - straight, straight)
     return drawn + noise * (2.0 * noise_draw - 1.0)
+
+
+@triton.jit
+def uniform(key, index):
+    """The second uniform of element ``index`` (int64, any shape) in stream 0: U[0, 1), float32."""
+    counter = index >> 1
+    zero = (counter * 0).to(tl.uint32)
+    c0, c1 = counter.to(tl.uint32), (counter >> 32).to(tl.uint32)
+    _, w1, _, w3 = philox(key.to(tl.uint32), (key >> 32).to(tl.uint32), c0, c1, zero, zero)
+    word = tl.where((index & 1) == 0, w1, w3) >> 8
+    return word.to(tl.float32) * 5.9604644775390625e-08

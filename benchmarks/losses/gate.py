@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks import forms
-from benchmarks.cases import Case
-from benchmarks.providers import Logits, bind
+from benchmarks.losses import forms
+from benchmarks.losses.cases import Case
+from benchmarks.losses.providers import Logits, bind
 
 TOLERANCE = 1e-5
 """float32 sums of 16 million terms are good to 1e-7; a wrong sign or weight is off by 1e-1."""

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 import ganfast.functional as GF
-from benchmarks import forms
-from benchmarks.cases import Case
+from benchmarks.losses import forms
+from benchmarks.losses.cases import Case
+from benchmarks.names import COMPILED, GANFAST
 
 Step = Callable[[], Tensor]
-
-GANFAST, COMPILED, COPY = "ganfast", "torch.compile", "copy"
 
 
 class Logits:

@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmarks.rows import Row
+    from benchmarks.losses.rows import Row
 
 
 def png(rows: list[Row], facts: dict[str, Any]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.providers import COMPILED, GANFAST
+from benchmarks.names import COMPILED, GANFAST
 
 
 class Row:

@@ -1,0 +1,1 @@
+"""Matrix square roots, the trace of one, and the statistics that they are taken of."""

@@ -1,0 +1,1 @@
+"""The losses of every game: cases, rivals, gate, limit and report."""

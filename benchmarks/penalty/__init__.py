@@ -1,0 +1,1 @@
+"""Points between real and fake, and the penalty of a gradient that is there."""

@@ -1,0 +1,1 @@
+"""Whole critic steps, and what share of one each part takes."""

@@ -1,0 +1,62 @@
+// The loops of leaf_rows.h; included by leaf_body.h, so compiled for the instruction set of each simd_*.cpp.
+#pragma once
+
+#include "leaf_rows.h"
+#include "simd.h"
+
+namespace ganfast {
+namespace {
+
+template <class Real>
+static void blend_rows(const Real* x, const Real* y, const Real* a, const Real* b, std::int64_t rows,
+                       std::int64_t length, Real* out) {
+  using V = Vector<Real>;
+  constexpr int lanes = kLanes<Real>;
+  for (std::int64_t r = 0; r < rows; ++r, x += length, y += length, out += length) {
+    const Real ar = a[r], br = b[r];
+    std::int64_t i = 0;
+    for (; i + lanes <= length; i += lanes) store(out + i, ar * load<V>(x + i) + br * load<V>(y + i));
+    for (; i < length; ++i) out[i] = ar * x[i] + br * y[i];
+  }
+}
+
+template <class Real>
+static void scale_rows(const Real* x, const Real* a, std::int64_t rows, std::int64_t length, Real* out) {
+  using V = Vector<Real>;
+  constexpr int lanes = kLanes<Real>;
+  for (std::int64_t r = 0; r < rows; ++r, x += length, out += length) {
+    const Real ar = a[r];
+    std::int64_t i = 0;
+    for (; i + lanes <= length; i += lanes) store(out + i, ar * load<V>(x + i));
+    for (; i < length; ++i) out[i] = ar * x[i];
+  }
+}
+
+template <class Real>
+static void dot_rows(const Real* x, const Real* y, std::int64_t rows, std::int64_t length, double* out) {
+  using V = Vector<Real>;
+  constexpr int lanes = kLanes<Real>;
+  for (std::int64_t r = 0; r < rows; ++r, x += length, y += length) {
+    double total = 0;
+    std::int64_t i = 0;
+    if (length >= lanes) {
+      // Four sums, so that one addition need not wait for the one before.
+      V sums[4] = {};
+      for (; i + 4 * lanes <= length; i += 4 * lanes)
+        for (int k = 0; k < 4; ++k) sums[k] += load<V>(x + i + k * lanes) * load<V>(y + i + k * lanes);
+      for (; i + lanes <= length; i += lanes) sums[0] += load<V>(x + i) * load<V>(y + i);
+      const V all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+      for (int k = 0; k < lanes; ++k) total += all[k];
+    }
+    for (; i < length; ++i) total += static_cast<double>(x[i]) * y[i];
+    out[r] = total;
+  }
+}
+
+template <class Real>
+constexpr RowLoops<Real> row_loops() {
+  return {blend_rows<Real>, scale_rows<Real>, dot_rows<Real>};
+}
+
+}  // namespace
+}  // namespace ganfast

@@ -1,0 +1,50 @@
+"""The interpolation's torch.autograd.Function. It is linear in the samples, so it saves none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from ganfast import _dispatch, reference
+from ganfast._autograd.tracing import must_trace
+from ganfast._philox import Key
+
+
+def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
+    """eps_i real_i + (1 - eps_i) fake_i of checked samples, by the backend that serves."""
+    why = must_trace((real, fake))
+    if why is not None:
+        if not is_compiling() and _dispatch.forced() not in (None, "reference"):
+            raise RuntimeError(
+                f"backend {_dispatch.forced()!r} was forced but cannot serve interpolate: {why}"
+            )
+        return reference.interpolate(real, fake, key, group_size)
+    backend = _dispatch.pick("interpolate", real)
+    if torch.is_grad_enabled() and (real.requires_grad or fake.requires_grad):
+        if backend is reference:
+            return reference.interpolate(real, fake, key, group_size)
+        return _apply_interpolate(backend, key, group_size, real, fake)
+    return backend.interpolate(real, fake, key, group_size)
+
+
+class _Interpolate(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, backend: Any, key: Key, group_size: int, real: Tensor, fake: Tensor
+    ) -> Tensor:
+        ctx.call = backend, key, group_size
+        return backend.interpolate(real, fake, key, group_size)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        backend, key, group_size = ctx.call
+        if torch.is_grad_enabled() or must_trace((grad,)) is not None:
+            backend = reference
+        needed = ctx.needs_input_grad[3:]
+        return None, None, None, *backend.interpolate_gradient(grad, key, group_size, needed)
+
+
+_apply_interpolate = super(torch.autograd.Function, _Interpolate).apply  # as in losses.py

@@ -1,0 +1,191 @@
+"""What a critic gives, and whether it can be differentiated twice, before a penalty trusts it."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ganfast.errors import InputError
+
+Critic = Callable[..., Any]
+
+_twice: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Critics whose graph was looked through and has a second derivative everywhere."""
+
+_COMPILED = (
+    "critic: {what} is compiled by torch.compile, which has no double backward: the penalty would "
+    "fail or, in some versions, lose its gradient silently. Give the module before torch.compile "
+    "(compiled._orig_mod), or compile the whole critic step and call the penalty inside it"
+)
+_NO_SECOND = (
+    "critic: it uses {op}, which has no second derivative, and the penalty needs one. {cure}, or "
+    "take finite_difference_penalty if the target is 0"
+)
+
+
+def scores_of(outputs: Any) -> list[Tensor]:
+    """Every tensor in what a critic returned: a tensor, or lists, tuples and dicts of them."""
+    found = list(_tensors(outputs))
+    if not found:
+        raise InputError("critic: it returned no tensor; return its scores, one or more a sample")
+    return found
+
+
+def _tensors(outputs: Any) -> Iterator[Tensor]:
+    if isinstance(outputs, Tensor):
+        if not outputs.is_floating_point():
+            raise InputError(f"critic: it returned {outputs.dtype}; scores are real numbers")
+        yield outputs
+    elif isinstance(outputs, (list, tuple)):
+        for item in outputs:
+            yield from _tensors(item)
+    elif isinstance(outputs, dict):
+        for item in outputs.values():
+            yield from _tensors(item)
+    else:
+        raise TypeError(
+            f"critic: it returned a {type(outputs).__name__}; "
+            "give a tensor of scores, or a list, tuple or dict of them"
+        )
+
+
+def input_gradient(critic: Critic, points: Tensor, kwargs: dict[str, Any]) -> Tensor:
+    """d (sum of all scores) / d points, ready to be differentiated again where gradients are
+    enabled. ``points`` is a detached tensor."""
+    again = torch.is_grad_enabled()
+    if torch.is_inference_mode_enabled():
+        raise InputError("a penalty needs gradients; call it under no_grad, not inference_mode")
+    if again:
+        refuse_compiled(critic)
+    with torch.enable_grad():
+        points = points.requires_grad_()
+        scores = scores_of(critic(points, **kwargs))
+        gradient = differentiate(scores, points, again, "critic")
+    if again:
+        check_twice(critic, gradient)
+    return gradient
+
+
+def differentiate(scores: list[Tensor], points: Tensor, again: bool, name: str) -> Tensor:
+    """torch.autograd.grad of the sum of ``scores``, with errors that say what to do."""
+    depending = [score for score in scores if score.requires_grad]
+    gradient = None
+    if depending:
+        # Ones, not .sum(): the sum of many half precision scores may be inf.
+        ones = [torch.ones_like(score) for score in depending]
+        try:
+            (gradient,) = torch.autograd.grad(
+                depending, points, ones, create_graph=again, allow_unused=True
+            )
+        except RuntimeError as error:
+            raise _explained(error) from error
+    if gradient is None:
+        raise InputError(
+            f"{name}: the scores do not depend on the inputs through autograd; score the inputs "
+            "themselves, without detach(), no_grad or a conversion to NumPy on the way"
+        )
+    return gradient
+
+
+def _explained(error: RuntimeError) -> RuntimeError:
+    text = str(error)
+    if "use_reentrant" in text or "Checkpointing is not compatible" in text:
+        return RuntimeError(
+            "critic: it uses torch.utils.checkpoint with use_reentrant=True, which cannot give an "
+            "input's gradient; use checkpoint(..., use_reentrant=False)"
+        )
+    if "does not currently support double backward" in text or "donated buffers" in text:
+        return RuntimeError(_COMPILED.format(what="a part of it"))
+    return error
+
+
+def refuse_compiled(critic: Critic) -> None:
+    """InputError for what torch.compile made: its backward cannot be differentiated again."""
+    # Asked of the instance's own dictionary: nn.Module's __getattr__ would look through it all.
+    own = getattr(critic, "__dict__", {})
+    if "_torchdynamo_orig_callable" in own:
+        raise InputError(_COMPILED.format(what="it"))
+    if isinstance(critic, nn.Module):
+        batch_norm = None
+        for name, module in critic.named_modules():
+            own = module.__dict__
+            if own.get("_compiled_call_impl") is not None or "_torchdynamo_orig_callable" in own:
+                raise InputError(_COMPILED.format(what=repr(name) if name else "it"))
+            if isinstance(module, _BatchNorm) and module.training:
+                batch_norm = batch_norm or name or type(module).__name__
+        if batch_norm:
+            warnings.warn(
+                f"critic: {batch_norm!r} is a BatchNorm in training mode, which ties the samples "
+                "of a batch together: the penalty is then not about each one's own gradient. "
+                "Use LayerNorm, InstanceNorm or GroupNorm in a critic with a gradient penalty",
+                stacklevel=4,
+            )
+
+
+def check_twice(critic: Critic, gradient: Tensor) -> None:
+    """RuntimeError where the penalty's own backward would fail, or change nothing.
+
+    torch finds out in the user's ``backward()`` at the earliest; here the cure can be named. The
+    graph of one critic is looked through once.
+    """
+    if not gradient.requires_grad:
+        if isinstance(critic, nn.Module) and any(p.requires_grad for p in critic.parameters()):
+            raise RuntimeError(
+                "critic: its input gradient does not depend on its weights through autograd, so "
+                "the penalty would train nothing. A custom autograd.Function with "
+                "once_differentiable does that; so do layers that are linear in frozen weights: "
+                "call the penalty under torch.no_grad() if it is only to be looked at"
+            )
+        return
+    try:
+        if critic in _twice:
+            return
+    except TypeError:  # not hashable or without weak references: look each time
+        pass
+    before: Any = None
+    for node, before in _graph(gradient.grad_fn):
+        name = node.name().rsplit("::", 1)[-1]
+        if name in ("NotImplemented", "DelayedError", "Error"):
+            raise RuntimeError(_NO_SECOND.format(**_diagnosis(before)))
+        if name.startswith("CompiledFunction"):
+            raise RuntimeError(_COMPILED.format(what="a part of it"))
+    with contextlib.suppress(TypeError):
+        _twice.add(critic)
+
+
+def _graph(root: Any) -> Iterator[tuple[Any, list[str]]]:
+    """Every node of an autograd graph, with the names of the nodes that it leads to."""
+    seen, todo = {root}, [root]
+    while todo:
+        node = todo.pop()
+        following = [next_ for next_, _ in node.next_functions if next_ is not None]
+        yield node, [next_.name() for next_ in following]
+        todo += [next_ for next_ in following if next_ not in seen]
+        seen.update(following)
+
+
+def _diagnosis(following: list[str]) -> dict[str, str]:
+    """Which operation has no second derivative, and what to use instead."""
+    names = " ".join(following)
+    if "Attention" in names:
+        return {
+            "op": "a fused scaled_dot_product_attention",
+            "cure": "Run it with torch.nn.attention.sdpa_kernel(SDPBackend.MATH) around the "
+            "critic's forward",
+        }
+    if "Rnn" in names or "rnn" in names or "Miopen" in names:
+        return {
+            "op": "a fused recurrent layer",
+            "cure": "Run it under torch.backends.cudnn.flags(enabled=False)",
+        }
+    return {
+        "op": f"an operation ({names or 'a custom autograd.Function'})",
+        "cure": "Replace it by one that is differentiable twice",
+    }

@@ -1,0 +1,101 @@
+"""A zero-centred penalty without double backward."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from ganfast._philox import new_key
+from ganfast.errors import InputError
+from ganfast.functional.critics import Critic, scores_of
+from ganfast.functional.interpolate import check_samples
+from ganfast.functional.penalty import make_spec
+
+__all__ = ["finite_difference_penalty"]
+
+
+def finite_difference_penalty(
+    critic: Critic,
+    inputs: Tensor,
+    *,
+    sigma: float,
+    gamma: float = 10.0,
+    target: float = 0.0,
+    generator: torch.Generator | None = None,
+    critic_kwargs: dict[str, Any] | None = None,
+) -> Tensor:
+    """gamma/2 * mean_i ((D(x_i + sigma n_i) - D(x_i - sigma n_i)) / (2 sigma))^2, n ~ N(0, I): an
+    estimate of R1 (real inputs) or R2 (fake ones) from two forwards and one ordinary backward.
+
+    It works where double backward does not: a compiled critic, fused attention, FSDP, checkpoints.
+    Same idea as the approximate R1 of Lin et al. 2025, arXiv:2501.08316, with a central difference
+    and divided by sigma, so that gamma means what it means in :func:`r1_penalty`.
+
+    **Bias.** The estimate of ||g||^2 is unbiased as sigma -> 0, since E[(n . g)^2] = ||g||^2. A
+    central difference makes it exact for a quadratic critic too; with third derivatives the bias is
+    O(sigma^2): for D = sum_k g x_k + b x_k^3 at 0 it is 6 sigma^2 sum g b + 15 sigma^4 sum b^2.
+    **Variance.** Of one sample's estimate 2 ||g||^4; for N samples of equal norm the relative
+    standard deviation is sqrt(2 / N). Both are what tests/test_penalty_finite_difference.py
+    measures. **Choosing sigma**: the smallest at which D(x +- sigma n) differ by much more than the
+    scores' rounding: 1e-2 for images in [-1, 1] in float32; the difference is formed in float32,
+    but under bfloat16 autocast each score keeps 3 digits. Random layers such as dropout draw
+    differently in the two forwards: switch them off.
+
+    Args:
+        critic: a module or function of a batch of samples; its scores have the batch in front, and
+            the sum of all scores of a sample is what is differentiated.
+        inputs: samples (n, ...); detached.
+        sigma: the step, > 0, in the units of the inputs.
+        gamma: the weight; the factor 1/2 is R1's.
+        target: must be 0. For another target a random projection is biased: E[(c |n . g| - 1)^2],
+            scaled so that c E|n . g| = ||g||, is least at ||g|| = 2/pi, not at 1.
+        generator: source of n, on the inputs' device or on the CPU.
+        critic_kwargs: keyword arguments of the critic.
+
+    Returns:
+        a 0-d tensor, float64 for float64 scores, else float32.
+
+    Raises:
+        ValueError: a sigma that is not positive, a target other than 0, or scores without the batch
+            in front.
+    """
+    check_samples(inputs, "inputs")
+    if target != 0:
+        raise InputError(
+            f"target: got {target!r}; a random projection can only aim at 0 (for 1 its optimum "
+            "would lie at a norm of 2/pi): use gradient_penalty"
+        )
+    if not isinstance(sigma, (int, float)) or not 0 < sigma < math.inf:
+        raise InputError(f"sigma: got {sigma!r}; give a positive step in the inputs' units")
+    make_spec(0.0, False, gamma, 1)
+    if inputs.shape[0] == 0:
+        raise InputError("inputs: has no samples, and the mean of nothing is undefined")
+    inputs = inputs.detach()
+    step = sigma * normal_like(inputs, generator)
+    ahead = scores_of(critic(inputs + step, **(critic_kwargs or {})))
+    behind = scores_of(critic(inputs - step, **(critic_kwargs or {})))
+    slopes = sum(_difference(a, b, len(inputs)) for a, b in zip(ahead, behind, strict=True))
+    return (slopes / (2.0 * sigma)).square().mean() * (gamma / 2.0)
+
+
+def _difference(ahead: Tensor, behind: Tensor, samples: int) -> Any:
+    if ahead.dim() == 0 or ahead.shape[0] != samples:
+        raise InputError(
+            f"critic: it returned scores of shape {tuple(ahead.shape)} for {samples} samples; "
+            "return the scores of each sample, the batch in front"
+        )
+    if ahead.dtype in (torch.float16, torch.bfloat16):
+        ahead, behind = ahead.float(), behind.float()
+    return (ahead - behind).reshape(samples, -1).sum(1)
+
+
+def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """N(0, 1) for each element of ``x``, drawn where ``x`` is."""
+    if generator is not None and generator.device.type != x.device.type and not is_compiling():
+        key = int(new_key(x.device, generator))
+        generator = torch.Generator(x.device).manual_seed(key)
+    return torch.empty_like(x).normal_(generator=generator)

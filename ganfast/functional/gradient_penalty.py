@@ -1,0 +1,210 @@
+"""The gradient penalty of a critic: which points, which gradient, which penalty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from ganfast.errors import InputError
+from ganfast.functional.critics import (
+    Critic,
+    differentiate,
+    input_gradient,
+    scores_of,
+)
+from ganfast.functional.interpolate import check_samples, interpolate
+from ganfast.functional.penalty import make_spec, penalty_from_gradient
+
+__all__ = ["AT", "gradient_penalty", "r1_penalty"]
+
+AT = ("interpolated", "real", "fake", "both")
+"""Where a gradient penalty is taken."""
+
+_transforms_active = torch._C._are_functorch_transforms_active
+
+
+def gradient_penalty(
+    critic: Critic,
+    real: Tensor | None,
+    fake: Tensor | None,
+    *,
+    weight: float = 10.0,
+    target: float = 1.0,
+    one_sided: bool = False,
+    at: str = "interpolated",
+    group_size: int = 1,
+    generator: torch.Generator | None = None,
+    critic_kwargs: dict[str, Any] | None = None,
+) -> Tensor:
+    """weight * mean_i (||d critic(x_i) / d x_i||_2 - target)^2, to add to the critic's loss.
+
+    ============  ===============================  =========================================
+    at            x_i                              with
+    ============  ===============================  =========================================
+    interpolated  eps_i real_i + (1 - eps_i) fake  target 1: WGAN-GP, arXiv:1704.00028;
+                                                   one_sided: WGAN-LP, arXiv:1709.08894
+    real          real_i                           target 0, weight gamma/2: R1,
+                                                   arXiv:1801.04406
+    fake          fake_i                           target 0, weight gamma/2: R2
+    both          the two penalties added up       target 0, weight gamma/2: R1 + R2,
+                                                   arXiv:2501.05441
+    ============  ===============================  =========================================
+
+    The norm is that of each sample over all its dimensions, and eps is drawn once for each sample
+    (see :func:`interpolate`). The fakes are detached: nothing flows back into the generator.
+
+    **What is penalised** is the gradient of the SUM of everything the critic returns for a sample:
+    a tensor (n, 1), a map of patch scores (n, 1, h, w), a list, tuple or dict of heads. So a
+    PatchGAN's target grows with the number of its patches; for the gradient of their mean give
+    ``lambda x: critic(x).mean((1, 2, 3))``. Where a critic returns features besides scores, give
+    ``lambda x: critic(x)[0]``.
+
+    **Mixed precision.** Call it inside autocast like the critic itself: the norms are float32 in
+    any case. With a GradScaler scale the whole loss, ``scaler.scale(loss + penalty).backward()``,
+    and nothing inside: the inner gradient is not scaled, and must not be, for its norm is compared
+    with the target.
+
+    **DistributedDataParallel.** Give the wrapped critic or its ``.module``; both give the gradients
+    of one process on the joined batch, if the penalty and the scores that went through the wrapper
+    are summed into one loss with one backward(). A backward() of the penalty alone does not reach
+    the last bias, for which the wrapper waits in vain and says so (pytorch #47562).
+
+    **torch.compile.** Compile the step, not the critic: inside torch.compile(fullgraph=True) the
+    gradient is taken by torch.func, so that the compiled step's weight gradients are eager's
+    (``generator`` must be None there); :func:`check_second_order` proves it for a step of yours. A
+    compiled critic is refused.
+
+    Args:
+        critic: a module or function of a batch of samples.
+        real, fake: samples (n, ...), as for :func:`interpolate`. With "both" their numbers may
+            differ; with "real" or "fake" the other may be None. A fake of another dtype is taken to
+            real's.
+        weight: multiplies the penalty; lambda.
+        target: the norm to aim at, >= 0.
+        one_sided: penalise only norms above the target.
+        at: where, as in the table.
+        group_size: samples that the critic packs into one (PacGAN): they share eps, and the norm is
+            that of the group.
+        generator: source of eps.
+        critic_kwargs: keyword arguments of the critic, such as labels for a conditional one.
+
+    Returns:
+        a 0-d tensor, float64 for float64 samples, else float32. Under no_grad it is the value
+        alone.
+
+    Raises:
+        ValueError: wrong arguments, as :func:`interpolate` and :func:`penalty_from_gradient`; a
+            compiled critic; scores that do not depend on the samples.
+        RuntimeError: the critic has an operation without a second derivative (fused attention,
+            cuDNN's recurrent layers, a reentrant checkpoint) or its input gradient does not depend
+            on its weights.
+        TypeError: the critic returns something that holds no tensors.
+
+    Warns:
+        UserWarning: the critic has BatchNorm in training mode.
+
+    Example:
+        >>> critic = torch.nn.Linear(2, 1)
+        >>> real, fake = torch.randn(8, 2), torch.randn(8, 2)
+        >>> gradient_penalty(critic, real, fake).backward()
+        >>> critic.weight.grad is not None
+        True
+    """
+    check_at(at)
+    if not callable(critic):
+        raise TypeError(f"critic: got a {type(critic).__name__}; give a module or a function")
+    spec = make_spec(target, one_sided, weight, group_size)  # before the critic's work
+    samples = _samples(real, fake, at, group_size)
+    if at == "interpolated":
+        samples = [interpolate(*samples, group_size=group_size, generator=generator)]
+    total: Tensor | None = None
+    for points in samples:
+        if is_compiling() or _transforms_active():
+            gradient = _traced_gradient(critic, points, critic_kwargs or {})
+        else:
+            gradient = input_gradient(critic, points, critic_kwargs or {})
+        term = penalty_from_gradient(
+            gradient,
+            target=spec.target,
+            one_sided=one_sided,
+            weight=spec.weight,
+            group_size=group_size,
+        )
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def check_at(at: str) -> None:
+    """InputError if a penalty cannot be taken there."""
+    if at not in AT:
+        raise InputError(f"at: got {at!r}; choose one of {', '.join(AT)}")
+
+
+def _samples(real: Any, fake: Any, at: str, group_size: int) -> list[Tensor]:
+    """What the penalty is about, checked and detached: the real samples, the fake ones or both."""
+    wanted = {"real": [("real", real)], "fake": [("fake", fake)]}
+    found: list[Tensor] = []
+    for name, x in wanted.get(at, [("real", real), ("fake", fake)]):
+        check_samples(x, name, group_size)
+        if x.shape[0] == 0:
+            raise InputError(f"{name}: has no samples, and the mean of nothing is undefined")
+        found.append(x.detach() if not found else x.detach().to(found[0].dtype))
+    return found
+
+
+def _traced_gradient(critic: Critic, points: Tensor, kwargs: dict[str, Any]) -> Tensor:
+    """As input_gradient(), by torch.func: what torch.compile can trace and differentiate again."""
+
+    def total(x: Tensor) -> Tensor:
+        scores = scores_of(critic(x, **kwargs))
+        terms = [score.float().sum() if _half(score) else score.sum() for score in scores]
+        return sum(terms[1:], terms[0])
+
+    return torch.func.grad(total)(points)
+
+
+def _half(x: Tensor) -> bool:
+    return x.dtype in (torch.float16, torch.bfloat16)
+
+
+def r1_penalty(real_scores: Any, real_inputs: Tensor, *, gamma: float = 10.0) -> Tensor:
+    """gamma/2 * mean_i ||d scores_i / d real_i||^2 on a graph that exists: R1 without a second
+    forward (Mescheder et al. 2018, arXiv:1801.04406). For fakes it is R2.
+
+        real = real.requires_grad_()
+        scores = critic(real)
+        loss = GF.discriminator_loss(scores, critic(fake.detach())) + GF.r1_penalty(scores, real)
+
+    Args:
+        real_scores: what the critic returned for ``real_inputs``: a tensor, or a list, tuple or
+            dict of them, of which the sum is differentiated.
+        real_inputs: the samples (n, ...), which required gradients when the critic saw them.
+        gamma: the weight; the factor 1/2 is the paper's.
+
+    Returns:
+        a 0-d tensor, float64 for float64 samples, else float32.
+
+    Raises:
+        ValueError: ``real_inputs`` does not require gradients, the scores do not depend on it, or
+            gamma is negative.
+        RuntimeError: under torch.compile, or an operation without a second derivative.
+    """
+    check_samples(real_inputs, "real_inputs")
+    if is_compiling() or _transforms_active():
+        raise RuntimeError(
+            "r1_penalty: a graph cannot be differentiated inside torch.compile; use "
+            "gradient_penalty(critic, real, fake, at='real', target=0.0, weight=gamma / 2)"
+        )
+    make_spec(0.0, False, gamma, 1)
+    if not real_inputs.requires_grad:
+        raise InputError(
+            "real_inputs: do not require gradients; call real_inputs.requires_grad_() before the "
+            "critic sees them"
+        )
+    again = torch.is_grad_enabled()
+    gradient = differentiate(scores_of(real_scores), real_inputs, again, "real_scores")
+    return penalty_from_gradient(gradient, target=0.0, weight=gamma / 2)

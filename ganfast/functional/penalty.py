@@ -1,0 +1,100 @@
+"""The penalty on the norms of a critic's gradient: checks and docstrings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganfast._autograd import penalty as _autograd
+from ganfast.errors import InputError
+from ganfast.functional.interpolate import check_samples
+from ganfast.reference import PenaltySpec
+
+__all__ = ["PenaltyAndNorms", "penalty_from_gradient"]
+
+_SPECS: dict[tuple[float, bool, float, int], PenaltySpec] = {}
+"""Specs that passed the checks, by the arguments that made them."""
+
+
+class PenaltyAndNorms(NamedTuple):
+    """A penalty, and the mean and the largest norm of the gradients, all 0-d on their device."""
+
+    penalty: Tensor
+    mean_norm: Tensor
+    max_norm: Tensor
+
+
+def penalty_from_gradient(
+    grad: Tensor,
+    *,
+    target: float = 1.0,
+    one_sided: bool = False,
+    weight: float = 1.0,
+    group_size: int = 1,
+    return_norms: bool = False,
+) -> Any:
+    """weight * mean_i (||grad_i||_2 - target)^2, the norm of each sample over all its dimensions.
+
+    Gulrajani et al. 2017, arXiv:1704.00028; one-sided, max(0, ||grad_i||_2 - target)^2: Petzka et
+    al. 2017, arXiv:1709.08894; target 0: the zero-centred penalty of Mescheder et al. 2018,
+    arXiv:1801.04406.
+
+    At a gradient of exactly zero the norm's subgradient 0 is taken: the penalty is target^2 and
+    passes nothing back, instead of NaN. With target 0 it is ||grad||^2, which is smooth there.
+
+    Args:
+        grad: gradients (n, ...) of the critic with respect to its n inputs, in any layout; float32,
+            float64, float16 or bfloat16.
+        target: the norm to aim at, >= 0.
+        one_sided: penalise only norms above the target.
+        weight: multiplies the penalty.
+        group_size: the norm is that of this many neighbouring samples together (PacGAN); it divides
+            n.
+        return_norms: also give the mean and the largest norm.
+
+    Returns:
+        a 0-d tensor: float64 for float64, else float32, since a square beyond 65504 is an everyday
+        size of half precision. With ``return_norms`` a :class:`PenaltyAndNorms`, whose norms are
+        detached and stay on their device: nothing waits for it. Accumulated in float32 (float64 for
+        float64), bitwise the same for any number of threads. Differentiable to any order.
+
+    Raises:
+        ValueError: not floating point, no samples, a negative target or weight, or a group_size
+            that does not divide n.
+        TypeError: ``grad`` is not a tensor.
+
+    Example:
+        >>> penalty_from_gradient(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).item()  # (16 + 1) / 2
+        8.5
+    """
+    try:
+        spec = _SPECS[target, one_sided, weight, group_size]
+    except (KeyError, TypeError):  # new, or unhashable: the checks will name what is wrong
+        spec = make_spec(target, one_sided, weight, group_size)
+    check_samples(grad, "grad", group_size)
+    if grad.shape[0] == 0:
+        raise InputError(
+            f"grad: has no samples (shape {tuple(grad.shape)}), and the mean of nothing is "
+            "undefined; give at least one"
+        )
+    value, norms = _autograd.penalty(grad, spec)
+    return PenaltyAndNorms(value, norms.mean(), norms.amax()) if return_norms else value
+
+
+def make_spec(target: float, one_sided: bool, weight: float, group_size: int) -> PenaltySpec:
+    """The checked numbers of a penalty."""
+    for name, number in (("target", target), ("weight", weight)):
+        plain = isinstance(number, (int, float)) and not isinstance(number, bool)
+        if not plain or not 0 <= number < math.inf:
+            raise InputError(f"{name}: got {number!r}; give a finite number that is not negative")
+    if not isinstance(one_sided, bool):
+        raise InputError(f"one_sided: got {one_sided!r}; give True or False")
+    if type(group_size) is not int or group_size < 1:
+        raise InputError(f"group_size: got {group_size!r}; give a positive integer")
+    spec = PenaltySpec(float(target), one_sided, float(weight), group_size)
+    if len(_SPECS) < 1024 and not torch.compiler.is_compiling():
+        _SPECS[target, one_sided, weight, group_size] = spec
+    return spec

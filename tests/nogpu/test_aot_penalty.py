@@ -1,0 +1,104 @@
+"""The Triton kernels of the penalty compile for the GPUs that we mean: no spills, vector access."""
+
+import os
+import re
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed: pip install 'ganfast[triton]'")
+if os.environ.get("TRITON_INTERPRET") == "1":
+    pytest.skip("TRITON_INTERPRET=1 compiles nothing", allow_module_level=True)
+
+import triton  # noqa: E402
+from aot import ELEMENT, VECTOR, resources  # noqa: E402
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+from ganfast.backends.triton.interpolate import (  # noqa: E402
+    interpolate_gradient_kernel,
+    interpolate_kernel,
+)
+from ganfast.backends.triton.launch import _BLOCK_LOG2  # noqa: E402
+from ganfast.backends.triton.penalty import (  # noqa: E402
+    long_penalty_kernel,
+    penalty_gradient_kernel,
+    penalty_second_order_kernel,
+    short_penalty_kernel,
+)
+
+CAPABILITIES = [80, 90, 100]
+DTYPES = ["float64", "float32", "float16", "bfloat16"]
+SIDES = {"CENTRED": False, "ONE_SIDED": True}
+KERNELS = {
+    "interpolate": (interpolate_kernel, {}),
+    "interpolate-gradient": (interpolate_gradient_kernel, {}),
+    "short-penalty": (short_penalty_kernel, {"ONE_SIDED": True, "SINGLE": False}),
+    "long-penalty": (long_penalty_kernel, {"ONE_SIDED": True}),
+    "gradient": (penalty_gradient_kernel, SIDES),
+    "second-order": (penalty_second_order_kernel, SIDES),
+}
+MATRICES = {"out", "real", "fake", "of_real", "of_fake", "x", "v", "of_x"}
+"""Pointers to samples; "grad" is one in the interpolation alone, "out" is not in the penalty."""
+
+
+def pointer(kernel, name, dtype):
+    scalar = "fp64" if dtype == "float64" else "fp32"
+    value = kernel in (short_penalty_kernel, long_penalty_kernel)
+    if name == "key_pointer":
+        return None
+    if name == "counter":
+        return "*i32"
+    if name in MATRICES - ({"out"} if value else set()):
+        return f"*{ELEMENT[dtype]}"
+    if name == "grad" and kernel is interpolate_gradient_kernel:
+        return f"*{ELEMENT[dtype]}"
+    return f"*{scalar}" if name in ("out", "norms", "partials", "grad", "of_grad") else "i64"
+
+
+def build(kernel, dtype, capability, **constants):
+    """``kernel`` as a launch on aligned rows, of a length divisible by 16, would ask for it."""
+    signature, constexprs, attributes = {}, {}, {}
+    for index, name in enumerate(kernel.arg_names):
+        kind = "constexpr" if name in constants else pointer(kernel, name, dtype) or "constexpr"
+        signature[name] = kind
+        if kind == "constexpr":
+            constexprs[(index,)] = constants.get(name)
+        elif kind.startswith("*") or name == "length":
+            attributes[(index,)] = [["tt.divisibility", 16]]
+    return triton.compile(
+        ASTSource(fn=kernel, signature=signature, constexprs=constexprs, attrs=attributes),
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": 4, "enable_fp_fusion": True},
+    )
+
+
+ONE_FOR_EVERY_LENGTH = ("long-penalty", "second-order")
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        (n, short)
+        for n in KERNELS
+        for short in (False, True)
+        if not (short and n in ONE_FOR_EVERY_LENGTH)
+    ],
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_kernels(capability, dtype, name, short, tmp_path):
+    kernel, constants = KERNELS[name]
+    wide = dtype == "float64"
+    given = {"WIDE": wide, "BLOCK_LOG2": _BLOCK_LOG2[wide], "SHORT": short}
+    given |= {"WIDTH": 16 if short else 256, "TOGETHER": (256 if wide else 1024) // 256}
+    wanted = {key: value for key, value in given.items() if key in kernel.arg_names}
+    compiled = build(kernel, dtype, capability, **constants, **wanted)
+    ptx, used = compiled.asm["ptx"], resources(compiled.asm["cubin"], tmp_path)
+    assert used["STACK"] == used["LOCAL"] == 0 and ".local" not in ptx, f"spills: {used}"
+    assert used["REG"] <= (128 if wide else 96), used
+    if name in ("interpolate", "interpolate-gradient", "gradient"):
+        assert f"ld.global.{VECTOR[dtype]}" in ptx and f"st.global.{VECTOR[dtype]}" in ptx
+        assert "atom." not in ptx
+    else:
+        assert re.findall(r"\batom\.\S+", ptx) == ["atom.global.gpu.acq_rel.add.u32"]
+        assert "ld.global.cg" in ptx, "other programs' sums never come from this one's cache"

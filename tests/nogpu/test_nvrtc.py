@@ -1,0 +1,59 @@
+"""NVRTC, which compiles on the user's machine, takes the device code as it is: it has no headers of
+the host's, so what nvcc accepts may still fail there. It needs no driver.
+
+The library comes with torch's CUDA builds and with CuPy, or by `pip install nvidia-cuda-nvrtc`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from ganfast._csrc_path import csrc_dir
+
+HERE = Path(__file__).parent
+SOURCES = [
+    HERE / "gan_math.cu",
+    HERE / "host_probe.cu",
+    *sorted((csrc_dir() / "cuda").glob("*.cu")),
+]
+
+
+def find_nvrtc() -> str | None:
+    spec = importlib.util.find_spec("nvidia")
+    for folder in spec.submodule_search_locations if spec else ():
+        found = sorted(Path(folder).glob("*/lib/libnvrtc.so.*"))
+        if found:
+            return str(found[-1])
+    return ctypes.util.find_library("nvrtc")
+
+
+@pytest.fixture(scope="module")
+def nvrtc():
+    path = find_nvrtc()
+    if path is None:
+        pytest.skip("libnvrtc is not installed: pip install nvidia-cuda-nvrtc")
+    return ctypes.CDLL(path)
+
+
+@pytest.mark.parametrize("capability", ["80", "90", "100"])
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_compiles(nvrtc, source, capability):
+    program = ctypes.c_void_p()
+    created = nvrtc.nvrtcCreateProgram(
+        ctypes.byref(program), source.read_bytes(), source.name.encode(), 0, None, None
+    )
+    assert created == 0
+    options = ["--std=c++17", f"-I{csrc_dir()}", f"--gpu-architecture=sm_{capability}"]
+    given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+    failed = nvrtc.nvrtcCompileProgram(program, len(options), given)
+    size = ctypes.c_size_t()
+    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    nvrtc.nvrtcGetProgramLog(program, log)
+    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    assert failed == 0, log.value.decode()

@@ -1,0 +1,149 @@
+"""The penalty without double backward: what it estimates, with which bias and which variance."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import ganfast.functional as GF
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_exact_in_expectation_for_linear_and_quadratic_critics():
+    """A central difference has no error of second order: with many directions, ||g||^2 remains."""
+    n, d = 200_000, 4
+    a, matrix = torch.randn(d).double(), torch.randn(d, d).double()
+    x = torch.randn(d).double().expand(n, d)
+    for critic, gradient in (
+        (lambda x: x @ a, a),
+        (lambda x: x @ a + ((x @ matrix) * x).sum(1), a + (matrix + matrix.T) @ x[0]),
+    ):
+        exact = float(gradient.square().sum())
+        for sigma in (1e-3, 1.0):
+            got = GF.finite_difference_penalty(
+                critic, x, sigma=sigma, gamma=2.0, generator=seeded()
+            )
+            assert abs(float(got) - exact) < 4 * exact * math.sqrt(2 / n)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.3])
+def test_bias(sigma):
+    """D = sum_k g_k x_k + b_k x_k^3 at 0: the bias of ||g||^2 is 6 s^2 sum g b + 15 s^4 sum b^2."""
+    n = 400_000
+    g, b = torch.tensor([1.0, -0.5, 2.0]).double(), torch.tensor([0.5, 0.3, 0.8]).double()
+    x = torch.zeros(n, 3).double()
+    noise = torch.empty_like(x).normal_(generator=seeded())
+    got = GF.finite_difference_penalty(
+        lambda x: (g * x + b * x**3).sum(1), x, sigma=sigma, gamma=2.0, generator=seeded()
+    )
+    # The same directions on the linear part alone: what is left is the bias, not the variance.
+    without = (noise @ g).square().mean()
+    bias = 6 * sigma**2 * (g * b).sum() + 15 * sigma**4 * (b * b).sum()
+    spread = ((noise @ g + sigma**2 * (noise**3 @ b)).square() - (noise @ g).square()).std()
+    assert abs((got - without) - bias) < 4 * spread / math.sqrt(n)
+    assert bias > 20 * spread / math.sqrt(n), "or this test could not fail"
+
+
+def test_variance():
+    """2 ||g||^4 for one sample's estimate."""
+    n, g = 200_000, torch.tensor([3.0, -1.0, 2.0]).double()
+    estimates = torch.stack(
+        [
+            GF.finite_difference_penalty(
+                lambda x: x @ g, torch.zeros(1, 3).double(), sigma=0.01, gamma=2.0,
+                generator=generator,
+            )
+            for generator in [seeded(1)]
+            for _ in range(2000)
+        ]
+    )  # fmt: skip
+    expected = 2 * float(g.square().sum()) ** 2
+    # The fourth moment of a chi-square of one degree makes the variance itself uncertain by 7.5 x.
+    assert float(estimates.var()) == pytest.approx(expected, rel=4 * math.sqrt(15 / 2000) * 1.6)
+    whole = GF.finite_difference_penalty(
+        lambda x: x @ g, torch.zeros(n, 3).double(), sigma=0.01, gamma=2.0, generator=seeded()
+    )
+    exact = float(g.square().sum())
+    assert 0 < abs(float(whole) - exact) < 4 * exact * math.sqrt(2 / n)
+
+
+def test_its_weight_gradients_estimate_r1s():
+    critic = nn.Sequential(nn.Linear(2, 8), nn.SiLU(), nn.Linear(8, 1)).double()
+    x = torch.randn(1, 2).double().expand(100_000, 2)
+    exact = torch.autograd.grad(
+        GF.gradient_penalty(critic, x[:1], None, at="real", target=0.0, weight=5.0),
+        critic[0].weight,
+    )[0]
+    got = torch.autograd.grad(
+        GF.finite_difference_penalty(critic, x, sigma=1e-3, gamma=10.0, generator=seeded()),
+        critic[0].weight,
+    )[0]
+    assert (got - exact).norm() < 0.03 * exact.norm()
+
+
+def test_why_another_target_is_refused():
+    """E[(c |n . g| - 1)^2] with c E|n . g| = ||g|| is least at ||g|| = 2/pi: not at the target."""
+    projection = torch.randn(400_000, dtype=torch.float64).abs() * math.sqrt(math.pi / 2)
+    norms = torch.linspace(0.3, 1.2, 181, dtype=torch.float64)
+    costs = torch.stack([(r * projection - 1).square().mean() for r in norms])
+    assert float(norms[costs.argmin()]) == pytest.approx(2 / math.pi, abs=0.02)
+    with pytest.raises(ValueError, match="target: got 1.0; .* norm of 2/pi"):
+        GF.finite_difference_penalty(lambda x: x, torch.zeros(3, 1), sigma=0.1, target=1.0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_it_serves_where_double_backward_does_not():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Linear(3, 32)
+
+        def forward(self, x):
+            heads = self.embed(x).view(len(x), 2, 2, 8)
+            return nn.functional.scaled_dot_product_attention(heads, heads, heads).sum((1, 2, 3))
+
+    for critic in (Attention(), torch.compile(nn.Linear(3, 1), backend="aot_eager")):
+        GF.finite_difference_penalty(critic, torch.randn(4, 3), sigma=0.01).backward()
+        assert all(
+            p.grad is not None for name, p in critic.named_parameters() if "bias" not in name
+        )
+
+
+def test_heads_maps_kwargs_and_detached_inputs():
+    one, two = nn.Linear(3, 4).double(), nn.Linear(3, 1).double()
+    x = torch.randn(5, 3).double().requires_grad_()
+
+    def heads(x, scale):
+        return scale * one(x).view(-1, 1, 2, 2), [scale * two(x)]
+
+    got = GF.finite_difference_penalty(
+        heads, x, sigma=0.1, generator=seeded(), critic_kwargs={"scale": 2.0}
+    )
+    joined = GF.finite_difference_penalty(
+        lambda x: 2 * (one(x).sum(1) + two(x).sum(1)), x, sigma=0.1, generator=seeded()
+    )
+    torch.testing.assert_close(got, joined)
+    got.backward()
+    assert x.grad is None
+
+
+@pytest.mark.parametrize(
+    ("critic", "options", "message"),
+    [
+        (lambda x: x, {"sigma": 0.0}, "sigma: got 0.0"),
+        (lambda x: x, {"sigma": float("nan")}, "sigma: got nan"),
+        (lambda x: x, {"sigma": "auto"}, "sigma: got 'auto'"),
+        (lambda x: x, {"sigma": 0.1, "gamma": -2.0}, "weight: got -2.0"),
+        (lambda x: x.sum(), {"sigma": 0.1}, r"scores of shape \(\) for 3 samples"),
+        (lambda x: x.sum(0), {"sigma": 0.1}, r"scores of shape \(2,\) for 3 samples"),
+    ],
+)
+def test_bad_input(critic, options, message):
+    with pytest.raises(ValueError, match=message):
+        GF.finite_difference_penalty(critic, torch.zeros(3, 2), **options)
