@@ -5,8 +5,8 @@
     d_loss = GF.discriminator_loss(D(real), D(fake.detach()), game="hinge")
     g_loss = GF.generator_loss(D(fake), game="hinge")
 
-Importing ganfast imports torch and nothing that needs a GPU; ``compat``, ``linalg``, ``metrics``
-and ``train`` are imported when they are first used.
+Importing ganfast imports torch and nothing that needs a GPU; ``compat``, ``linalg``,
+``metrics``, ``optim`` and ``train`` are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ganfast._dispatch import backend, explain
 from ganfast.nn import GANLoss, GradientPenalty
 
 if TYPE_CHECKING:
-    from ganfast import compat, linalg, metrics, train
+    from ganfast import compat, linalg, metrics, optim, train
 
 __all__ = [
     "GANLoss",
@@ -31,10 +31,11 @@ __all__ = [
     "games",
     "linalg",
     "metrics",
+    "optim",
     "train",
 ]
 
-_LAZY = ("compat", "linalg", "metrics", "train")
+_LAZY = ("compat", "linalg", "metrics", "optim", "train")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,8 @@
 # What csrc/cpu/module.cpp offers. `loss` is a handle; a dtype is 0 float32, 1 float64, 2 float16 or
 # 3 bfloat16. The functions on tensors return False, having done nothing, if one is not contiguous.
 
+from typing import Any
+
 from torch import Tensor
 
 class Loss:
@@ -50,6 +52,26 @@ def values_gradient(
     grads: tuple[Tensor, ...],
     /,
 ) -> bool: ...
+def rmsprop(
+    param_groups: list[dict[str, Any]],
+    state: dict[Tensor, Any],
+    grad_scale: Tensor | None,
+    found_inf: Tensor | None,
+    threads: int,
+    /,
+) -> int: ...
+def adam(
+    param_groups: list[dict[str, Any]],
+    state: dict[Tensor, Any],
+    grad_scale: Tensor | None,
+    found_inf: Tensor | None,
+    threads: int,
+    /,
+) -> int: ...
+def clip_weights(
+    tensors: list[Tensor], bound: float, count: bool, threads: int, /
+) -> int | None: ...
+def reads_tensors() -> bool: ...
 def interpolate(
     key: int,
     dtype: int,

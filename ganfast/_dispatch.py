@@ -28,6 +28,9 @@ BACKENDS = ("cpu", "triton", "cuda", "reference")
 OPS = (
     "discriminator_loss",
     "generator_loss",
+    "clip_weights_",
+    "rmsprop",
+    "adam",
     "interpolate",
     "penalty_from_gradient",
     "sqrtm",

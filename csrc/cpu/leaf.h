@@ -5,6 +5,7 @@
 
 #include "gan_math.h"
 #include "leaf_matrix.h"
+#include "leaf_optim.h"
 #include "leaf_rows.h"
 
 namespace ganfast {
@@ -58,6 +59,7 @@ struct Isa {
   MatrixLoops matrix;
   RowLoops<float> rows_f32;
   RowLoops<double> rows_f64;
+  OptimLeaves optim;
 };
 
 // One of these in each simd_*.cpp.

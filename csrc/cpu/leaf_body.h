@@ -2,8 +2,10 @@
 // namespace but the table that the including file defines.
 #pragma once
 
+#include "half_bits.h"
 #include "leaf.h"
 #include "leaf_matrix_body.h"
+#include "leaf_optim_body.h"
 #include "leaf_rows_body.h"
 #include "simd.h"
 
@@ -157,32 +159,6 @@ static void noisy_targets(const Noise& noise, double target, std::int64_t first,
 
 // ---- half precision ------------------------------------------------------------------------------------
 
-static inline float half_to_float(std::uint16_t h) {
-  // Shifted into place the exponent is too small by 112; a multiplication mends it, subnormals included.
-  const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000u) << 16;
-  const std::uint32_t rest = static_cast<std::uint32_t>(h & 0x7FFFu) << 13;
-  const bool special = (h & 0x7C00u) == 0x7C00u;
-  const float magnitude = special ? bits<float>(rest | 0x7F800000u) : bits<float>(rest) * 0x1p112f;
-  return bits<float>(bits<std::uint32_t>(magnitude) | sign);
-}
-
-static inline std::uint16_t float_to_half(float x) {
-  const std::uint32_t u = bits<std::uint32_t>(x), sign = (u >> 16) & 0x8000u;
-  const std::uint32_t magnitude = u & 0x7FFFFFFFu;
-  std::uint32_t half;
-  if (magnitude > 0x7F800000u) {
-    half = 0x7E00u;
-  } else if (magnitude >= 0x477FF000u) {  // 65520 and more rounds to inf
-    half = 0x7C00u;
-  } else if (magnitude < 0x38800000u) {  // below 2^-14: subnormal, in units of 2^-24
-    // Adding 1/2 leaves exactly those units as the last bits, rounded to nearest even by the addition.
-    half = bits<std::uint32_t>(bits<float>(magnitude) + 0.5f) - 0x3F000000u;
-  } else {
-    half = (magnitude - 0x38000000u + 0xFFFu + ((magnitude >> 13) & 1u)) >> 13;
-  }
-  return static_cast<std::uint16_t>(half | sign);
-}
-
 static void from_half(const std::uint16_t* x, float* out, std::int64_t n) {
   std::int64_t i = 0;
 #if defined(__AVX512F__)
@@ -192,7 +168,7 @@ static void from_half(const std::uint16_t* x, float* out, std::int64_t n) {
   for (; i + 8 <= n; i += 8)
     _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(x + i))));
 #endif
-  for (; i < n; ++i) out[i] = half_to_float(x[i]);
+  for (; i < n; ++i) out[i] = half_bits::half_to_float(x[i]);
 }
 
 static void to_half(const float* x, std::uint16_t* out, std::int64_t n) {
@@ -204,19 +180,15 @@ static void to_half(const float* x, std::uint16_t* out, std::int64_t n) {
   for (; i + 8 <= n; i += 8)
     _mm_storeu_si128((__m128i*)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), 0));
 #endif
-  for (; i < n; ++i) out[i] = float_to_half(x[i]);
+  for (; i < n; ++i) out[i] = half_bits::float_to_half(x[i]);
 }
 
 static void from_bfloat(const std::uint16_t* x, float* out, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) out[i] = bits<float>(static_cast<std::uint32_t>(x[i]) << 16);
+  for (std::int64_t i = 0; i < n; ++i) out[i] = half_bits::bfloat_to_float(x[i]);
 }
 
 static void to_bfloat(const float* x, std::uint16_t* out, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    const std::uint32_t u = bits<std::uint32_t>(x[i]);
-    const std::uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
-    out[i] = static_cast<std::uint16_t>((u & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC0u : rounded);
-  }
+  for (std::int64_t i = 0; i < n; ++i) out[i] = half_bits::float_to_bfloat(x[i]);
 }
 
 static void residual(const double* x, const double* rows, std::int64_t stride, const double* weight,
@@ -269,7 +241,7 @@ constexpr Leaf<Real> leaf() {
 constexpr Isa isa(const char* name) {
   return {name,        leaf<float>(), leaf<double>(), from_half,          to_half,
           from_bfloat, to_bfloat,     residual,       kMatrixLoops,       row_loops<float>(),
-          row_loops<double>()};
+          row_loops<double>(), {optim_leaf<float>(), optim_leaf<double>()}};
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind_linalg(m);
   bind_losses(m);
   bind_matrices(m);
+  bind_optim(m);
   bind_penalty(m);
 
   m.def("isa", [] { return current_isa() ? current_isa()->name : ""; },

@@ -8,6 +8,7 @@ namespace ganfast {
 void bind_linalg(pybind11::module_& m);
 void bind_matrices(pybind11::module_& m);
 void bind_losses(pybind11::module_& m);
+void bind_optim(pybind11::module_& m);
 void bind_penalty(pybind11::module_& m);
 
 }  // namespace ganfast

@@ -5,6 +5,7 @@ import ganfast.functional as GF
 loss = GF.discriminator_loss(critic(real), critic(fake.detach()), game="hinge")
 """
 
+from ganfast.functional.clip import clip_weights_
 from ganfast.functional.finite_difference import finite_difference_penalty
 from ganfast.functional.gradient_penalty import gradient_penalty, r1_penalty
 from ganfast.functional.interpolate import interpolate
@@ -15,6 +16,7 @@ from ganfast.functional.second_order import check_second_order
 __all__ = [
     "PenaltyAndNorms",
     "check_second_order",
+    "clip_weights_",
     "discriminator_loss",
     "finite_difference_penalty",
     "generator_loss",

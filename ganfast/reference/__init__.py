@@ -23,6 +23,7 @@ from ganfast.reference.losses import (
     targets,
     weight,
 )
+from ganfast.reference.optim import NO_STATE, adam, clip_weights_, rmsprop
 from ganfast.reference.penalty import (
     PenaltySpec,
     epsilon,
@@ -36,13 +37,16 @@ from ganfast.reference.penalty import (
 __all__ = [
     "BATCH_LIMIT",
     "FEW",
+    "NO_STATE",
     "PHI",
     "PenaltySpec",
     "accumulation_dtype",
+    "adam",
     "adversarial_loss",
     "adversarial_loss_gradient",
     "batch_sqrtm",
     "batch_trace_sqrtm",
+    "clip_weights_",
     "epsilon",
     "interpolate",
     "interpolate_gradient",
@@ -51,6 +55,7 @@ __all__ = [
     "penalty_gradient",
     "penalty_second_order",
     "pivoted_panel",
+    "rmsprop",
     "symmetry",
     "targets",
     "weight",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import ganfast.functional as GF
 from ganfast.train.data import Mixture
@@ -35,6 +35,16 @@ def wasserstein_estimate(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """The critic's gap E f(real) - E f(fake): the earth mover's distance times the critic's
     Lipschitz constant."""
     return real_scores.detach().mean() - fake_scores.detach().mean()
+
+
+def clipped_fraction(critic: nn.Module, bound: float) -> Tensor:
+    """The share of a clipped critic's weights that lie at the bound, a scalar.
+
+    Near 1 the critic is made of signs alone: the bound is too tight for what it should learn.
+    """
+    fraction = GF.clip_weights_(critic, bound, return_fraction=True)
+    assert fraction is not None
+    return fraction
 
 
 def mode_coverage(points: Tensor, mixture: Mixture, least: int = 1) -> tuple[int, float]:

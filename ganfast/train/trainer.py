@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import ganfast.functional as GF
+from ganfast.optim import Adam, RMSprop
 from ganfast.train import checkpoint, networks
 from ganfast.train.config import TrainConfig
 from ganfast.train.data import Source
-from ganfast.train.diagnostics import gradient_norm, wasserstein_estimate
+from ganfast.train.diagnostics import clipped_fraction, gradient_norm, wasserstein_estimate
 from ganfast.train.log import Meter
 from ganfast.train.recipe import Recipe
 
@@ -44,7 +45,7 @@ class Trainer:
         self.critic = critic.to(self.device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.generator_optimizer = make_optimizer(self.generator, self.recipe)
-        self.critic_optimizer = make_optimizer(self.critic, self.recipe)
+        self.critic_optimizer = make_optimizer(self.critic, self.recipe, self.recipe.clip)
         # Everything drawn in training comes from this stream, so that its state is enough to
         # continue the run.
         self.random = torch.Generator(self.device).manual_seed(config.seed)
@@ -83,10 +84,10 @@ class Trainer:
 
         self.critic_optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        # Clips what it has updated: the critic that the generator learns from is inside the bound.
         self.critic_optimizer.step()
-        # After the step: the critic that the generator learns from must be inside the bound.
         if self.recipe.clip is not None:
-            clip_weights(self.critic, self.recipe.clip)
+            self.meter.add(clipped=clipped_fraction(self.critic, self.recipe.clip))
 
     def generator_step(self) -> None:
         """Teach the generator to be taken for real."""
@@ -148,19 +149,14 @@ class Trainer:
         }
 
 
-def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimizer that the recipe names, over all weights of ``module``."""
+def make_optimizer(
+    module: nn.Module, recipe: Recipe, clip: float | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer that the recipe names, over all weights of ``module``, kept in [-clip, clip]
+    by each of its steps."""
     if recipe.optimizer == "rmsprop":
-        return torch.optim.RMSprop(module.parameters(), lr=recipe.lr)
-    return torch.optim.Adam(module.parameters(), lr=recipe.lr, betas=recipe.betas)
-
-
-@torch.no_grad()
-def clip_weights(module: nn.Module, bound: float) -> None:
-    """Bring every weight of ``module`` into [-bound, bound], in place."""
-    weights: list[Tensor] = list(module.parameters())
-    torch._foreach_clamp_min_(weights, -bound)
-    torch._foreach_clamp_max_(weights, bound)
+        return RMSprop(module.parameters(), lr=recipe.lr, weight_clip=clip)
+    return Adam(module.parameters(), lr=recipe.lr, betas=recipe.betas, weight_clip=clip)
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from ganfast.backends.cpu.linalg import (
     symmetry,
 )
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
+from ganfast.backends.cpu.optim import adam, clip_weights_, rmsprop
 from ganfast.backends.cpu.penalty import (
     interpolate,
     interpolate_gradient,
@@ -24,10 +25,12 @@ from ganfast.backends.cpu.penalty import (
 
 __all__ = [
     "BATCH_LIMIT",
+    "adam",
     "adversarial_loss",
     "adversarial_loss_gradient",
     "batch_sqrtm",
     "batch_trace_sqrtm",
+    "clip_weights_",
     "describe",
     "interpolate",
     "interpolate_gradient",
@@ -35,10 +38,12 @@ __all__ = [
     "penalty_gradient",
     "penalty_second_order",
     "pivoted_panel",
+    "rmsprop",
     "symmetry",
     "why_not",
 ]
 
+_ON_LISTS = ("clip_weights_", "rmsprop", "adam")
 _OPS = (
     "discriminator_loss",
     "generator_loss",
@@ -46,6 +51,7 @@ _OPS = (
     "penalty_from_gradient",
     "sqrtm",
     "trace_sqrtm",
+    *_ON_LISTS,
 )
 _FLOAT64 = ("sqrtm", "trace_sqrtm")  # linalg computes in it, whatever it is given
 
@@ -60,6 +66,8 @@ def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
         return f"no C++ kernel for {dtype}"
     if not _cpu.isa():
         return "this processor lacks x86-64-v2"
+    if op in _ON_LISTS and not _cpu.reads_tensors():
+        return f"torch {torch.__version__} has no DLPack exchange API"
     return None
 
 

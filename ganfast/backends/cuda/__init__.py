@@ -16,17 +16,25 @@ from ganfast.backends.cuda.linalg import (
     pivoted_panel,
 )
 from ganfast.backends.cuda.module import unavailable
+from ganfast.backends.cuda.optim import adam, clip_weights_, rmsprop
 
 __all__ = [
     "BATCH_LIMIT",
+    "adam",
     "batch_sqrtm",
     "batch_trace_sqrtm",
+    "clip_weights_",
     "describe",
     "pivoted_panel",
+    "rmsprop",
     "why_not",
 ]
 
+_FLOATING = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _SERVED: dict[str, tuple[torch.dtype, ...]] = {
+    "clip_weights_": _FLOATING,
+    "rmsprop": _FLOATING,
+    "adam": _FLOATING,
     "sqrtm": (torch.float32, torch.float64),
     "trace_sqrtm": (torch.float32, torch.float64),
 }

@@ -1,0 +1,291 @@
+"""Clipping and the optimizers' steps: a table of addresses, and one launch for it.
+
+What the kernels read on the device (csrc/cuda/optim.cu) the host never waits for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, cuda
+from torch.autograd.graph import increment_version
+from torch.optim import Optimizer
+
+from ganfast import reference
+from ganfast.backends.cuda.module import launch
+from ganfast.reference import NO_STATE
+
+_CODE = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
+_TYPES = (Tensor, torch.nn.Parameter)
+_THREADS = 256
+_CHUNK = 4096  # elements of one block, as in optim.cu
+_NOT_PLAIN = (
+    "it takes plain dense tensors of one device, each with its gradient and state of the same "
+    "dtype and layout, and not differentiable"
+)
+_COLD = "a CUDA graph is being captured before the first step or without capturable=True"
+
+_RMSPROP = ("square_avg", "grad_avg", "momentum_buffer")
+_ADAM = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+
+
+class Refusal(Exception):
+    """Why no kernel serves; nothing has been done."""
+
+
+def clip_weights_(tensors: list[Tensor], bound: float, count: bool) -> Any:
+    """As :func:`ganfast.reference.clip_weights_`; NotImplemented, having done nothing, if a tensor
+    is no plain memory."""
+    device = tensors[0].device
+    if not all(_plain(x, device) and _dense(x) for x in tensors):
+        return NotImplemented
+    columns = [_column(x) for x in tensors if x.numel()]
+    at_bound = torch.zeros((), dtype=torch.int64, device=device) if count else None
+    if columns:
+        table, chunks = _table(columns, device, None)
+        arguments = (table, np.int32(len(columns)), np.float64(bound), at_bound)
+        launch("optim.cu", "clip_weights", chunks, _THREADS, arguments, device=device)
+    increment_version(tensors)
+    return at_bound
+
+
+def rmsprop(optimizer: Optimizer) -> str | None:
+    """As :func:`ganfast.reference.rmsprop`; why not, having done nothing, if it cannot."""
+
+    def numbers(group: dict[str, Any]) -> tuple[np.generic, ...]:
+        return np.float64(group["alpha"]), np.float64(group["momentum"])
+
+    def wanted(group: dict[str, Any]) -> tuple[bool, ...]:
+        return True, bool(group["centered"]), group["momentum"] > 0
+
+    return _step(optimizer, "rmsprop_step", _RMSPROP, wanted, numbers)
+
+
+def adam(optimizer: Optimizer) -> str | None:
+    """As :func:`ganfast.reference.adam`; why not, having done nothing, if it cannot."""
+
+    def numbers(group: dict[str, Any]) -> tuple[np.generic, ...]:
+        beta1, beta2 = group["betas"]
+        if isinstance(beta1, Tensor) or isinstance(beta2, Tensor):
+            raise Refusal("betas are tensors")
+        decoupled = np.int32(group["decoupled_weight_decay"])
+        return np.float64(beta1), np.float64(beta2), decoupled
+
+    def wanted(group: dict[str, Any]) -> tuple[bool, ...]:
+        return True, True, bool(group["amsgrad"])
+
+    return _step(optimizer, "adam_step", _ADAM, wanted, numbers)
+
+
+def _step(
+    optimizer: Optimizer, kernel: str, arrays: Sequence[str], wanted: Any, numbers: Any
+) -> str | None:
+    own = vars(optimizer)
+    scale, found_inf = own.get("grad_scale"), own.get("found_inf")
+    try:
+        plans = [
+            Plan(optimizer, index, arrays, wanted(group), numbers(group))
+            for index, group in enumerate(optimizer.param_groups)
+        ]
+    except Refusal as refusal:
+        return str(refusal)
+    for plan in plans:
+        if plan.columns or plan.idle:
+            plan.run(kernel, scale, found_inf)
+    return None
+
+
+class Plan:
+    """What the step of one group will do, all of it checked."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        index: int,
+        arrays: Sequence[str],
+        wanted: tuple[bool, ...],
+        numbers: tuple[np.generic, ...],
+    ) -> None:
+        self.optimizer, self.index, self.numbers = optimizer, index, numbers
+        self.group = group = optimizer.param_groups[index]
+        self.columns: list[list[int]] = []
+        self.grads: list[Tensor] = []
+        self.touched: list[Tensor] = []
+        self.idle: list[Tensor] = []  # without a gradient: clipped all the same
+        self.states: list[dict[str, Any]] = []
+        self.device = optimizer.param_groups[0]["params"][0].device
+        self.capturing = self.device.type == "cuda" and cuda.is_current_stream_capturing()
+        if group["differentiable"]:
+            raise Refusal(_NOT_PLAIN)
+        if self.capturing and not (group["capturable"] and index in self._spares()):
+            raise Refusal(_COLD)
+        lr = group["lr"]
+        on_device = isinstance(lr, Tensor) and lr.device == self.device and not lr.is_cpu
+        if on_device and lr.dtype != torch.float32:
+            raise Refusal("lr is a tensor on the device, and not float32")
+        self.lr_at = lr if on_device else None
+        self.lr = np.float64(0.0 if on_device else float(lr))
+        for p in group["params"]:
+            self._add(p, arrays, wanted)
+
+    def _add(self, p: Tensor, arrays: Sequence[str], wanted: tuple[bool, ...]) -> None:
+        grad = p.grad
+        if not (_plain(p, self.device) and _dense(p)):
+            raise Refusal(_NOT_PLAIN)
+        if grad is None:
+            self.idle.append(p)
+            return
+        if not _alike(grad, p) or grad.is_neg():
+            raise Refusal(_NOT_PLAIN)
+        state = self.optimizer.state.get(p)
+        if not state:
+            raise Refusal(NO_STATE)
+        step = state.get("step")
+        if not (isinstance(step, Tensor) and step.dtype == torch.float32 and step.numel() == 1):
+            raise Refusal("a counter of steps is not a float32 tensor")
+        there = [
+            state.get(name) if want else None for name, want in zip(arrays, wanted, strict=True)
+        ]
+        if any(
+            want and (x is None or not _alike(x, p)) for x, want in zip(there, wanted, strict=True)
+        ):
+            raise Refusal(_NOT_PLAIN)
+        self.states.append(state)
+        self.grads.append(grad)
+        self.touched += [p, *(x for x in there if x is not None)]
+        self.columns.append(_column(p, grad, *there))
+
+    def run(self, kernel: str, scale: Tensor | None, found_inf: Tensor | None) -> None:
+        group, device = self.group, self.device
+        scale = None if scale is None else scale.to(device, non_blocking=True)
+        if found_inf is not None:
+            found_inf = found_inf.to(device, non_blocking=True)
+            self._count_on_the_device()
+        counters = [state["step"] for state in self.states]
+        if counters:
+            torch._foreach_add_(counters, 1)
+        for column, counter in zip(self.columns, counters, strict=True):
+            if counter.device == device and device.type != "cpu":
+                column[_STEP_AT] = counter.data_ptr()
+            else:
+                column[_STEPS] = int(counter)
+        bound = group.get("weight_clip")
+        live = [column for column in self.columns if column[_COUNT]]
+        if live:
+            table, chunks = _table(live, device, self._spare())
+            arguments = (
+                table,
+                np.int32(len(live)),
+                self.lr,
+                self.lr_at,
+                np.float64(group["eps"]),
+                np.float64(group["weight_decay"]),
+                np.float64(math.inf if bound is None else bound),
+                np.int32(group["maximize"]),
+                scale,
+                found_inf,
+                *self.numbers,
+            )
+            launch("optim.cu", kernel, chunks, _THREADS, arguments, device=device)
+        if found_inf is not None and counters:  # a step that was left out has not been counted
+            torch._foreach_sub_(counters, [(found_inf != 0).to(c) for c in counters])
+        if bound is not None and self.idle:
+            clip = reference.clip_weights_ if self.capturing else clip_weights_
+            clip(self.idle, bound, False)
+        increment_version(self.touched if scale is None else self.touched + self.grads)
+
+    def _count_on_the_device(self) -> None:
+        """A counter that must wait for found_inf lives where that is, from now on."""
+        for state in self.states:
+            if state["step"].device != self.device:
+                state["step"] = state["step"].to(self.device)
+
+    # A CUDA graph reads its table again at each replay, from pinned memory that must stay, and that
+    # cannot be had during the capture: the steps before it put some aside.
+
+    def _spares(self) -> dict[int, Tensor]:
+        spares: dict[int, Tensor] = vars(self.optimizer).setdefault("_spare_tables", {})
+        return spares
+
+    def _spare(self) -> Tensor | None:
+        """Where the table of a capture goes; None outside of one."""
+        spares = self._spares()
+        if self.capturing:
+            spare = spares.pop(self.index)
+            vars(self.optimizer).setdefault("_captured_tables", []).append(spare)
+            return spare
+        if self.group["capturable"] and self.index not in spares and self.device.type == "cuda":
+            size = _ROWS * len(self.group["params"])
+            spares[self.index] = torch.empty(size, dtype=torch.int64, pin_memory=True)
+        return None
+
+
+# ---- the table: a column for each tensor, with the rows of optim.cu ------------------------------
+
+_COUNT, _STEPS, _STEP_AT, _ROWS = 1, 3, 4, 10
+
+
+def _column(*tensors: Tensor | None) -> list[int]:
+    first = tensors[0]
+    assert first is not None
+    addresses = [0 if x is None else x.data_ptr() for x in tensors]
+    addresses += [0] * (5 - len(addresses))
+    return [0, first.numel(), _CODE[first.dtype], 0, 0, *addresses]
+
+
+def _table(
+    columns: list[list[int]], device: torch.device, spare: Tensor | None
+) -> tuple[Tensor, int]:
+    """The table on the device, copied without waiting, and the number of chunks."""
+    chunks = 0
+    for column in columns:
+        column[0] = chunks
+        chunks += -(-column[_COUNT] // _CHUNK)
+    rows = torch.tensor(columns, dtype=torch.int64, device="cpu").t().contiguous()
+    if device.type == "cpu":
+        return rows, chunks
+    if spare is None:
+        # torch keeps pinned memory back until the copy out of it is done.
+        return rows.pin_memory().to(device, non_blocking=True), chunks
+    host = spare[: rows.numel()].view(rows.shape)
+    host.copy_(rows)
+    return torch.empty_like(rows, device=device).copy_(host, non_blocking=True), chunks
+
+
+def _plain(x: Tensor, device: torch.device) -> bool:
+    return (
+        type(x) in _TYPES
+        and x.dtype in _CODE
+        and x.layout is torch.strided
+        and x.device == device
+        and not x.is_neg()
+    )
+
+
+def _dense(x: Tensor) -> bool:
+    """Whether the elements fill one piece of memory, in whatever order."""
+    if x.is_contiguous():
+        return True
+    expected = 1
+    for stride, size in sorted(zip(x.stride(), x.shape, strict=True)):
+        if size == 1:
+            continue
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _alike(x: Tensor, p: Tensor) -> bool:
+    return (
+        type(x) in _TYPES
+        and x.dtype == p.dtype
+        and x.layout is torch.strided
+        and x.device == p.device
+        and x.shape == p.shape
+        and (x.stride() == p.stride() or (x.is_contiguous() and p.is_contiguous()))
+    )

@@ -1,0 +1,232 @@
+"""clip_weights_: every tensor in its bound, and nothing else about it changed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import truth
+from torch import nn
+from truth import DTYPES, EXTREMES, SIZES, threads
+
+import ganfast
+import ganfast.functional as GF
+from ganfast import _dispatch, reference
+
+BACKENDS = [
+    name
+    for name, ok, _ in ganfast.explain("clip_weights_", torch.zeros(1))
+    if ok and name in ("cpu", "reference")
+]
+
+
+def clamped(x, bound):
+    return x.detach().clone().clamp(-bound, bound)
+
+
+def test_the_compiled_kernel_serves_where_it_is_built():
+    if "cpu" in truth.backends():
+        assert BACKENDS == ["cpu", "reference"]
+        assert _dispatch.pick("clip_weights_", torch.zeros(1)).__name__ == "ganfast.backends.cpu"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("bound", [0.01, 0.1, 3])
+def test_is_torchs_clamp_in_every_dtype_side_by_side(backend, bound):
+    tensors = [torch.randn(n).to(dtype) for dtype in DTYPES for n in (0, *SIZES)]
+    tensors += [torch.tensor(EXTREMES).to(dtype) for dtype in DTYPES]
+    expected = [clamped(x, bound) for x in tensors]
+    with ganfast.backend(backend):
+        assert GF.clip_weights_(tensors, bound) is None
+    for x, y in zip(tensors, expected, strict=True):
+        assert x.dtype == y.dtype
+        torch.testing.assert_close(x, y, rtol=0, atol=0, equal_nan=True)
+
+
+def test_nan_stays_and_infinity_goes_to_the_bound():
+    x = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.5, -0.0])
+    GF.clip_weights_([x], 0.25)
+    assert x[0].isnan() and x[1:].tolist() == [0.25, -0.25, 0.25, 0.0]
+    assert x[4].signbit()
+
+
+LAYOUTS = {
+    "channels_last": lambda: torch.randn(4, 3, 5, 6).contiguous(memory_format=torch.channels_last),
+    "transposed": lambda: torch.randn(7, 9).t(),
+    "scalar": lambda: torch.randn(()),
+    "ones": lambda: torch.randn(1, 6, 1).transpose(0, 2),
+    "slice": lambda: torch.randn(9, 8)[:, ::2],
+    "part": lambda: torch.randn(9, 8)[2:5],
+    "holes, permuted": lambda: torch.randn(4, 5, 6)[:, :3].permute(2, 0, 1),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_layout(layout):
+    x = LAYOUTS[layout]()
+    base = x if x._base is None else x._base
+    before, expected = base.clone(), clamped(x, 0.3)
+    outside = torch.ones_like(base, dtype=torch.bool)
+    torch.as_strided(outside, x.shape, x.stride(), x.storage_offset()).fill_(False)
+    GF.clip_weights_([torch.randn(3), x], 0.3)
+    assert torch.equal(x, expected)
+    assert torch.equal(base[outside], before[outside]), "memory between the elements was touched"
+
+
+@pytest.mark.skipif("cpu" not in BACKENDS, reason="the C++ kernels were not built")
+def test_any_dense_memory_is_one_call_and_only_holes_go_to_torch():
+    from ganfast.backends import cpu
+
+    for name, make in LAYOUTS.items():
+        served = cpu.clip_weights_([make()], 0.3, False) is None
+        assert served == (name not in ("slice", "holes, permuted")), name
+    with ganfast.backend("cpu"), pytest.raises(RuntimeError, match="'cpu' was forced .* strides"):
+        GF.clip_weights_([torch.randn(9, 8)[:, ::2]], 0.3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_versions_are_bumped_so_that_a_stale_backward_raises(backend):
+    w, x = nn.Parameter(torch.randn(5)), torch.randn(5, requires_grad=True)
+    loss = (w * x).sum()
+    with ganfast.backend(backend):
+        GF.clip_weights_([w], 0.1)
+    assert w._version > 0 and w.requires_grad and w.grad_fn is None
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_the_fraction_at_the_bound(backend, dtype):
+    x = torch.tensor([0.1, -0.1, 0.2, -5.0, 0.05, 0.0, torch.nan, torch.inf]).to(dtype)
+    y = torch.full((3000,), 0.01, dtype=dtype)
+    with ganfast.backend(backend):
+        fraction = GF.clip_weights_([x, y], 0.1, return_fraction=True)
+    assert fraction.shape == () and fraction.dtype == torch.float32
+    assert fraction.item() == pytest.approx(5 / 3008)
+
+
+def test_the_fraction_over_what_has_holes():
+    x = torch.ones(4, 6)
+    assert GF.clip_weights_([x[:, ::2], torch.zeros(12)], 0.5, return_fraction=True) == 0.5
+    assert x.sum() == 12 + 6
+
+
+def critic():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.LayerNorm(5),
+        nn.InstanceNorm2d(4, affine=True), nn.RMSNorm(5), nn.Flatten(), nn.Linear(5, 2),
+    )  # fmt: skip
+
+
+def test_norm_layers_are_a_choice():
+    """WassersteinGAN issue 18: a batch norm's scale held at 0.01 stops the signal."""
+    norms = (1, 2, 3, 4, 5)
+    everything, spared = critic(), critic()
+    buffers = [b.clone() for b in spared.buffers()]
+    GF.clip_weights_(everything, 0.01)
+    GF.clip_weights_(spared, 0.01, norm_layers=False)
+    for i in norms:
+        assert (everything[i].weight == everything[i].weight.new_tensor(0.01)).all()
+        assert (spared[i].weight == 1).all()
+    for module in (everything, spared):
+        assert max(module[i].weight.abs().max() for i in (0, 7)) <= 0.01
+    assert all(torch.equal(a, b) for a, b in zip(spared.buffers(), buffers, strict=True))
+    with pytest.raises(ValueError, match="norm_layers: got False for a list of tensors"):
+        GF.clip_weights_(critic().parameters(), 0.01, norm_layers=False)
+
+
+def test_what_parameters_may_be():
+    for of in (
+        lambda m: m,
+        lambda m: m.parameters(),
+        lambda m: m.named_parameters(),
+        lambda m: list(m.parameters()),
+        lambda m: (p for p in m.parameters()),
+    ):
+        module = critic()
+        GF.clip_weights_(of(module), 0.01)
+        assert max(p.abs().max() for p in module.parameters()) <= 0.01
+    x = torch.ones(2, 3)
+    GF.clip_weights_(x, 0.5)
+    assert x.sum() == 3
+
+
+def test_what_is_refused_and_by_which_name():
+    module = nn.Linear(2, 1)
+    for bound in (0, -0.1, torch.nan, torch.inf, "0.1", None, torch.tensor(0.1)):
+        with pytest.raises(ValueError, match=r"bound: got .* finite number above 0"):
+            GF.clip_weights_(module, bound)
+    used = module.parameters()
+    list(used)
+    for nothing in (used, [], nn.ReLU()):
+        with pytest.raises(ValueError, match="parameters: got nothing to clip"):
+            GF.clip_weights_(nothing, 0.1)
+    good = torch.full((3,), 9.0)
+    for bad, says in (
+        (torch.ones(3, dtype=torch.cfloat), "item 1 is torch.complex64"),
+        (torch.ones(3, dtype=torch.int32), "item 1 is torch.int32"),
+        (torch.eye(3).to_sparse(), "item 1 is torch.sparse_coo"),
+        (nn.UninitializedParameter(), "item 1 has no weights yet"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            GF.clip_weights_([good, bad], 0.1)
+        with pytest.raises(ValueError, match=says.replace("item 1", "critic.bias")):
+            GF.clip_weights_([("critic.weight", good), ("critic.bias", bad)], 0.1)
+    with pytest.raises(TypeError, match="item 1 is a float; give tensors"):
+        GF.clip_weights_([good, 3.0], 0.1)
+    module.register_parameter("phase", nn.Parameter(torch.ones(2, dtype=torch.cfloat)))
+    with pytest.raises(ValueError, match="parameters: phase is torch.complex64"):
+        GF.clip_weights_(module, 0.1)
+    assert (good == 9).all() and module.weight.abs().max() > 0.1, "nothing is done by halves"
+
+
+@pytest.mark.skipif("cpu" not in BACKENDS, reason="the C++ kernels were not built")
+def test_every_instruction_set_and_number_of_threads():
+    from ganfast import _cpu
+
+    tensors = [torch.randn(n).to(dtype) for dtype in DTYPES for n in (5, 40_001, 70_000)]
+    expected = [clamped(x, 0.5) for x in tensors]
+    best = _cpu.isa()
+    try:
+        for isa in _cpu.supported_isas():
+            _cpu.use_isa(isa)
+            for count in (1, 2, 3):
+                given = [x.clone() for x in tensors]
+                with threads(count):
+                    GF.clip_weights_(given, 0.5)
+                assert all(map(torch.equal, given, expected))
+    finally:
+        _cpu.use_isa(best)
+
+
+# Inductor's own imports warn; nothing of ours does.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_inside_torch_compile():
+    torch.compiler.reset()
+
+    @torch.compile(fullgraph=True)
+    def step(w):
+        GF.clip_weights_([w], 0.1)
+        return 2 * w
+
+    w = torch.randn(8)
+    expected = clamped(w, 0.1)
+    assert torch.equal(step(w), 2 * expected) and torch.equal(w, expected)
+
+
+def test_mixed_devices_go_one_by_one():
+    there = torch.ones(3, device="meta")
+    x = torch.ones(3)
+    GF.clip_weights_([x, there], 0.5)
+    assert (x == 0.5).all()
+
+
+def test_subclasses_are_clipped_by_torch():
+    x = torch.ones(3).as_subclass(type("Tagged", (torch.Tensor,), {}))
+    GF.clip_weights_([x], 0.5)
+    assert torch.equal(x.as_subclass(torch.Tensor), torch.full((3,), 0.5))
+
+
+def test_the_reference_counts():
+    x = torch.tensor([2.0, -2.0, 0.1])
+    assert reference.clip_weights_([x, x], 1.0, True) == 4
