@@ -332,3 +332,51 @@ def test_reference_second_order_is_the_derivative_of_its_gradient():
         torch.testing.assert_close(
             reference.penalty_second_order(v, grad, x, norms, spec), expected
         )
+
+
+@pytest.mark.skipif("cpu" not in KERNELS, reason="the C++ kernels were not built")
+@pytest.mark.parametrize("dtype", truth.DTYPES)
+@pytest.mark.parametrize("shape", [(6, 3), (6, 31), (2, 5000)])
+def test_every_instruction_set(shape, dtype):
+    from ganfast import _cpu
+
+    x, y = torch.randn(shape).to(dtype), torch.randn(shape).to(dtype)
+    spec = PenaltySpec(0.5, False, 2.0, 1)
+    best, cpu = _cpu.isa(), backend_module("cpu", x)
+
+    def results(module):
+        value, norms = module.penalty(x, spec)
+        gradients = module.penalty_gradient(value, x, norms, spec)
+        second = module.penalty_second_order(y, value, x, norms, spec)
+        mixed = module.interpolate(x, y, 9, 2)
+        return (
+            value,
+            norms,
+            gradients,
+            *second,
+            mixed,
+            *module.interpolate_gradient(x, 9, 1, (True, True)),
+        )
+
+    try:
+        for isa in _cpu.supported_isas():
+            _cpu.use_isa(isa)
+            for got, expected in zip(results(cpu), results(reference), strict=True):
+                torch.testing.assert_close(got, expected)
+    finally:
+        _cpu.use_isa(best)
+
+
+def test_another_default_device():
+    """Nothing that we make for CPU samples may land on torch's default device."""
+    critic, x = torch.nn.Linear(3, 1), torch.randn(4, 3)
+    torch.set_default_device("meta")
+    try:
+        for backend in BACKENDS:
+            with ganfast.backend(backend):
+                value = GF.gradient_penalty(critic, x, x)
+            assert value.device.type == "cpu" and value.isfinite()
+        value = GF.finite_difference_penalty(critic, x, sigma=0.1)
+        assert value.device.type == "cpu"
+    finally:
+        torch.set_default_device(None)

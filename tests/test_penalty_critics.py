@@ -264,7 +264,7 @@ def test_r1_refusals():
     with pytest.raises(ValueError, match="real_scores: the scores do not depend on the inputs"):
         GF.r1_penalty(critic(real), real.clone().requires_grad_())
     real.requires_grad_()
-    with pytest.raises(ValueError, match="weight: got -1"):
+    with pytest.raises(ValueError, match="gamma: got -1"):
         GF.r1_penalty(critic(real), real, gamma=-1.0)
 
 

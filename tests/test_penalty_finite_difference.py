@@ -139,7 +139,7 @@ def test_heads_maps_kwargs_and_detached_inputs():
         (lambda x: x, {"sigma": 0.0}, "sigma: got 0.0"),
         (lambda x: x, {"sigma": float("nan")}, "sigma: got nan"),
         (lambda x: x, {"sigma": "auto"}, "sigma: got 'auto'"),
-        (lambda x: x, {"sigma": 0.1, "gamma": -2.0}, "weight: got -2.0"),
+        (lambda x: x, {"sigma": 0.1, "gamma": -2.0}, "gamma: got -2.0"),
         (lambda x: x.sum(), {"sigma": 0.1}, r"scores of shape \(\) for 3 samples"),
         (lambda x: x.sum(0), {"sigma": 0.1}, r"scores of shape \(2,\) for 3 samples"),
     ],

@@ -6,26 +6,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
-from ganfast import _dispatch, reference
-from ganfast._autograd.tracing import must_trace
+from ganfast import reference
+from ganfast._autograd.tracing import must_trace, serving
 from ganfast._philox import Key
 
 
 def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
     """eps_i real_i + (1 - eps_i) fake_i of checked samples, by the backend that serves."""
-    why = must_trace((real, fake))
-    if why is not None:
-        if not is_compiling() and _dispatch.forced() not in (None, "reference"):
-            raise RuntimeError(
-                f"backend {_dispatch.forced()!r} was forced but cannot serve interpolate: {why}"
-            )
-        return reference.interpolate(real, fake, key, group_size)
-    backend = _dispatch.pick("interpolate", real)
-    if torch.is_grad_enabled() and (real.requires_grad or fake.requires_grad):
-        if backend is reference:
-            return reference.interpolate(real, fake, key, group_size)
+    backend = serving("interpolate", (real, fake))
+    differentiated = torch.is_grad_enabled() and (real.requires_grad or fake.requires_grad)
+    if differentiated and backend is not reference:
         return _apply_interpolate(backend, key, group_size, real, fake)
     return backend.interpolate(real, fake, key, group_size)
 

@@ -11,24 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
-from ganfast import _dispatch, reference
-from ganfast._autograd.tracing import must_trace
+from ganfast import reference
+from ganfast._autograd.tracing import must_trace, serving
 from ganfast.reference import PenaltySpec
 
 
 def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
     """The penalty on the checked gradient ``x`` and its norms, by the backend that serves."""
-    why = must_trace((x,))
-    if why is not None:
-        if not is_compiling() and _dispatch.forced() not in (None, "reference"):
-            raise RuntimeError(
-                f"backend {_dispatch.forced()!r} was forced but cannot serve "
-                f"penalty_from_gradient: {why}"
-            )
-        return reference.penalty(x, spec)
-    backend = _dispatch.pick("penalty_from_gradient", x)
+    backend = serving("penalty_from_gradient", (x,))
     if backend is not reference and torch.is_grad_enabled() and x.requires_grad:
         return _apply_penalty(backend, spec, x)
     return backend.penalty(x, spec)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
+
+from ganfast import _dispatch, reference
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 _transforms_active = torch._C._are_functorch_transforms_active
@@ -27,3 +31,18 @@ def must_trace(tensors: tuple[Tensor, ...]) -> str | None:
         if type(x) not in _PLAIN:
             return f"{type(x).__name__} is a tensor subclass"
     return None
+
+
+def serving(op: str, tensors: tuple[Tensor, ...]) -> ModuleType:
+    """The backend that serves ``op`` on these tensors: the reference where they must be traced.
+
+    RuntimeError if another one is forced that cannot.
+    """
+    why = must_trace(tensors)
+    if why is None:
+        return _dispatch.pick(op, tensors[0])
+    if not is_compiling() and _dispatch.forced() not in (None, "reference"):
+        raise RuntimeError(
+            f"backend {_dispatch.forced()!r} was forced but cannot serve {op}: {why}"
+        )
+    return reference

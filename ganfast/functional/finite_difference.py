@@ -13,7 +13,7 @@ from ganfast._philox import new_key
 from ganfast.errors import InputError
 from ganfast.functional.critics import Critic, scores_of
 from ganfast.functional.interpolate import check_samples
-from ganfast.functional.penalty import make_spec
+from ganfast.functional.penalty import check_number
 
 __all__ = ["finite_difference_penalty"]
 
@@ -71,7 +71,7 @@ def finite_difference_penalty(
         )
     if not isinstance(sigma, (int, float)) or not 0 < sigma < math.inf:
         raise InputError(f"sigma: got {sigma!r}; give a positive step in the inputs' units")
-    make_spec(0.0, False, gamma, 1)
+    check_number(gamma, "gamma")
     if inputs.shape[0] == 0:
         raise InputError("inputs: has no samples, and the mean of nothing is undefined")
     inputs = inputs.detach()

@@ -16,7 +16,7 @@ from ganfast.functional.critics import (
     scores_of,
 )
 from ganfast.functional.interpolate import check_samples, interpolate
-from ganfast.functional.penalty import make_spec, penalty_from_gradient
+from ganfast.functional.penalty import check_number, make_spec, penalty_from_gradient
 
 __all__ = ["AT", "gradient_penalty", "r1_penalty"]
 
@@ -199,7 +199,7 @@ def r1_penalty(real_scores: Any, real_inputs: Tensor, *, gamma: float = 10.0) ->
             "r1_penalty: a graph cannot be differentiated inside torch.compile; use "
             "gradient_penalty(critic, real, fake, at='real', target=0.0, weight=gamma / 2)"
         )
-    make_spec(0.0, False, gamma, 1)
+    check_number(gamma, "gamma")
     if not real_inputs.requires_grad:
         raise InputError(
             "real_inputs: do not require gradients; call real_inputs.requires_grad_() before the "

@@ -86,10 +86,8 @@ def penalty_from_gradient(
 
 def make_spec(target: float, one_sided: bool, weight: float, group_size: int) -> PenaltySpec:
     """The checked numbers of a penalty."""
-    for name, number in (("target", target), ("weight", weight)):
-        plain = isinstance(number, (int, float)) and not isinstance(number, bool)
-        if not plain or not 0 <= number < math.inf:
-            raise InputError(f"{name}: got {number!r}; give a finite number that is not negative")
+    check_number(target, "target")
+    check_number(weight, "weight")
     if not isinstance(one_sided, bool):
         raise InputError(f"one_sided: got {one_sided!r}; give True or False")
     if type(group_size) is not int or group_size < 1:
@@ -98,3 +96,10 @@ def make_spec(target: float, one_sided: bool, weight: float, group_size: int) ->
     if len(_SPECS) < 1024 and not torch.compiler.is_compiling():
         _SPECS[target, one_sided, weight, group_size] = spec
     return spec
+
+
+def check_number(number: object, name: str) -> None:
+    """InputError unless it is a finite number that is not negative."""
+    plain = isinstance(number, (int, float)) and not isinstance(number, bool)
+    if not plain or not 0 <= number < math.inf:  # type: ignore[operator]
+        raise InputError(f"{name}: got {number!r}; give a finite number that is not negative")

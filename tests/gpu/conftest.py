@@ -16,6 +16,7 @@ pytest.register_assert_rewrite(
     "test_interpreted_losses",
     "test_interpreted_noise",
     "test_interpreted_functional",
+    "test_interpreted_penalty",
 )
 
 

@@ -1,0 +1,93 @@
+"""How often the penalty launches and compiles, seen by a driver that only writes it down."""
+
+import os
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="Triton is not installed: pip install 'ganfast[triton]'")
+if os.environ.get("TRITON_INTERPRET") == "1":
+    pytest.skip("TRITON_INTERPRET=1 compiles nothing", allow_module_level=True)
+
+import triton  # noqa: E402
+from stub_driver import StubDriver  # noqa: E402
+
+from ganfast.backends import triton as backend  # noqa: E402
+from ganfast.backends.triton import launch_penalty  # noqa: E402
+from ganfast.reference import PenaltySpec  # noqa: E402
+
+KERNELS = [k for k in vars(launch_penalty).values() if isinstance(k, triton.JITFunction)]
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    stub = StubDriver()
+    monkeypatch.setattr(triton.runtime.driver, "_active", stub)
+    for kernel in KERNELS:
+        kernel.device_caches.clear()
+    yield stub
+    for kernel in KERNELS:
+        kernel.device_caches.clear()
+
+
+def play(shape, key=5, target=1.0, weight=10.0, group=1):
+    """Everything once; nothing is computed."""
+    x = torch.zeros(shape)
+    spec = PenaltySpec(target, False, weight, group)
+    backend.interpolate(x, x, key, group)
+    backend.interpolate_gradient(x, key, group, (True, True))
+    value, norms = backend.penalty(x, spec)
+    backend.penalty_gradient(value, x, norms, spec)
+    backend.penalty_second_order(x, value, x, norms, spec)
+
+
+def compiled():
+    return sum(len(kernel.device_caches[0][0]) for kernel in KERNELS if kernel.device_caches)
+
+
+@pytest.mark.parametrize(
+    ("shape", "forward"),
+    [((64, 2), "short"), ((4096, 3, 2), "short"), ((64, 3, 32, 32), "long"), ((2, 70_001), "long")],
+)
+def test_one_launch_each(driver, shape, forward):
+    play(shape)
+    assert [launch.kernel for launch in driver.launches] == [
+        "interpolate_kernel",
+        "interpolate_gradient_kernel",
+        f"{forward}_penalty_kernel",
+        "penalty_gradient_kernel",
+        "penalty_second_order_kernel",
+    ]
+
+
+def test_the_grid_of_a_long_penalty_is_bounded_and_covers_all(driver):
+    for rows, length in ((16, 3 * 256 * 256), (1, 2**24 + 1), (5000, 2048)):
+        driver.launches.clear()
+        backend.penalty(
+            torch.empty(1).expand(rows, length).contiguous(), PenaltySpec(1.0, False, 1.0, 1)
+        )
+        (launch,) = driver.launches
+        values = launch.values
+        assert launch.grid == values["programs"] == rows * values["parts"]
+        assert launch.grid <= max(4096, rows)
+        assert values["parts"] * values["loops"] * 1024 >= length
+
+
+def test_only_a_new_kind_of_penalty_compiles(driver):
+    """Not a new batch, key, target, weight or group; lengths divisible by 16 are another kind."""
+    for shape in ((64, 3, 32, 32), (64, 1025)):
+        play(shape)
+    before = compiled()
+    for shape, key, target, weight, group in [
+        ((16, 3, 64, 64), 2**40 + 1, 2.0, 1.0, 1),
+        ((1, 3, 32, 32), 1, 0.5, 16.0, 1),
+        ((6, 70_001), 16, 1e-3, 3.0, 2),
+    ]:
+        play(shape, key, target, weight, group)
+    assert compiled() == before
+
+
+def test_nothing_is_launched_for_nothing(driver):
+    backend.interpolate(torch.empty(0, 3), torch.empty(0, 3), 1, 1)
+    assert backend.interpolate_gradient(torch.empty(2, 3), 1, 1, (False, False)) == (None, None)
+    assert driver.launches == []
