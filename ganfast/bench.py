@@ -18,7 +18,7 @@ from torch import Tensor
 
 import ganfast
 import ganfast.functional as GF
-from ganfast import linalg
+from ganfast import linalg, optim
 from ganfast.errors import InputError
 from ganfast.metrics import Moments
 
@@ -109,6 +109,9 @@ def duels(device: torch.device, quick: bool) -> Iterator[Duel]:
     shape = (4, 3, 8, 8) if quick else (64, 3, 64, 64)
     yield interpolate(shape, device)
     yield penalty_from_gradient(shape, device)
+    sizes = (8,) * 4 if quick else (128,) * 64
+    yield clipped_rmsprop(sizes, device)
+    yield clip_weights(sizes, device)
     for count, n in ((8, 4),) if quick else ((4096, 8), (512, 32)):
         yield roots(count, n, device)
     yield trace(16 if quick else 512, device)
@@ -161,6 +164,55 @@ def penalty_from_gradient(shape: tuple[int, ...], device: torch.device) -> Duel:
         return penalty
 
     return Duel("penalty_from_gradient", f"{shape}, with backward", eager, ours)
+
+
+def clipped_rmsprop(sizes: tuple[int, ...], device: torch.device) -> Duel:
+    ours, theirs = weights(sizes, device), weights(sizes, device)
+    one, other = (
+        optim.RMSprop(ours, lr=5e-5, weight_clip=0.01),
+        torch.optim.RMSprop(theirs, lr=5e-5),
+    )
+
+    def eager() -> Tensor:
+        other.step()
+        with torch.no_grad():
+            for weight in theirs:
+                weight.clamp_(-0.01, 0.01)
+        return theirs[0]
+
+    def ganfast_() -> Tensor:
+        one.step()
+        return ours[0]
+
+    return Duel("optim.RMSprop, weight_clip", of(sizes), eager, ganfast_)
+
+
+def clip_weights(sizes: tuple[int, ...], device: torch.device) -> Duel:
+    ours, theirs = weights(sizes, device), weights(sizes, device)
+
+    def eager() -> Tensor:
+        with torch.no_grad():
+            for weight in theirs:
+                weight.clamp_(-0.01, 0.01)
+        return theirs[0]
+
+    def ganfast_() -> Tensor:
+        GF.clip_weights_(ours, 0.01)
+        return ours[0]
+
+    return Duel("clip_weights_", of(sizes), eager, ganfast_)
+
+
+def weights(sizes: tuple[int, ...], device: torch.device) -> list[Tensor]:
+    found = []
+    for seed, n in enumerate(sizes):
+        found.append((0.02 * normal(n, n, seed=seed, device=device)).requires_grad_())
+        found[-1].grad = normal(n, n, seed=seed + 1000, device=device)
+    return found
+
+
+def of(sizes: tuple[int, ...]) -> str:
+    return f"{sum(n * n for n in sizes):,} weights in {len(sizes)} tensors"
 
 
 def roots(count: int, n: int, device: torch.device) -> Duel:

@@ -56,6 +56,7 @@ def test_both_ways_of_every_op_agree(capsys):
     assert facts["device"] == "cpu" and facts["threads"] == torch.get_num_threads()
     ops = {row["op"] for row in facts["rows"]}
     assert ops >= {"discriminator_loss", "interpolate", "penalty_from_gradient"}
+    assert ops >= {"optim.RMSprop, weight_clip", "clip_weights_"}
     assert ops >= {"sqrtm", "trace_sqrtm", "Moments"}
     for row in facts["rows"]:
         assert row["difference"] < 1e-5, row
