@@ -25,7 +25,7 @@ from ganfast.errors import InputError
 BACKENDS = ("cpu", "triton", "cuda", "reference")
 """Every backend, in the order in which automatic choice tries them."""
 
-OPS = ("discriminator_loss", "generator_loss", "trace_sqrtm")
+OPS = ("discriminator_loss", "generator_loss", "moments", "trace_sqrtm")
 """The public functions that a backend can serve."""
 
 _MODULES = {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "gan_math.h"
+#include "leaf_syrk.h"
 
 namespace ganfast {
 
@@ -53,6 +54,7 @@ struct Isa {
   // out_i = scale * (x_i - sum_j weight_j rows[j * stride + i]), j < count
   void (*residual)(const double* x, const double* rows, std::int64_t stride, const double* weight,
                    std::int64_t count, double scale, double* out, std::int64_t n);
+  SyrkLoops syrk;
 };
 
 // One of these in each simd_*.cpp.

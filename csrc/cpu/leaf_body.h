@@ -3,6 +3,7 @@
 #pragma once
 
 #include "leaf.h"
+#include "leaf_syrk_body.h"
 #include "simd.h"
 
 namespace ganfast {
@@ -265,7 +266,7 @@ constexpr Leaf<Real> leaf() {
 }
 
 constexpr Isa isa(const char* name) {
-  return {name, leaf<float>(), leaf<double>(), from_half, to_half, from_bfloat, to_bfloat, residual};
+  return {name, leaf<float>(), leaf<double>(), from_half, to_half, from_bfloat, to_bfloat, residual, syrk_loops()};
 }
 
 }  // namespace

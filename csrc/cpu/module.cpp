@@ -17,6 +17,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.doc() = "C++ kernels of ganfast for the CPU";
   bind_linalg(m);
   bind_losses(m);
+  bind_syrk(m);
 
   m.def("isa", [] { return current_isa() ? current_isa()->name : ""; },
         "the instruction set in use; empty if this processor has none that was built");

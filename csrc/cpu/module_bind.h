@@ -7,5 +7,6 @@ namespace ganfast {
 
 void bind_linalg(pybind11::module_& m);
 void bind_losses(pybind11::module_& m);
+void bind_syrk(pybind11::module_& m);
 
 }  // namespace ganfast

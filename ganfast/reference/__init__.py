@@ -17,13 +17,17 @@ from ganfast.reference.losses import (
     targets,
     weight,
 )
+from ganfast.reference.waiting_rows import WaitingRows, add_squares, column_panels
 
 __all__ = [
     "FEW",
     "PHI",
+    "WaitingRows",
     "accumulation_dtype",
+    "add_squares",
     "adversarial_loss",
     "adversarial_loss_gradient",
+    "column_panels",
     "mean_score",
     "pivoted_panel",
     "symmetry",
