@@ -74,7 +74,7 @@ def test_not_finite_anywhere(each_isa, dtype, value):
         for at in range(n):
             rows, x = waiting(20, n), torch.full((9, n), largest, dtype=dtype)
             assert rows.append(x)
-            kept = x.double()
+            kept = x.double().clone()
             x[at % 9, at] = value
             assert not rows.append(x)
             assert rows.count == 9 and torch.equal(rows.rows(), kept)
