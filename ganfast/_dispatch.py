@@ -35,6 +35,7 @@ OPS = (
     "penalty_from_gradient",
     "sqrtm",
     "trace_sqrtm",
+    "moments",
 )
 """The public functions that a backend can serve."""
 

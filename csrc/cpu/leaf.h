@@ -7,6 +7,7 @@
 #include "leaf_matrix.h"
 #include "leaf_optim.h"
 #include "leaf_rows.h"
+#include "leaf_syrk.h"
 
 namespace ganfast {
 
@@ -60,6 +61,7 @@ struct Isa {
   RowLoops<float> rows_f32;
   RowLoops<double> rows_f64;
   OptimLeaves optim;
+  SyrkLoops syrk;
 };
 
 // One of these in each simd_*.cpp.

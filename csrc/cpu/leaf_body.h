@@ -7,6 +7,7 @@
 #include "leaf_matrix_body.h"
 #include "leaf_optim_body.h"
 #include "leaf_rows_body.h"
+#include "leaf_syrk_body.h"
 #include "simd.h"
 
 namespace ganfast {
@@ -241,7 +242,7 @@ constexpr Leaf<Real> leaf() {
 constexpr Isa isa(const char* name) {
   return {name,        leaf<float>(), leaf<double>(), from_half,          to_half,
           from_bfloat, to_bfloat,     residual,       kMatrixLoops,       row_loops<float>(),
-          row_loops<double>(), {optim_leaf<float>(), optim_leaf<double>()}};
+          row_loops<double>(), {optim_leaf<float>(), optim_leaf<double>()}, syrk_loops()};
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind_matrices(m);
   bind_optim(m);
   bind_penalty(m);
+  bind_syrk(m);
 
   m.def("isa", [] { return current_isa() ? current_isa()->name : ""; },
         "the instruction set in use; empty if this processor has none that was built");

@@ -20,9 +20,9 @@ NUMPY_DTYPES = tuple(np.dtype(name) for name in ("float64", "float32", "float16"
 
 
 class FeatureRows:
-    """Rows (n, dim) of a tensor or a NumPy array, checked, never modified.
+    """Rows (n, dim) of a tensor or a NumPy array, never modified.
 
-    Raises InputError for any other type, shape, dtype or layout, and for NaN or inf.
+    Raises InputError for any other type, shape, dtype or layout; check_finite() for NaN or inf.
     """
 
     def __init__(self, features: Any, dim: int) -> None:
@@ -49,7 +49,6 @@ class FeatureRows:
                 f"{features.dtype}: convert it to one of these, such as float64"
             )
         self._features = features.detach() if isinstance(features, Tensor) else features
-        self._check_finite()
 
     def __len__(self) -> int:
         return len(self._features)
@@ -75,7 +74,8 @@ class FeatureRows:
                 rows = rows.astype(rows.dtype.newbyteorder("="), order="C")
             yield torch.from_numpy(rows)
 
-    def _check_finite(self) -> None:
+    def check_finite(self) -> None:
+        """Raise InputError if there is a NaN or inf."""
         if self._features.dtype in (torch.uint8, np.uint8):
             return
         bad = 0

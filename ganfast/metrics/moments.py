@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganfast import _dispatch
 from ganfast.errors import InputError
 from ganfast.metrics.all_reduce import all_reduce
 from ganfast.metrics.feature_rows import FeatureRows
 from ganfast.metrics.running_mean import RunningMean
 from ganfast.metrics.scatter import Scatter
+from ganfast.reference import WaitingRows
 
 BLOCK = 1024
 """Rows that are squared together, one of which is the mean's: enough for the product to run at the
-full rate, and 16 MiB at dim = 2048."""
+full rate, and 17 MiB at dim = 2048."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,13 +66,14 @@ class Moments:
         """Forget all rows."""
         # Made when rows come: the device may not be known before.
         self._scatter: Scatter | None = None
-        self._block: Tensor | None = None
-        self._filled = 0
+        self._waiting: WaitingRows | None = None
 
     @property
     def count(self) -> int:
         """The number of rows so far."""
-        return self._filled + (self._scatter.mean.count if self._scatter else 0)
+        if self._scatter is None or self._waiting is None:
+            return 0
+        return self._waiting.count + self._scatter.mean.count
 
     @_plain
     def update(self, features: Tensor | np.ndarray) -> None:
@@ -81,8 +84,18 @@ class Moments:
         shape. On a GPU that check waits for the features.
         """
         rows = FeatureRows(features, self.dim)
-        for piece in rows.pieces():
-            self._append(piece, rows.device)
+        if not len(rows):
+            return
+        _, waiting = self._storage(rows.device)
+        if len(rows) <= waiting.capacity - waiting.count:  # one piece: copied and checked at once
+            (piece,) = rows.pieces()
+            if not waiting.append(piece):
+                rows.check_finite()
+            self._absorb_if_full()
+        else:
+            rows.check_finite()
+            for piece in rows.pieces():
+                self._append(piece, rows.device)
 
     @_plain
     def merge(self, other: Moments) -> None:
@@ -91,9 +104,9 @@ class Moments:
             raise InputError(f"other must be a Moments, got {type(other).__name__}")
         if other.dim != self.dim:
             raise InputError(f"other must have dim {self.dim} to be merged, got {other.dim}")
-        if other._scatter is None or other._block is None:
+        if other._scatter is None or other._waiting is None:
             return
-        rows = other._block[: other._filled].clone()  # other may be self
+        rows = other._waiting.rows()  # a copy: other may be self
         scatter, _ = self._storage(other._scatter.device)
         theirs = other._scatter
         scatter.merge(theirs if theirs.device == scatter.device else theirs.copy(scatter.device))
@@ -104,9 +117,11 @@ class Moments:
     def mean(self) -> Tensor:
         """(dim,) float64."""
         self._need(1, "mean")
-        scatter, block = self._storage(torch.device("cpu"))
-        waiting = RunningMean.centring(block[: self._filled].clone())
-        return scatter.mean.with_also(waiting).value()
+        scatter, waiting = self._storage(torch.device("cpu"))
+        if not waiting.count:
+            return scatter.mean.value()
+        also = RunningMean(waiting.count, *self._copied(waiting).centre())
+        return scatter.mean.with_also(also).value()
 
     @property
     @_plain
@@ -131,10 +146,10 @@ class Moments:
         here computes the same bits as one that never stopped.
         """
         scatter = self._scatter or self._none()
-        if self._block is None:
+        if self._waiting is None:
             pending = torch.empty(0, self.dim, dtype=torch.float64, device=scatter.device)
         else:
-            pending = self._block[: self._filled].clone(memory_format=torch.contiguous_format)
+            pending = self._waiting.rows()
         return {
             "count": torch.tensor(scatter.mean.count),
             "mean": scatter.mean.high.clone(),
@@ -194,31 +209,47 @@ class Moments:
     def _none(self) -> Scatter:
         return Scatter.of_none(self.dim, self._device or torch.device("cpu"))
 
-    def _storage(self, device: torch.device) -> tuple[Scatter, Tensor]:
+    def _storage(self, device: torch.device) -> tuple[Scatter, WaitingRows]:
         """What rows go into; made on ``device`` if no other was asked for."""
-        if self._scatter is None or self._block is None:
-            device = self._device or device
-            self._scatter = Scatter.of_none(self.dim, device)
-            self._block = torch.empty(BLOCK, self.dim, dtype=torch.float64, device=device)
-        return self._scatter, self._block
+        if self._scatter is None or self._waiting is None:
+            self._scatter = Scatter.of_none(self.dim, self._device or device)
+            self._waiting = self._room(BLOCK - 1)
+        return self._scatter, self._waiting
+
+    def _room(self, capacity: int) -> WaitingRows:
+        """For rows, where the scatter is."""
+        assert self._scatter is not None
+        high = self._scatter.mean.high
+        room: WaitingRows = _dispatch.pick("moments", high).WaitingRows(
+            capacity, self.dim, high.device
+        )
+        return room
+
+    def _copied(self, waiting: WaitingRows) -> WaitingRows:
+        copy = self._room(waiting.count)
+        copy.append(waiting.rows())
+        return copy
 
     def _append(self, rows: Tensor, device: torch.device) -> None:
-        scatter, block = self._storage(device)
+        """Take in rows that are finite."""
+        _, waiting = self._storage(device)
         while len(rows):
-            fits = rows[: BLOCK - 1 - self._filled]
-            block[self._filled : self._filled + len(fits)] = fits
-            self._filled += len(fits)
-            rows = rows[len(fits) :]
-            if self._filled == BLOCK - 1:
-                scatter.absorb(block)
-                self._filled = 0
+            room = waiting.capacity - waiting.count
+            waiting.append(rows[:room])
+            rows = rows[room:]
+            self._absorb_if_full()
+
+    def _absorb_if_full(self) -> None:
+        assert self._scatter is not None and self._waiting is not None
+        if self._waiting.count == self._waiting.capacity:
+            self._scatter.absorb(self._waiting)
 
     def _total(self) -> Scatter:
         """Everything so far in a new Scatter, those rows included that wait for a full block."""
-        assert self._scatter is not None and self._block is not None
+        assert self._scatter is not None and self._waiting is not None
         total = self._scatter.copy(self._scatter.device)
-        if self._filled:
-            total.absorb(self._block[: self._filled + 1].clone())
+        if self._waiting.count:
+            total.absorb(self._copied(self._waiting))
         return total
 
 

@@ -25,13 +25,6 @@ class RunningMean:
         zeros = torch.zeros(dim, dtype=torch.float64, device=device)
         return cls(0, zeros, zeros)
 
-    @classmethod
-    def centring(cls, rows: Tensor) -> RunningMean:
-        """The mean of ``rows``, which are centred on it in place."""
-        high = rows.mean(0)
-        rows -= high
-        return cls(len(rows), high, rows.mean(0))  # what rounding left in high
-
     def to(self, device: torch.device) -> RunningMean:
         return RunningMean(self.count, self.high.to(device), self.low.to(device))
 

@@ -8,20 +8,12 @@ that is large beside the deviation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from ganfast.metrics.running_mean import RunningMean
-
-PANEL = 256
-"""Columns of the matrix that one product makes.
-
-The matrix is symmetric, so only its lower triangle is computed: (1 + 256/d)/2 of the full product's
-operations, panel by panel. BLAS has syrk for exactly half, which torch does not offer; through
-SciPy it was slower, because its threads and torch's, which spin, compete for the same cores.
-"""
+from ganfast.reference import WaitingRows, add_squares, column_panels
 
 
 class Scatter:
@@ -53,25 +45,21 @@ class Scatter:
         """One that can change without this one changing."""
         return Scatter(self.mean.to(device), self._matrix)
 
-    def absorb(self, block: Tensor) -> None:
-        """Take in all rows of ``block`` but the last, which is scratch; the block is destroyed.
-
-        The difference of the means goes into the last row: then its square, too, is a part of the
-        one product, rather than a pass over the whole matrix for a product of rank 1.
-        """
-        block[-1] = self._move(RunningMean.centring(block[:-1]))
-        self._add_squares(block)
+    def absorb(self, waiting: WaitingRows) -> None:
+        """Take in all rows that wait, of which there is at least one; none waits any more."""
+        mean = RunningMean(waiting.count, *waiting.centre())
+        waiting.square(self._matrix, self._move(mean))
 
     def merge(self, other: Scatter) -> None:
         """Take in the rows that ``other``, on the same device, has absorbed."""
         if other.mean.count:
             self._matrix += other._matrix
-            self._add_squares(self._move(other.mean)[None])
+            add_squares(self._matrix, self._move(other.mean)[None])
 
     def whole(self, divisor: float = 1.0) -> Tensor:
         """The matrix over ``divisor``: both triangles, exactly symmetric, contiguous."""
         out = torch.empty(self.dim, self.dim, dtype=torch.float64, device=self.device)
-        for a, b in self._panels():
+        for a, b in column_panels(self.dim):
             torch.div(self._matrix[a:b, :b], divisor, out=out[a:b, :b])
             out[:a, a:b] = out[a:b, :a].T
             corner = out[a:b, a:b]
@@ -81,7 +69,7 @@ class Scatter:
     def whole_about(self, mean: RunningMean) -> Tensor:
         """The whole matrix about another mean."""
         about = self.copy(self.device)
-        about._add_squares(math.sqrt(self.mean.count) * mean.minus(self.mean)[None])
+        add_squares(about._matrix, math.sqrt(self.mean.count) * mean.minus(self.mean)[None])
         return about.whole()
 
     def _move(self, other: RunningMean) -> Tensor:
@@ -91,11 +79,3 @@ class Scatter:
         row = weight * other.minus(self.mean)
         self.mean = self.mean.with_also(other)
         return row
-
-    def _add_squares(self, rows: Tensor) -> None:
-        for a, b in self._panels():
-            self._matrix[a:b, :b].addmm_(rows[:, a:b].T, rows[:, :b])
-
-    def _panels(self) -> Iterator[tuple[int, int]]:
-        for a in range(0, self.dim, PANEL):
-            yield a, min(a + PANEL, self.dim)

@@ -33,6 +33,7 @@ from ganfast.reference.penalty import (
     penalty_gradient,
     penalty_second_order,
 )
+from ganfast.reference.waiting_rows import WaitingRows, add_squares, column_panels
 
 __all__ = [
     "BATCH_LIMIT",
@@ -40,13 +41,16 @@ __all__ = [
     "NO_STATE",
     "PHI",
     "PenaltySpec",
+    "WaitingRows",
     "accumulation_dtype",
     "adam",
+    "add_squares",
     "adversarial_loss",
     "adversarial_loss_gradient",
     "batch_sqrtm",
     "batch_trace_sqrtm",
     "clip_weights_",
+    "column_panels",
     "epsilon",
     "interpolate",
     "interpolate_gradient",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganfast.metrics import Moments, moments, scatter
+from ganfast.metrics import Moments, moments
+from ganfast.reference import waiting_rows
 
 DIMS = (1, 5, 300)
 
@@ -66,7 +67,7 @@ def test_any_order_of_merges(seed, mean, tolerance):
 
 
 def test_wider_than_a_panel():
-    assert scatter.PANEL < 300
+    assert waiting_rows.PANEL < 300
     x = features(2500, 300, 3.0)
     close(streamed(x.split(100), 300), x)
 

@@ -22,9 +22,11 @@ from ganfast.backends.cpu.penalty import (
     penalty_gradient,
     penalty_second_order,
 )
+from ganfast.backends.cpu.waiting_rows import WaitingRows
 
 __all__ = [
     "BATCH_LIMIT",
+    "WaitingRows",
     "adam",
     "adversarial_loss",
     "adversarial_loss_gradient",
@@ -51,6 +53,7 @@ _OPS = (
     "penalty_from_gradient",
     "sqrtm",
     "trace_sqrtm",
+    "moments",
     *_ON_LISTS,
 )
 _FLOAT64 = ("sqrtm", "trace_sqrtm")  # linalg computes in it, whatever it is given
@@ -62,7 +65,8 @@ def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
         return f"the C++ kernels work on CPU tensors, not on {device}"
     if op not in _OPS:
         return f"no C++ kernel for {op}"
-    if dtype not in CODE or (op in _FLOAT64 and dtype != torch.float64):
+    served = {*CODE, torch.uint8} if op == "moments" else CODE
+    if dtype not in served or (op in _FLOAT64 and dtype != torch.float64):
         return f"no C++ kernel for {dtype}"
     if not _cpu.isa():
         return "this processor lacks x86-64-v2"
