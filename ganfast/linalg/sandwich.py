@@ -60,7 +60,7 @@ def _deficient_sandwich(a: Tensor, b: Tensor, tolerance: float) -> Tensor:
     factor, order = by_rank_in_order(a, tolerance)
     if order is None or 2 * factor.shape[-1] < len(order):
         return factor.mT @ (b @ factor)
-    return _triangular_sandwich(factor[order], b[order][:, order])
+    return _triangular_sandwich(factor.mT[:, order].mT, b[order[:, None], order])
 
 
 def _triangular_sandwich(factor: Tensor, b: Tensor) -> Tensor:
