@@ -92,6 +92,7 @@ def test_grad_scaler_skips_a_step_that_overflowed():
 
 
 WORKER = """
+import gc
 import sys
 import torch
 import torch.distributed as dist
@@ -99,11 +100,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 import ganfast.functional as GF
 
-torch.set_num_threads(1)
-dist.init_process_group("gloo")
-rank, folder = dist.get_rank(), sys.argv[1]
-found = {}
-for which in ("wrapped", "module"):
+
+def gradients(which, rank, folder):
     torch.manual_seed(1)
     critic = nn.Sequential(nn.Linear(6, 32), nn.SiLU(), nn.Linear(32, 1)).double()
     parallel = DistributedDataParallel(critic)
@@ -115,8 +113,17 @@ for which in ("wrapped", "module"):
         penalised = parallel if which == "wrapped" else parallel.module
         loss = loss + GF.gradient_penalty(penalised, points, None, at="real")
         loss.backward()
-    found[which] = [p.grad for p in critic.parameters()]
+    return [p.grad for p in critic.parameters()]
+
+
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+rank, folder = dist.get_rank(), sys.argv[1]
+found = {which: gradients(which, rank, folder) for which in ("wrapped", "module")}
 torch.save(found, f"{folder}/{rank}.pt")
+# Nobody leaves, and no wrapper still holds the group, while its threads may be at work.
+gc.collect()
+dist.barrier()
 dist.destroy_process_group()
 """
 
