@@ -16,7 +16,7 @@ CSRC = ROOT / "csrc"
 
 # From the ground up: a module may import its own layer and those before it.
 LAYERS = (
-    ("reference", "games", "errors", "_philox", "_rows", "_csrc_path"),
+    ("reference", "games", "errors", "interrupt", "_philox", "_rows", "_csrc_path"),
     ("backends", "_cpu"),
     ("_dispatch",),
     ("_autograd",),

@@ -19,7 +19,7 @@ from ganfast.train.config import TrainConfig
 from ganfast.train.data import open_source
 from ganfast.train.diagnostics import check_finite
 from ganfast.train.extras import need
-from ganfast.train.interrupt import Interrupt
+from ganfast.interrupt import Interrupt
 from ganfast.train.log import Bar, Log, read_log
 from ganfast.train.threads import cpu_threads
 from ganfast.train.trainer import Trainer

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step."""
+"""Ctrl-C that waits for the end of a step, of training or of an evaluation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Interrupt:
     """While the `with` lasts, the first Ctrl-C only sets ``requested``; the second one acts at
     once.
 
-    A step that is cut in the middle leaves a critic that moved and a generator that did not:
-    nothing to resume from. Python takes signals in the main thread alone; elsewhere this does
+    A step that is cut in the middle leaves a critic that moved and a generator that did not, or
+    moments that hold half a batch: nothing to resume from. Python takes signals in the main thread alone; elsewhere this does
     nothing.
     """
 

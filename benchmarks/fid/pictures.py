@@ -1,0 +1,48 @@
+"""Two folders of pictures, cut from the two photographs that scikit-learn carries."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMATS = {"32x32 PNG": (32, "png"), "256x256 JPEG": (256, "jpg")}
+
+
+@dataclass
+class Folders:
+    """Kept on disk as long as this object lives."""
+
+    real: Path
+    fake: Path
+    _kept: Any
+
+
+def folders(kind: str, count: int) -> Folders:
+    """``count`` crops a side; the fake ones are blurred a little and noisy."""
+    from PIL import Image, ImageFilter
+    from sklearn.datasets import load_sample_images
+
+    side, ending = FORMATS[kind]
+    photographs = [Image.fromarray(image) for image in load_sample_images().images]
+    draw = np.random.default_rng(0)
+    kept = tempfile.TemporaryDirectory(prefix="ganfast-bench-")
+    where = {}
+    for name in ("real", "fake"):
+        where[name] = Path(kept.name) / name
+        where[name].mkdir()
+        for number in range(count):
+            photograph = photographs[number % len(photographs)]
+            # Crops of many scales, or all pictures of a side would have the same few textures.
+            span = int(draw.integers(64, 400))
+            left, top = (int(draw.integers(0, size - span)) for size in photograph.size)
+            crop = photograph.crop((left, top, left + span, top + span)).resize((side, side))
+            if name == "fake":
+                crop = crop.filter(ImageFilter.GaussianBlur(side / 128))
+                noisy = np.asarray(crop) + draw.normal(0, 6, (side, side, 3))
+                crop = Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
+            crop.save(where[name] / f"{number:05}.{ending}")
+    return Folders(where["real"], where["fake"], kept)

@@ -1,0 +1,131 @@
+"""Prints what one project makes of two folders, and what it took, as one JSON object.
+
+    python -m benchmarks.fid.pipeline PROVIDER REAL FAKE WEIGHTS THREADS
+
+A process of its own for each: a high-water mark of memory never falls, and no project meets another
+one's threads, caches or patched functions. What is timed is that whole process, as a user waits for
+it: starting, imports, the network and its weights, decoding, statistics, the distance. All get the
+same file of weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.linalg.memory import peak_kib
+
+PYTORCH_FID, TORCH_FIDELITY, CLEAN_FID = "pytorch-fid", "torch-fidelity", "clean-fid"
+PUBLISHED_NAME = "pt_inception-2015-12-05-6726825d.pth"
+WORKERS = 2
+
+Run = Callable[[], dict[str, Any]]
+
+
+def pytorch_fid(real: str, fake: str, weights: str) -> Run:
+    """`python -m pytorch_fid REAL FAKE`: it takes its weights from torch.hub's folder."""
+    from pytorch_fid import fid_score
+
+    _as_published(weights)
+    return lambda: {
+        "fid": fid_score.calculate_fid_given_paths([real, fake], 50, "cpu", 2048, WORKERS)
+    }
+
+
+def torch_fidelity(real: str, fake: str, weights: str) -> Run:
+    """`fidelity --fid`, without its cache of features."""
+    import torch_fidelity as fidelity
+
+    def run() -> dict[str, Any]:
+        found = fidelity.calculate_metrics(
+            input1=real,
+            input2=fake,
+            cuda=False,
+            fid=True,
+            cache=False,
+            verbose=False,
+            feature_extractor_weights_path=weights,
+        )
+        return {"fid": found["frechet_inception_distance"]}
+
+    return run
+
+
+def clean_fid(real: str, fake: str, weights: str) -> Run:
+    """`fid.compute_fid` of two folders. Its own network is a TorchScript file from the net, so
+    pytorch-fid's, with the same weights, stands in; resizing, loading and all else are its own."""
+    from cleanfid import fid
+    from pytorch_fid.inception import InceptionV3
+
+    _as_published(weights)
+    device = torch.device("cpu")
+
+    def run() -> dict[str, Any]:
+        network = InceptionV3([3], resize_input=False, normalize_input=False).eval()
+
+        def features(images: torch.Tensor) -> torch.Tensor:
+            return network((images - 128) / 128)[0].flatten(1)
+
+        found = fid.compare_folders(
+            real, fake, features, "clean", num_workers=WORKERS, batch_size=32, device=device
+        )
+        return {"fid": found}
+
+    return run
+
+
+def ganfast(**options: Any) -> Callable[[str, str, str], Run]:
+    """`ganfast fid REAL FAKE --weights WEIGHTS`."""
+
+    def prepare(real: str, fake: str, weights: str) -> Run:
+        from ganfast.metrics import evaluate
+
+        # The others compute no Inception Score.
+        return lambda: evaluate(real, fake, weights=weights, inception_score=False, **options)
+
+    return prepare
+
+
+PROVIDERS: dict[str, Callable[[str, str, str], Run]] = {
+    PYTORCH_FID: pytorch_fid,
+    TORCH_FIDELITY: torch_fidelity,
+    CLEAN_FID: clean_fid,
+    "ganfast": ganfast(),
+    "ganfast bf16": ganfast(precision="bf16"),
+    "ganfast torch-fidelity": ganfast(protocol="torch-fidelity"),
+    "ganfast clean": ganfast(protocol="clean"),
+}
+
+
+def _as_published(weights: str) -> None:
+    """Let torch.hub find the file under the name of the published one."""
+    home = tempfile.mkdtemp(prefix="ganfast-bench-hub-")
+    os.environ["TORCH_HOME"] = home
+    place = Path(torch.hub.get_dir()) / "checkpoints" / PUBLISHED_NAME
+    place.parent.mkdir(parents=True)
+    place.symlink_to(weights)
+
+
+def main(provider: str, real: str, fake: str, weights: str, threads: str) -> None:
+    torch.set_num_threads(int(threads))
+    with contextlib.redirect_stdout(sys.stderr):  # some print while they work
+        with contextlib.suppress(ImportError):
+            from tests.compat.torchvision_stub import import_torchvision
+
+            import_torchvision()
+        run = PROVIDERS[provider](real, fake, weights)
+        found = run()
+    told = {"fid": float(found["fid"]), "peak_mb": peak_kib() * 1024 / 1e6}
+    print(json.dumps({**told, "stages": found.get("stages", {})}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
