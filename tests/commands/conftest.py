@@ -35,6 +35,12 @@ RESULT = {
 
 
 @pytest.fixture
+def result() -> dict[str, Any]:
+    """What the evaluation returns."""
+    return dict(RESULT)
+
+
+@pytest.fixture
 def call(capsys) -> Callable[..., tuple[int, str, str]]:
     """Run one command line: exit code, stdout, stderr."""
 
