@@ -117,7 +117,7 @@ def check_paths(arguments: argparse.Namespace, *sources: str) -> None:
         if not os.path.exists(path):
             raise InputError(f"no such file or folder: {path!r}")
     weights = getattr(arguments, "weights", None)
-    if weights is not None and not os.path.isfile(weights):
+    if weights is not None and not os.path.isfile(os.path.expanduser(weights)):
         raise InputError(f"--weights: no such file: {weights!r}")
     state = getattr(arguments, "state", None)
     if state is not None:
