@@ -79,6 +79,7 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
         (["train", "--game", "wgan", "--label-smoothing", "0.1"], ["label_smoothing"]),
         (["train", "--game", "minimax", "--clip", "0.1"], ["clip", "wgan"]),
         (["train", "--device", "tpu0"], ["device", "cpu"]),
+        (["train", "--device", "tpu"], ["device", "cpu"]),
         (["doctor", "--jsno"], ["--jsno"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -135,6 +135,7 @@ USAGE = [
     ["train", "--game", "gan"],
     ["train", "--steps", "0"],
     ["train", "--data", "folder:"],
+    ["train", "--device", "tpu0"],
     ["bench", "now"],
 ]
 

@@ -41,6 +41,8 @@ _HELP = {
 _TYPES = {
     "game": one_of(RECIPES),
     "data": one_of(["digits", "ring", "grid"], "folder:PATH", "folder:.+"),
+    # Shown are those that are tested; whether another of torch's is there, only torch knows.
+    "device": one_of(["cpu", "cuda"], "cuda:N", r"[a-z]+(:\d+)?"),
 }
 
 
