@@ -31,6 +31,7 @@ def examine() -> dict[str, Any]:
             "numpy": numpy.__version__,
             "triton": _version("triton"),
             "cupy": _version("cupy"),
+            "pillow": _version("PIL"),  # decodes the images of `ganfast fid`
         },
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),

@@ -18,6 +18,7 @@ from ganfast import cli, doctor
 from ganfast.errors import InputError
 from ganfast.train import TrainConfig
 
+COMMANDS = ("fid", "stats", "train", "demo", "doctor", "bench")
 TINY = ["--data", "ring", "--steps", "4", "--batch-size", "8", "--width", "8", "--no-progress"]
 
 
@@ -38,9 +39,7 @@ def error_line(stderr: str) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize(
-    "argv", [["--help"], ["train", "--help"], ["demo", "-h"], ["doctor", "-h"], ["bench", "-h"]]
-)
+@pytest.mark.parametrize("argv", [["--help"], *([name, "-h"] for name in COMMANDS)])
 def test_help(capsys, argv):
     code, out, err = run(capsys, *argv)
     assert code == 0 and "usage: ganfast" in out and err == ""
@@ -80,6 +79,7 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
         (["train", "--game", "wgan", "--label-smoothing", "0.1"], ["label_smoothing"]),
         (["train", "--game", "minimax", "--clip", "0.1"], ["clip", "wgan"]),
         (["train", "--device", "tpu0"], ["device", "cpu"]),
+        (["train", "--device", "tpu"], ["device", "cpu"]),
         (["doctor", "--jsno"], ["--jsno"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -211,6 +211,7 @@ def test_doctor_speaks_to_a_person(capsys):
         "ganfast",
         "torch",
         "triton",
+        "pillow",
         "threads",
         "C++ kernels",
         "CUDA",
@@ -230,7 +231,7 @@ def test_doctor_names_a_forced_backend(capsys):
 
 WITHOUT = """
 import sys
-for name in ("triton", "cupy", "ganfast._cpu"):
+for name in ("triton", "cupy", "PIL", "ganfast._cpu"):
     sys.modules[name] = None  # the import system's word for: not there
 from ganfast.cli import main
 sys.exit(main(["doctor", *sys.argv[1:]]))
@@ -244,7 +245,7 @@ def test_doctor_works_where_nothing_is_installed_or_built():
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     facts = json.loads(call("--json"))
-    assert facts["versions"]["triton"] is None and facts["versions"]["cupy"] is None
+    assert all(facts["versions"][name] is None for name in ("triton", "cupy", "pillow"))
     assert not facts["cpu_kernels"]["built"] and facts["cpu_kernels"]["error"]
     cpu_rows = [row for row in facts["ops"] if row["device"] == "cpu"]
     assert {row["backend"] for row in cpu_rows} == {"reference"}

@@ -8,8 +8,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from ganfast.errors import InputError
 from ganfast.train.recipe import RECIPES, Recipe
 
@@ -91,6 +89,8 @@ class TrainConfig:
             )
 
     def _check_device(self) -> None:
+        import torch  # seconds, which the settings above and their mistakes don't need
+
         try:
             torch.empty(0, device=self.device)
         except (

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import ganfast.functional as GF
+from ganfast.errors import DivergedError
 from ganfast.train.data import Mixture
-
-
-class DivergedError(RuntimeError):
-    """Training left the finite numbers."""
 
 
 def check_finite(line: dict[str, float]) -> None:

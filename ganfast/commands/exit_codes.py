@@ -1,0 +1,13 @@
+"""What a script sees of a command that has ended."""
+
+DONE = 0
+FAILED = 1
+USAGE = 2
+SKIPPED = 3
+"""Done, without the inputs that could not be read."""
+INTERRUPTED = 130
+
+IN_WORDS = (
+    "exit codes: 0 done, 1 the work failed, 2 wrong usage, 3 done but some inputs were skipped, "
+    "130 interrupted"
+)

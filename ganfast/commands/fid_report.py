@@ -1,0 +1,104 @@
+"""The result of `ganfast fid`, for a person and for a program."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import PurePath
+from typing import Any
+
+
+def certificate(exact: dict[str, Any], fast: dict[str, Any]) -> dict[str, Any]:
+    """What the precision of ``fast`` does to the FID of ``exact``, of the same images.
+
+    ``relative_deviation`` is |FID - reference FID| / reference FID; None where that is 0 / 0.
+    """
+    reference, fid = exact["fid"], fast["fid"]
+    deviation = abs(fid - reference)
+    return {
+        "precision": fast["precision"],
+        "fid": fid,
+        "images_per_second": fast["images_per_second"],
+        "reference_precision": exact["precision"],
+        "reference_fid": reference,
+        "reference_images_per_second": exact["images_per_second"],
+        "relative_deviation": deviation / reference if reference > 0 else None,
+    }
+
+
+def as_json(found: dict[str, Any]) -> str:
+    """One object of standard JSON, which has no NaN: such a value is null."""
+    return json.dumps(_plain(found), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def report(found: dict[str, Any]) -> str:
+    """A few aligned lines; what was not asked for, or is not to be had, has none."""
+    rows = [
+        (
+            "FID",
+            f"{_number(found['fid'])}  ({_number(found['mean_term'])} of the means + "
+            f"{_number(found['covariance_term'])} of the covariances)",
+        ),
+        ("95% interval", _interval(found.get("fid_interval"))),
+        ("FID-infinity", _with_error(found, "fid_infinity", "fid_infinity_error")),
+        ("IS", _with_error(found, "inception_score_mean", "inception_score_std")),
+        ("KID", _with_error(found, "kid_mean", "kid_std")),
+        ("images", f"{_count(found['n_real'])} real, {_count(found['n_fake'])} fake"),
+        ("protocol", found["protocol"]),
+        ("extractor", found["extractor"]),
+        ("precision", found["precision"]),
+        ("certified", _certified(found.get("certificate"))),
+        ("speed", f"{_number(found['images_per_second'], 4)} images/s, {found['seconds']:.1f} s"),
+        *(("note", sentence) for sentence in found["notes"]),
+        *(("skipped", name) for name in found["skipped"]),
+    ]
+    return printable("\n".join(f"{name:14}{text}" for name, text in rows if text is not None))
+
+
+def printable(text: str) -> str:
+    """``text`` with escapes for what stdout can't show: a file's name need not be text."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _number(value: float | None, digits: int = 6) -> str:
+    return "unknown" if value is None else f"{value:.{digits}g}"
+
+
+def _count(value: int | None) -> str:
+    return "an unknown number of" if value is None else f"{value:,}"
+
+
+def _interval(bounds: Any) -> str | None:
+    return None if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}"
+
+
+def _with_error(found: dict[str, Any], name: str, error: str) -> str | None:
+    value, deviation = found.get(name), found.get(error)
+    if value is None:
+        return None
+    return _number(value) + ("" if deviation is None else f"  (+- {_number(deviation, 3)})")
+
+
+def _certified(made: dict[str, Any] | None) -> str | None:
+    if made is None:
+        return None
+    off = made["relative_deviation"]
+    fast, exact = made["images_per_second"], made["reference_images_per_second"]
+    return (
+        f"FID {_number(made['reference_fid'])} in {made['reference_precision']} "
+        f"({_number(exact, 4)} images/s), {_number(made['fid'])} in {made['precision']} "
+        f"({_number(fast, 4)} images/s): "
+        f"{'no relative deviation from 0' if off is None else f'relative deviation {off:.2g}'}"
+    )
