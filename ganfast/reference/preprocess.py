@@ -49,10 +49,8 @@ def resize_taps(resize: str, size: int, out_size: int) -> Taps:
         return _bicubic_taps(size, out_size)
     scale = torch.tensor(size / out_size, dtype=torch.float32, device="cpu").double()
     at = torch.arange(out_size, dtype=torch.float64, device="cpu")
-    if resize == "bilinear":
-        at = (at + 0.5) * scale - 0.5  # to be rounded once, as torch's fused multiply-add
-    else:
-        at = at * scale
+    # Rounded once, below, as torch's fused multiply-add.
+    at = (at + 0.5) * scale - 0.5 if resize == "bilinear" else at * scale
     return _bilinear_taps(at.clamp_(min=0).float(), size)
 
 
@@ -100,8 +98,8 @@ def _along(x: Tensor, taps: Taps, dim: int) -> Tensor:
 def preprocess(
     images: Tensor | Sequence[Tensor], spec: PreprocessSpec, dtype: torch.dtype
 ) -> Tensor:
-    """(n, 3, height, width) of ``dtype`` in channels_last, of uint8 images (n, h, w, 3), or (h, w, 3)
-    each (at least one), in any layout, all on one device.
+    """(n, 3, height, width) of ``dtype`` in channels_last, of uint8 images (n, h, w, 3), or of
+    (h, w, 3) each (at least one), in any layout, all on one device.
 
     Computed in float32, in float64 for float64, and rounded once.
     """
