@@ -18,8 +18,8 @@ class _Table:
 
     def __init__(self, resize: str, size: int, out_size: int) -> None:
         starts, weights = resize_taps(resize, size, out_size)
-        self._kept = starts, weights.float()
-        self.numbers = size, weights.shape[1], *(x.data_ptr() for x in self._kept)
+        self._kept = starts, narrow = starts, weights.float()
+        self.numbers = size, weights.shape[1], starts.data_ptr(), narrow.data_ptr()
 
 
 _table = lru_cache(maxsize=2048)(_Table)
