@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+_Numbers = tuple[int, int, int, int]
+
 class Loss:
     def __init__(
         self,
@@ -188,6 +190,17 @@ def centre_rows(
     at: int, capacity: int, n: int, k: int, high: int, low: int, threads: int
 ) -> None: ...
 def syrk(at: int, capacity: int, n: int, k: int, c: int, threads: int) -> None: ...
+def preprocess(
+    groups: list[tuple[int, int, _Numbers, _Numbers, _Numbers]],
+    out: int,
+    dtype: int,
+    height: int,
+    width: int,
+    scale: float,
+    shift: float,
+    clip: bool,
+    threads: int,
+) -> None: ...
 def evaluate(phi: int, order: int, x: float, t: float) -> float: ...
 def isa() -> str: ...
 def supported_isas() -> list[str]: ...

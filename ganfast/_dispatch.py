@@ -36,6 +36,7 @@ OPS = (
     "sqrtm",
     "trace_sqrtm",
     "moments",
+    "preprocess",
 )
 """The public functions that a backend can serve."""
 

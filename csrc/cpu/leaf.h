@@ -6,6 +6,7 @@
 #include "gan_math.h"
 #include "leaf_matrix.h"
 #include "leaf_optim.h"
+#include "leaf_resize.h"
 #include "leaf_rows.h"
 #include "leaf_syrk.h"
 
@@ -62,6 +63,7 @@ struct Isa {
   RowLoops<double> rows_f64;
   OptimLeaves optim;
   SyrkLoops syrk;
+  ResizeLoops resize;
 };
 
 // One of these in each simd_*.cpp.

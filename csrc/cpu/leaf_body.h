@@ -6,6 +6,7 @@
 #include "leaf.h"
 #include "leaf_matrix_body.h"
 #include "leaf_optim_body.h"
+#include "leaf_resize_body.h"
 #include "leaf_rows_body.h"
 #include "leaf_syrk_body.h"
 #include "simd.h"
@@ -242,7 +243,8 @@ constexpr Leaf<Real> leaf() {
 constexpr Isa isa(const char* name) {
   return {name,        leaf<float>(), leaf<double>(), from_half,          to_half,
           from_bfloat, to_bfloat,     residual,       kMatrixLoops,       row_loops<float>(),
-          row_loops<double>(), {optim_leaf<float>(), optim_leaf<double>()}, syrk_loops()};
+          row_loops<double>(), {optim_leaf<float>(), optim_leaf<double>()}, syrk_loops(),
+          resize_loops()};
 }
 
 }  // namespace

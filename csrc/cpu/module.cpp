@@ -20,6 +20,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind_matrices(m);
   bind_optim(m);
   bind_penalty(m);
+  bind_preprocess(m);
   bind_syrk(m);
 
   m.def("isa", [] { return current_isa() ? current_isa()->name : ""; },

@@ -10,6 +10,7 @@ void bind_matrices(pybind11::module_& m);
 void bind_losses(pybind11::module_& m);
 void bind_optim(pybind11::module_& m);
 void bind_penalty(pybind11::module_& m);
+void bind_preprocess(pybind11::module_& m);
 void bind_syrk(pybind11::module_& m);
 
 }  // namespace ganfast

@@ -33,6 +33,7 @@ from ganfast.reference.penalty import (
     penalty_gradient,
     penalty_second_order,
 )
+from ganfast.reference.preprocess import PreprocessSpec, Taps, preprocess, resize_taps
 from ganfast.reference.waiting_rows import WaitingRows, add_squares, column_panels
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "NO_STATE",
     "PHI",
     "PenaltySpec",
+    "PreprocessSpec",
+    "Taps",
     "WaitingRows",
     "accumulation_dtype",
     "adam",
@@ -59,6 +62,8 @@ __all__ = [
     "penalty_gradient",
     "penalty_second_order",
     "pivoted_panel",
+    "preprocess",
+    "resize_taps",
     "rmsprop",
     "symmetry",
     "targets",

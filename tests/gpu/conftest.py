@@ -17,6 +17,7 @@ pytest.register_assert_rewrite(
     "test_interpreted_noise",
     "test_interpreted_functional",
     "test_interpreted_penalty",
+    "test_interpreted_preprocess",
 )
 
 

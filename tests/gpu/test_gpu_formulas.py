@@ -7,6 +7,7 @@ if torch.cuda.is_available():
     from test_interpreted_losses import *  # noqa: F403
     from test_interpreted_noise import *  # noqa: F403
     from test_interpreted_penalty import *  # noqa: F403
+    from test_interpreted_preprocess import *  # noqa: F403
 else:
 
     def test_formulas():

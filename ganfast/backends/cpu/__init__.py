@@ -22,6 +22,7 @@ from ganfast.backends.cpu.penalty import (
     penalty_gradient,
     penalty_second_order,
 )
+from ganfast.backends.cpu.preprocess import preprocess
 from ganfast.backends.cpu.waiting_rows import WaitingRows
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "penalty_gradient",
     "penalty_second_order",
     "pivoted_panel",
+    "preprocess",
     "rmsprop",
     "symmetry",
     "why_not",
@@ -54,8 +56,10 @@ _OPS = (
     "sqrtm",
     "trace_sqrtm",
     "moments",
+    "preprocess",
     *_ON_LISTS,
 )
+_SERVED = {"moments": {*CODE, torch.uint8}, "preprocess": {torch.uint8}}
 _FLOAT64 = ("sqrtm", "trace_sqrtm")  # linalg computes in it, whatever it is given
 
 
@@ -65,8 +69,7 @@ def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
         return f"the C++ kernels work on CPU tensors, not on {device}"
     if op not in _OPS:
         return f"no C++ kernel for {op}"
-    served = {*CODE, torch.uint8} if op == "moments" else CODE
-    if dtype not in served or (op in _FLOAT64 and dtype != torch.float64):
+    if dtype not in _SERVED.get(op, CODE) or (op in _FLOAT64 and dtype != torch.float64):
         return f"no C++ kernel for {dtype}"
     if not _cpu.isa():
         return "this processor lacks x86-64-v2"

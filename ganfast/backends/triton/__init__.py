@@ -28,6 +28,7 @@ from ganfast.backends.triton.launch_penalty import (
     penalty_gradient,
     penalty_second_order,
 )
+from ganfast.backends.triton.launch_preprocess import preprocess
 
 __all__ = [
     "INTERPRETED",
@@ -39,10 +40,17 @@ __all__ = [
     "penalty",
     "penalty_gradient",
     "penalty_second_order",
+    "preprocess",
     "why_not",
 ]
 
-_OPS = ("discriminator_loss", "generator_loss", "interpolate", "penalty_from_gradient")
+_OPS = (
+    "discriminator_loss",
+    "generator_loss",
+    "interpolate",
+    "penalty_from_gradient",
+    "preprocess",
+)
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -50,7 +58,10 @@ def why_not(op: str, device_type: str, dtype: torch.dtype) -> str | None:
     """Why this backend cannot serve ``op`` there; None if it can."""
     if op not in _OPS:
         return f"there is no Triton kernel for {op}"
-    if dtype not in _DTYPES:
+    if op == "preprocess":
+        if dtype != torch.uint8:
+            return f"preprocess takes uint8 images, not {dtype}"
+    elif dtype not in _DTYPES:
         return f"the Triton kernels take float32, float16, bfloat16 and float64, not {dtype}"
     if device_type == "cuda" and not INTERPRETED:
         return None

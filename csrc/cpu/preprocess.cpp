@@ -1,0 +1,135 @@
+// What it costs: a float32 result of 299 x 299 pixels is 1.07 MB, written once and never read; its image is read
+// once (3 bytes a pixel). A bilinear resize takes 2 multiply-adds per value in each direction, an enlarging
+// bicubic one 4: less than memory takes to accept the result, unless images are much larger than it.
+#include "preprocess.h"
+
+#include <algorithm>
+
+#include "isa.h"
+#include "pages.h"
+
+namespace ganfast {
+namespace {
+
+// Fewer output values are done before a second thread has woken up.
+constexpr std::int64_t kForATeam = 65536;
+// Rows that a thread takes at least: rows at the edge of a band are resized across by both neighbours.
+constexpr std::int64_t kFewestRows = 16;
+
+std::int64_t padded(std::int64_t pixels) { return (3 * pixels + kPixelPadding + 15) / 16 * 16; }
+
+// A thread's buffers, and the rows of one image made with them.
+class Resizer {
+ public:
+  Resizer(const ImageGroup& group, const std::uint8_t* image, const PixelScale& scale, const NetworkInput& out)
+      : loops_(current_isa()->resize), group_(group), image_(image), scale_(scale), out_(out) {
+    const std::int64_t in = group.across.size, taps = group.down.taps;
+    // Whichever direction shrinks goes first. In a ring the rows that were resized across wait for their last use.
+    across_first_ = group.down.size < out.height;
+    ring_ = across_first_ ? taps : 1;
+    const std::int64_t planes = group.channel_stride ? 3 * padded(in) : 0;
+    memory_.resize(static_cast<std::size_t>(padded(in) + planes + (ring_ + 1) * padded(out.width)));
+    line_ = memory_.data();
+    planes_ = line_ + padded(in);
+    rows_ = planes_ + planes;
+    staging_ = rows_ + ring_ * padded(out.width);
+    bytes_.resize(static_cast<std::size_t>(taps));
+    floats_.resize(static_cast<std::size_t>(taps));
+  }
+
+  // Rows [first, last) of the result, which begins at `to` with row 0.
+  void run(std::int64_t first, std::int64_t last, void* to) {
+    const Isa& isa = *current_isa();
+    const std::int64_t values = 3 * out_.width;
+    std::int64_t made = 0;  // source rows before this one are in the ring, or were
+    for (std::int64_t y = first; y < last; ++y) {
+      const std::int64_t start = group_.down.starts[y], taps = group_.down.taps;
+      const float* weights = group_.down.weights + y * taps;
+      void* row = at(to, out_.dtype, y * values);
+      float* result = staging<float>(row, out_.dtype, staging_);
+      if (across_first_) {
+        for (made = std::max(made, start); made < start + taps; ++made) make(made, &kOne, 1, ring_row(made));
+        for (std::int64_t k = 0; k < taps; ++k) floats_[static_cast<std::size_t>(k)] = ring_row(start + k);
+        loops_.blend_rows(floats_.data(), weights, taps, values, scale_, result);
+      } else {
+        make(start, weights, taps, rows_);
+        loops_.blend_rows(&rows_, &kOne, 1, values, scale_, result);
+      }
+      write<float>(isa, result, row, out_.dtype, values);
+    }
+  }
+
+ private:
+  static constexpr float kOne = 1.0f;
+
+  float* ring_row(std::int64_t y) { return rows_ + y % ring_ * padded(out_.width); }
+
+  // Source rows start, start + 1, ... blended, then resized across.
+  void make(std::int64_t start, const float* weights, std::int64_t taps, float* to) {
+    const std::int64_t in = group_.across.size;
+    float* line = in == out_.width ? to : line_;
+    const std::uint8_t* row = image_ + start * group_.row_stride;
+    if (group_.channel_stride == 0) {
+      blend(row, weights, taps, 3 * in, line);
+    } else {
+      for (int c = 0; c < 3; ++c) blend(row + c * group_.channel_stride, weights, taps, in, planes_ + c * padded(in));
+      loops_.interleave(planes_, padded(in), in, line);
+    }
+    if (line != to)
+      loops_.across(line, group_.across.starts, group_.across.weights, group_.across.taps, out_.width, to);
+  }
+
+  void blend(const std::uint8_t* row, const float* weights, std::int64_t taps, std::int64_t n, float* to) {
+    for (std::int64_t k = 0; k < taps; ++k) bytes_[static_cast<std::size_t>(k)] = row + k * group_.row_stride;
+    loops_.blend_bytes(bytes_.data(), weights, taps, n, to);
+  }
+
+  const ResizeLoops& loops_;
+  const ImageGroup& group_;
+  const std::uint8_t* image_;
+  const PixelScale& scale_;
+  const NetworkInput& out_;
+  bool across_first_;
+  std::int64_t ring_;
+  std::vector<float> memory_;
+  float *line_, *planes_, *rows_, *staging_;
+  std::vector<const std::uint8_t*> bytes_;
+  std::vector<const float*> floats_;
+};
+
+constexpr float Resizer::kOne;
+
+}  // namespace
+
+void preprocess(const std::vector<ImageGroup>& groups, const PixelScale& scale, const NetworkInput& out,
+                int threads) {
+  struct Place {
+    const ImageGroup* group;
+    std::int64_t number;
+  };
+  std::vector<Place> places;
+  for (const ImageGroup& group : groups)
+    for (std::int64_t i = 0; i < group.count; ++i) places.push_back({&group, i});
+  const std::int64_t images = static_cast<std::int64_t>(places.size());
+  const std::int64_t values = 3 * out.width * out.height, all = images * values * size_of(out.dtype);
+  if (images * values < kForATeam) threads = 1;
+  // Bands of an image only where there are few images for the threads.
+  const std::int64_t wanted = threads == 1 ? 1 : (4 * threads + images - 1) / std::max<std::int64_t>(1, images);
+  const std::int64_t bands = std::max<std::int64_t>(1, std::min(wanted, out.height / kFewestRows));
+  const auto one = [&](std::int64_t item) {
+    const Place& place = places[static_cast<std::size_t>(item / bands)];
+    const std::int64_t band = item % bands, first = out.height * band / bands, last = out.height * (band + 1) / bands;
+    void* to = at(out.at, out.dtype, item / bands * values);
+    if (all >= kAlwaysFresh)
+      map_pages(at(to, out.dtype, first * 3 * out.width), (last - first) * 3 * out.width * size_of(out.dtype));
+    Resizer(*place.group, place.group->at + place.number * place.group->image_stride, scale, out).run(first, last, to);
+  };
+  if (threads == 1) {
+    for (std::int64_t item = 0; item < images * bands; ++item) one(item);
+    return;
+  }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  for (std::int64_t item = 0; item < images * bands; ++item) one(item);
+}
+
+}  // namespace ganfast

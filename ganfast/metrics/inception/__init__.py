@@ -1,0 +1,2 @@
+"""The Inception network that the Fréchet Inception Distance and the Inception Score are defined
+with."""

@@ -1,0 +1,83 @@
+"""The kernel of the preprocessing against the specification."""
+
+import pytest
+import torch
+from oracle import DEVICE, TINY
+
+from ganfast import _dispatch, reference
+from ganfast.backends import triton as backend
+from ganfast.metrics.preprocess import preprocess
+from ganfast.metrics.protocols import PROTOCOLS
+from ganfast.reference import PreprocessSpec
+
+HALVES = (torch.float16, torch.bfloat16)
+SIZES = [
+    # h, w -> height, width
+    (1, 1, 9, 5), (1, 7, 9, 30), (7, 5, 40, 31), (9, 8, 9, 8), (9, 30, 9, 8), (33, 20, 8, 20),
+    (60, 70, 8, 8), (40, 5, 8, 21), (5, 40, 21, 8), (30, 31, 29, 30), (12, 12, 1, 1),
+]  # fmt: skip
+
+
+def random_images(*shape):
+    return torch.randint(0, 256, (*shape, 3), dtype=torch.uint8).to(DEVICE)
+
+
+def spec_of(protocol, size):
+    p = PROTOCOLS[protocol]
+    return PreprocessSpec(p.resize, p.scale, p.shift, p.clip, *size)
+
+
+def check(images, protocol, size, dtype=torch.float32):
+    """error(kernel) <= 2 * error(torch, same dtype) + TINY * 2, the result's size being about 2."""
+    spec = spec_of(protocol, size)
+    got = backend.preprocess(images, spec, dtype)
+    torchs = reference.preprocess(images, spec, dtype)
+    oracle = reference.preprocess(images, spec, torch.float64)
+    assert got.shape == oracle.shape and got.dtype == dtype
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    error, torch_error = ((x.double() - oracle).abs().max() for x in (got, torchs))
+    assert error <= 2 * torch_error + 2 * TINY[dtype], (error, torch_error)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_preprocess(protocol, size):
+    images = random_images(3, *size[:2])
+    check(images, protocol, size[2:])
+    check(images, protocol, size[2:], HALVES[sum(size) % 2])
+
+
+@pytest.mark.parametrize("protocol", ["torch-fidelity", "clean"])
+def test_any_layout(protocol):
+    base = random_images(3, 15, 12)
+    planes = base.movedim(3, 1).contiguous()
+    for x in (
+        base[1:, 2:11, 3:],
+        base[::2, ::2, ::3],
+        base.transpose(0, 2),
+        planes[:, :, 1:, 2:].movedim(1, 3),
+        base[:1].expand(4, -1, -1, -1),
+        base[..., :1].expand(-1, -1, -1, 3),
+    ):
+        check(x, protocol, (20, 9))
+
+
+def test_images_of_many_sizes():
+    images = [random_images(*size) for size in ((5, 9), (30, 33), (8, 7), (1, 1))]
+    images[0] = images[0].transpose(0, 1)
+    for dtype in (torch.float32, torch.float16):
+        got = backend.preprocess(images, spec_of("clean", (8, 7)), dtype)
+        assert got.shape == (4, 3, 8, 7)
+        for one, image in zip(got, images, strict=True):
+            alone = backend.preprocess(image[None], spec_of("clean", (8, 7)), dtype)
+            assert torch.equal(one, alone[0])
+
+
+def test_forced():
+    images = random_images(2, 5, 6)
+    with _dispatch.backend("triton"):
+        assert _dispatch.pick("preprocess", images) is backend
+        got = preprocess(images, "clean", size=(7, 8))
+        assert preprocess(images[:0], "clean", size=(7, 8)).shape == (0, 3, 7, 8)
+    assert torch.equal(got, backend.preprocess(images, spec_of("clean", (7, 8)), torch.float32))
+    assert "uint8" in backend.why_not("preprocess", images.device.type, torch.float32)

@@ -1,0 +1,68 @@
+"""The Triton kernel of the preprocessing compiles for the GPUs that we mean."""
+
+import os
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton is not installed: pip install 'ganfast[triton]'")
+if os.environ.get("TRITON_INTERPRET") == "1":
+    pytest.skip("TRITON_INTERPRET=1 compiles nothing", allow_module_level=True)
+
+import triton  # noqa: E402
+from aot import ELEMENT, resources  # noqa: E402
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+from ganfast.backends.triton.launch_preprocess import _BLOCK_LOG2  # noqa: E402
+from ganfast.backends.triton.preprocess import preprocess_kernel  # noqa: E402
+
+CAPABILITIES = [80, 90, 100]
+TAPS = {
+    "as it is": (1, 1, False),
+    "bilinear": (2, 2, False),
+    "bicubic": (4, 4, True),
+    "many": (0, 0, True),
+}
+FOUR_VALUES = {"float32": "v4.b32", "float16": "v2.b32", "bfloat16": "v2.b32"}
+"""How PTX writes what a thread makes."""
+
+POINTERS = {
+    "images": "*u8",
+    "down_starts": "*i32",
+    "across_starts": "*i32",
+    "down_weights": "*fp32",
+    "across_weights": "*fp32",
+}
+
+
+def build(capability, dtype, down, across, clip):
+    constants = {"DOWN": down, "ACROSS": across, "CLIP": clip, "BLOCK_LOG2": _BLOCK_LOG2}
+    signature, constexprs, attributes = {}, {}, {}
+    for index, name in enumerate(preprocess_kernel.arg_names):
+        if name in constants:
+            signature[name] = "constexpr"
+            constexprs[(index,)] = constants[name]
+            continue
+        real = "fp32" if name in ("scale", "shift") else "i64"
+        signature[name] = {"out": f"*{ELEMENT[dtype]}", **POINTERS}.get(name, real)
+        if signature[name].startswith("*"):
+            attributes[(index,)] = [["tt.divisibility", 16]]
+    return triton.compile(
+        ASTSource(
+            fn=preprocess_kernel, signature=signature, constexprs=constexprs, attrs=attributes
+        ),
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": 4, "enable_fp_fusion": True},
+    )
+
+
+@pytest.mark.parametrize("taps", TAPS)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_kernel(capability, dtype, taps, tmp_path):
+    compiled = build(capability, dtype, *TAPS[taps])
+    ptx, used = compiled.asm["ptx"], resources(compiled.asm["cubin"], tmp_path)
+    assert used["STACK"] == used["LOCAL"] == 0 and ".local" not in ptx, f"spills: {used}"
+    assert used["REG"] <= 80, used
+    assert f"st.global.{FOUR_VALUES[dtype]}" in ptx
+    assert "atom." not in ptx and "ld.global.b8" in ptx
