@@ -32,8 +32,14 @@ _DAMAGE = (
 )
 
 
-def save_arrays(path: str | os.PathLike[str], argument: str, arrays: Mapping[str, Array]) -> None:
-    """Write them, whole or not at all; ``argument`` names the path in messages."""
+def save_arrays(
+    path: str | os.PathLike[str],
+    argument: str,
+    arrays: Mapping[str, Array],
+    *,
+    one_writer: bool = False,
+) -> None:
+    """Write them as write_atomically does; ``argument`` names the path in messages."""
 
     def write(file: BinaryIO) -> None:
         archive = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
@@ -43,13 +49,13 @@ def save_arrays(path: str | os.PathLike[str], argument: str, arrays: Mapping[str
                 entry = zipfile.ZipInfo(name + _ENDING)
                 with archive.open(entry, "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-        except OSError:
-            # What closing would write has no room either, and that error would hide this one.
+        except BaseException:
+            # Closing would write as well; on a full disk that error would hide this one.
             archive.fp = None
             raise
         archive.close()
 
-    write_atomically(path, argument, write)
+    write_atomically(path, argument, write, one_writer=one_writer)
 
 
 class ArraysFile:

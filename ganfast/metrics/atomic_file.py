@@ -25,17 +25,22 @@ def require_writable(path: str | os.PathLike[str], argument: str) -> None:
 
 
 def write_atomically(
-    path: str | os.PathLike[str], argument: str, write: Callable[[BinaryIO], None]
+    path: str | os.PathLike[str],
+    argument: str,
+    write: Callable[[BinaryIO], None],
+    *,
+    one_writer: bool = False,
 ) -> None:
     """Let ``write`` fill a file beside ``path``, then rename it.
 
     Killed or out of power at any moment, ``path`` is what it was or what it should become. Raises
-    InputError, with nothing left behind, where the system refuses (no room, no permission).
+    InputError, with nothing left behind, where the system refuses (no room, no permission). With
+    ``one_writer`` what a killed process left beside is overwritten the next time; without it,
+    several processes may write one path at a time, and the last one's stays.
     """
     path = Path(path)
     require_writable(path, argument)
-    # Named after the process: two of them may write one path, and the last one stays.
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path_beside(path) if one_writer else path_beside(path, os.getpid())
     try:
         with _removed_on_failure(beside), open(beside, "wb") as file:
             write(file)
@@ -49,6 +54,11 @@ def write_atomically(
             f"{argument}: {str(path)!r} could not be written ({error.strerror or error}): nothing "
             "was left behind; make room or choose another place"
         ) from None
+
+
+def path_beside(path: Path, writer: int | None = None) -> Path:
+    """Where a file is written before it is renamed."""
+    return path.with_name(f".{path.name}{'' if writer is None else f'.{writer}'}.part")
 
 
 @contextlib.contextmanager
