@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
+from ganfast.metrics.score_tally import ScoreTally
 
 
 def inception_score(logits: Tensor, *, splits: int = 10) -> tuple[float, float]:
@@ -28,13 +27,7 @@ def inception_score(logits: Tensor, *, splits: int = 10) -> tuple[float, float]:
         )
     if not bool(torch.isfinite(logits).all()):
         raise InputError("logits has values that are not finite: check the classifier or its input")
-    # From log-softmax, so that a certain prediction (p = 0 elsewhere) costs 0 * finite and never 0
-    # * log 0.
-    log_p = torch.log_softmax(logits.to(torch.float64), dim=1)
-    scores = []
-    for part in log_p.tensor_split(splits):
-        log_marginal = part.logsumexp(0) - math.log(len(part))
-        divergence = (part.exp() * (part - log_marginal)).sum(1)
-        scores.append(divergence.mean().exp())
-    stacked = torch.stack(scores)
-    return float(stacked.mean()), float(stacked.std(correction=0))
+    tally = ScoreTally(logits.shape[1], splits)
+    sizes = torch.tensor([len(part) for part in torch.arange(len(logits)).tensor_split(splits)])
+    tally.add(logits, torch.arange(splits).repeat_interleave(sizes))
+    return tally.score()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from ganfast import _dispatch
 from ganfast.errors import InputError
 from ganfast.metrics.all_reduce import all_reduce
 from ganfast.metrics.feature_rows import FeatureRows
+from ganfast.metrics.plain import plain
 from ganfast.metrics.running_mean import RunningMean
 from ganfast.metrics.scatter import Scatter
 from ganfast.reference import WaitingRows
@@ -21,19 +20,6 @@ from ganfast.reference import WaitingRows
 BLOCK = 1024
 """Rows that are squared together, one of which is the mean's: enough for the product to run at the
 full rate, and 17 MiB at dim = 2048."""
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _plain(method: F) -> F:
-    """Computes on tensors of no graph that may be changed both in and out of inference mode."""
-
-    @functools.wraps(method)
-    def inner(*args: Any, **kwargs: Any) -> Any:
-        with torch.inference_mode(False), torch.no_grad():
-            return method(*args, **kwargs)
-
-    return inner  # type: ignore[return-value]
 
 
 class Moments:
@@ -62,6 +48,17 @@ class Moments:
     def __repr__(self) -> str:
         return f"Moments(dim={self.dim}, count={self.count})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Rows wait in memory that a kernel knows by its address: an address can't be copied.
+        state = None if self._scatter is None else self.state_dict()
+        return {"dim": self.dim, "device": self._device, "state": state}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        self.dim, self._device = kept["dim"], kept["device"]
+        self.reset()
+        if kept["state"] is not None:
+            self.load_state_dict(kept["state"])
+
     def reset(self) -> None:
         """Forget all rows."""
         # Made when rows come: the device may not be known before.
@@ -75,7 +72,7 @@ class Moments:
             return 0
         return self._waiting.count + self._scatter.mean.count
 
-    @_plain
+    @plain
     def update(self, features: Tensor | np.ndarray) -> None:
         """Take in the rows of ``features`` (n, dim); n may be 0, or more than memory for a copy.
 
@@ -97,7 +94,7 @@ class Moments:
             for piece in rows.pieces():
                 self._append(piece, rows.device)
 
-    @_plain
+    @plain
     def merge(self, other: Moments) -> None:
         """Take in all the rows that ``other`` has; ``other`` stays as it is."""
         if not isinstance(other, Moments):
@@ -113,7 +110,7 @@ class Moments:
         self._append(rows, rows.device)
 
     @property
-    @_plain
+    @plain
     def mean(self) -> Tensor:
         """(dim,) float64."""
         self._need(1, "mean")
@@ -124,20 +121,20 @@ class Moments:
         return scatter.mean.with_also(also).value()
 
     @property
-    @_plain
+    @plain
     def covariance(self) -> Tensor:
         """(dim, dim) float64, over N - 1 as np.cov has it; it needs two rows."""
         self._need(2, "covariance")
         return self._total().whole(self.count - 1)
 
     @property
-    @_plain
+    @plain
     def population_covariance(self) -> Tensor:
         """(dim, dim) float64, over N: np.cov(..., ddof=0)."""
         self._need(1, "population_covariance")
         return self._total().whole(self.count)
 
-    @_plain
+    @plain
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all there is, as plain contiguous tensors.
 
@@ -158,7 +155,7 @@ class Moments:
             "pending": pending,
         }
 
-    @_plain
+    @plain
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Replace all rows by those of ``state``, which ``state_dict()`` made."""
         dim = self.dim
@@ -185,7 +182,7 @@ class Moments:
         self._scatter = Scatter(RunningMean(int(state["count"]), high, low), state["scatter"])
         self._append(pending, pending.device)
 
-    @_plain
+    @plain
     def all_reduce(self, group: Any = None) -> None:
         """Make this object, in every process of ``group``, hold the rows of all of them.
 

@@ -1,5 +1,7 @@
 """Streaming moments against the whole array's, however its rows are divided."""
 
+import copy
+import pickle
 import random
 
 import numpy as np
@@ -227,3 +229,17 @@ def test_against_torch():
 def test_bad_shape(shape):
     with pytest.raises(ValueError, match="features"):
         moments(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("n", [0, 5, 1500])
+def test_a_copy_is_of_its_own(n):
+    x = features(n + 10, 7)
+    found, whole = streamed([x[:n]], 7), streamed([x[:n], x[n:]], 7)
+    copies = [copy.deepcopy(found), pickle.loads(pickle.dumps(found))]
+    for other in copies:
+        assert other.count == n
+        other.update(x[n:])
+        assert torch.equal(other.covariance, whole.covariance)
+    assert found.count == n
+    found.update(x[n:])
+    assert torch.equal(found.covariance, whole.covariance)

@@ -1,0 +1,246 @@
+"""FID as a metric that is fed batch by batch, in torchmetrics' shape."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganfast.errors import InputError
+from ganfast.metrics.frechet import frechet_terms
+from ganfast.metrics.moments import Moments
+from ganfast.metrics.plain import plain
+from ganfast.metrics.process_group import gather
+
+Extract = Callable[[Tensor], Any]
+"""uint8 images to features (n, d), or to a pair of them and logits (or None)."""
+
+
+class FrechetInceptionDistance:
+    """FID between the images of two streams.
+
+    ::
+
+        fid = FrechetInceptionDistance()
+        for real, fake in zip(loader, generated):
+            fid.update(real, real=True)
+            fid.update(fake, real=False)
+        fid.compute()
+
+    Means and covariances are summed up in float64 in O(d^2) memory, no features are kept, and the
+    result does not depend on the division into batches. Under torch.distributed compute() is over
+    the images of all processes, which may have different numbers of them; what each has stays its
+    own, so that compute() may be called again. Copies and pickles are objects of their own.
+
+    Differences from torchmetrics: the number is pytorch-fid's (its resizing, float64 throughout)
+    with the default extractor; floats are rounded to 1/255 and not truncated, and out of range they
+    are refused; too few images for a covariance of full rank are warned of.
+
+    Args:
+        extractor: None: the FID Inception network, ganfast.metrics.extractors.load_extractor, whose
+            weights are looked for at the first update. Or a callable that takes uint8 images
+            (n, h, w, 3), as an Extractor does, and gives features (n, d), alone or in a pair with
+            logits. Or a torch.nn.Module, which gets whatever update() is given, as torchmetrics has
+            it (neither checked nor converted, whatever ``normalize``); it is put into evaluation
+            mode.
+        reset_real_features: whether reset() forgets the real side as well.
+        normalize: images are floats from 0 to 1; else uint8.
+        device: of the default extractor; by default that of the first images.
+        process_group: over which to sum; by default all processes.
+    """
+
+    def __init__(
+        self,
+        extractor: Extract | None = None,
+        *,
+        reset_real_features: bool = True,
+        normalize: bool = False,
+        device: torch.device | str | None = None,
+        process_group: Any = None,
+    ) -> None:
+        if extractor is not None and not callable(extractor):
+            raise InputError(
+                "extractor must be None or a callable that gives features (n, d) of uint8 images, "
+                f"got {type(extractor).__name__}"
+            )
+        for name, value in (
+            ("reset_real_features", reset_real_features),
+            ("normalize", normalize),
+        ):
+            if not isinstance(value, bool):
+                raise InputError(f"{name} must be True or False, got {value!r}")
+        # An Extractor may be a module, too; its protocol says what it takes.
+        self._as_given = isinstance(extractor, nn.Module) and not hasattr(extractor, "protocol")
+        if isinstance(extractor, nn.Module):
+            extractor.eval()
+        self.extractor = extractor
+        self.reset_real_features = reset_real_features
+        self.normalize = normalize
+        self.process_group = process_group
+        self._device = device
+        self._sides: dict[bool, Moments] = {}
+
+    def __repr__(self) -> str:
+        return f"FrechetInceptionDistance(n_real={self.n_real}, n_fake={self.n_fake})"
+
+    @property
+    def n_real(self) -> int:
+        """Real images in this process so far."""
+        return self._count(True)
+
+    @property
+    def n_fake(self) -> int:
+        """Generated images in this process so far."""
+        return self._count(False)
+
+    def update(self, images: Tensor, real: bool) -> None:
+        """Take in ``images``, (n, 3, h, w) or (n, h, w, 3): uint8, or with ``normalize`` floats
+        from 0 to 1, which become round(255 x). On any device; they are not modified.
+
+        Raises InputError, and takes nothing in, for another shape or dtype, floats out of range,
+        and an extractor whose features are not finite, not (n, d), or not as wide as before.
+        """
+        if not isinstance(real, bool):
+            raise InputError(f"real must be True or False, got {real!r}")
+        features = self._features(images if self._as_given else self._uint8(images))
+        dim = features.shape[1]
+        for side in self._sides.values():
+            if side.dim != dim:
+                raise InputError(f"extractor gave {side.dim} features before, and {dim} now")
+        side = self._sides.get(real) or Moments(dim)
+        side.update(features)
+        self._sides[real] = side
+
+    @plain
+    def compute(self) -> Tensor:
+        """The FID, a float64 tensor without axes, on the CPU.
+
+        Raises InputError for fewer than 2 images of a side. Warns below d + 1 of them, where the
+        covariance is singular and FID tells more of the number of images than of the images.
+        """
+        real, fake = self._everyones(True), self._everyones(False)
+        for name, side in (("real", real), ("fake", fake)):
+            count = 0 if side is None else side.count
+            if count < 2:
+                raise InputError(
+                    f"compute needs at least 2 images of each side, got {count} with "
+                    f"real={name == 'real'}: call update() first"
+                )
+        assert real is not None and fake is not None
+        if min(real.count, fake.count) <= real.dim:
+            warnings.warn(
+                f"FID of {real.count} real and {fake.count} generated images in {real.dim} "
+                f"dimensions: with fewer than {real.dim + 1} of a side it is far too large and "
+                "comparable only at equal numbers",
+                UserWarning,
+                stacklevel=3,  # the caller of compute: plain() is in between
+            )
+        return torch.tensor(frechet_terms(real, fake).fid, dtype=torch.float64)
+
+    def reset(self) -> None:
+        """Forget the images: all, or the generated ones alone without ``reset_real_features``."""
+        kept = {} if self.reset_real_features else {True: self._sides.get(True)}
+        self._sides = {real: side for real, side in kept.items() if side is not None}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of the moments of both sides, of this process."""
+        return {
+            f"{'real' if real else 'fake'}.{key}": value
+            for real, side in sorted(self._sides.items())
+            for key, value in side.state_dict().items()
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Replace all images by those of ``state``, which ``state_dict()`` made."""
+        sides = {}
+        for name, real in (("real", True), ("fake", False)):
+            start = f"{name}."
+            own = {k[len(start) :]: v for k, v in state.items() if k.startswith(start)}
+            if own:
+                if "mean" not in own:
+                    raise InputError(
+                        f"state must be that of a metric of this kind, got {list(own)}"
+                    )
+                sides[real] = Moments(len(own["mean"]))
+                sides[real].load_state_dict(own)
+        self._sides = sides
+
+    def _count(self, real: bool) -> int:
+        return self._sides[real].count if real in self._sides else 0
+
+    def _uint8(self, images: Tensor) -> Tensor:
+        """(n, h, w, 3)"""
+        if not isinstance(images, Tensor):
+            raise InputError(f"images must be a torch tensor, got {type(images).__name__}")
+        shape = tuple(images.shape)
+        if len(shape) != 4 or 3 not in (shape[1], shape[3]) or 0 in shape[1:]:
+            raise InputError(
+                f"images must have shape (n, 3, h, w) or (n, h, w, 3), got {shape}: repeat a grey "
+                "channel three times"
+            )
+        if shape[1] == 3:
+            images = images.permute(0, 2, 3, 1)
+        if not self.normalize:
+            if images.dtype != torch.uint8:
+                raise InputError(
+                    f"images must be uint8, got {images.dtype}: give normalize=True for floats "
+                    "from 0 to 1"
+                )
+            return images.detach().contiguous()
+        if not images.is_floating_point():
+            raise InputError(
+                f"images must be floats from 0 to 1 with normalize=True, got {images.dtype}: leave "
+                "normalize out for uint8"
+            )
+        images = images.detach()
+        # float32 holds each multiple of 1/255 well enough to round to it; bfloat16 does not.
+        wide = images.to(torch.promote_types(images.dtype, torch.float32))
+        if images.numel() and not bool(((wide >= 0) & (wide <= 1)).all()):
+            raise InputError(
+                "images must be floats from 0 to 1 with normalize=True, got "
+                f"{float(wide.min()):.4g} to {float(wide.max()):.4g}: for tanh's -1 to 1 give "
+                "(x + 1) / 2, clamped"
+            )
+        return (wide * 255).round().to(torch.uint8).contiguous()
+
+    def _features(self, images: Tensor) -> Tensor:
+        if self.extractor is None:
+            # With its network and preprocessing only for who has no extractor.
+            extractors = importlib.import_module("ganfast.metrics.extractors")
+            self.extractor = extractors.load_extractor(
+                "inception", device=self._device or images.device
+            )
+        with torch.no_grad():
+            found = self.extractor(images)
+        features = found[0] if isinstance(found, tuple) else found
+        n = len(images)
+        if (
+            not isinstance(features, Tensor)
+            or features.dim() != 2
+            or len(features) != n
+            or not features.shape[1]
+        ):
+            got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise InputError(f"extractor must give features of shape ({n}, d), got {got}")
+        return features
+
+    def _everyones(self, real: bool) -> Moments | None:
+        """The moments of all processes; this one's stay as they are."""
+        import torch.distributed as dist
+
+        own = self._sides.get(real)
+        if not (dist.is_available() and dist.is_initialized()):
+            return own
+        # A process that has no image of this side doesn't know how many features they have.
+        dims = gather(torch.tensor(0 if own is None else own.dim), self.process_group)
+        if not int(dims.max()):
+            return None
+        whole = Moments(int(dims.max()) if own is None else own.dim)
+        if own is not None:
+            whole.merge(own)
+        whole.all_reduce(self.process_group)
+        return whole

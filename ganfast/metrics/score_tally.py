@@ -1,0 +1,72 @@
+"""What the Inception Score needs of predictions that come in batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganfast.metrics.plain import plain
+from ganfast.metrics.process_group import total
+
+PIECE = 1024
+"""Predictions that are squared up together, so that no temporary is as large as all of them."""
+
+
+class ScoreTally:
+    """Per part of the images: how many there are, the sum of p, and the sum of p log p over images
+    and classes, all in float64. p is the softmax of the logits.
+
+    With p the mean over a part of n images, the score of the part is
+
+        exp E KL(p(y|x) || p(y)) = exp( sum(p log p) / n - sum_y p_y log p_y ):
+
+    sums are enough, so memory is O(parts x classes) whatever n is.
+    """
+
+    def __init__(self, classes: int, parts: int) -> None:
+        self.classes, self.parts = classes, parts
+        self.count = torch.zeros(parts, dtype=torch.float64)
+        self.sum_p = torch.zeros(parts, classes, dtype=torch.float64)
+        self.sum_p_log_p = torch.zeros(parts, dtype=torch.float64)
+
+    @plain
+    def add(self, logits: Tensor, part: Tensor) -> None:
+        """Take in finite ``logits`` (n, classes); ``part`` (n,) int64 is the part of each."""
+        for rows, index in zip(logits.split(PIECE), part.split(PIECE), strict=True):
+            # From log-softmax, so that a certain prediction (p = 0 elsewhere) costs 0 * finite and
+            # never 0 * log 0.
+            log_p = torch.log_softmax(rows.to("cpu", torch.float64), dim=1)
+            p = log_p.exp()
+            # A product and not index_add_, which adds in an order of its own.
+            member = torch.nn.functional.one_hot(index.cpu(), self.parts).to(torch.float64).T
+            self.count += member.sum(1)
+            self.sum_p += member @ p
+            self.sum_p_log_p += member @ (p * log_p).sum(1)
+
+    def score(self) -> tuple[float, float]:
+        """Mean and population deviation of the score over the parts that have images."""
+        there = self.count > 0
+        count = self.count[there]
+        marginal = self.sum_p[there] / count[:, None]
+        entropy = torch.special.entr(marginal).sum(1)
+        scores = (self.sum_p_log_p[there] / count + entropy).exp()
+        return float(scores.mean()), float(scores.std(correction=0))
+
+    @plain
+    def all_reduce(self, group: Any = None) -> None:
+        """Hold the predictions of all processes in ``group``."""
+        self.load_state_dict({key: total(value, group) for key, value in self.state_dict().items()})
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {
+            "count": self.count.clone(),
+            "sum_p": self.sum_p.clone(),
+            "sum_p_log_p": self.sum_p_log_p.clone(),
+        }
+
+    @plain
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        for key, value in self.state_dict().items():
+            getattr(self, key).copy_(state[key].reshape(value.shape))

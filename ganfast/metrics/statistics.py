@@ -1,0 +1,231 @@
+"""Mean and covariance of a set of images, and how they were made."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganfast.errors import InputError
+from ganfast.metrics.arrays_file import ArraysFile, save_arrays
+from ganfast.metrics.moments import Moments
+
+_ASYMMETRY = 1e-5
+"""Relative to the largest entry: files of other tools were often computed in float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What FID needs of one side: ``mu`` (d,) and ``sigma`` (d, d), both float64 on the CPU.
+
+    The other fields say how they were made and are None where that is not known, as in the files of
+    pytorch-fid, clean-fid and edm, which hold mu and sigma alone: ``n`` images, ``extractor`` (the
+    identity: a hash of architecture and weights), ``protocol`` (of preprocessing), ``precision``
+    (of the network) and ``version`` (of ganfast).
+
+    Raises InputError for a shape or dtype that doesn't fit, values that are not finite, and a sigma
+    that is no covariance.
+    """
+
+    mu: Tensor
+    sigma: Tensor
+    n: int | None = None
+    extractor: str | None = None
+    protocol: str | None = None
+    precision: str | None = None
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        fault = _fault(self.mu, self.sigma)
+        if fault:
+            raise InputError(f"statistics: {fault}")
+        for name in ("mu", "sigma"):
+            value = getattr(self, name).detach().to("cpu", torch.float64).contiguous()
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        known = {name: value for name, value in self._facts().items() if value is not None}
+        return f"Statistics(dim={self.dim}, {', '.join(f'{k}={v!r}' for k, v in known.items())})"
+
+    @property
+    def dim(self) -> int:
+        return len(self.mu)
+
+    @classmethod
+    def from_moments(
+        cls,
+        moments: Moments,
+        *,
+        extractor: str | None = None,
+        protocol: str | None = None,
+        precision: str | None = None,
+    ) -> Statistics:
+        """Of at least two images; the covariance divides by n - 1."""
+        if moments.count < 2:
+            raise InputError(f"statistics need at least 2 images, got {moments.count}")
+        return cls(
+            mu=moments.mean,
+            sigma=moments.covariance,
+            n=moments.count,
+            extractor=extractor,
+            protocol=protocol,
+            precision=precision,
+            version=_version(),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a .npz that np.load, and with it pytorch-fid and its kin, can read.
+
+        It holds ``mu`` and ``sigma`` in float64, the fields that are known as arrays without axes,
+        and ``sha256``, a hash of all that. The file is there whole or not at all. Raises InputError
+        for another ending than .npz (by which other tools tell statistics from images), and where
+        it can't be written.
+        """
+        if Path(path).suffix.lower() != ".npz":
+            raise InputError(f"path must end in .npz, got {str(path)!r}")
+        known = {name: value for name, value in self._facts().items() if value is not None}
+        save_arrays(
+            path,
+            "statistics",
+            {
+                "mu": self.mu.numpy(),
+                "sigma": self.sigma.numpy(),
+                **{name: np.array(value) for name, value in known.items()},
+                "sha256": np.array(self._content_hash()),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Statistics:
+        """Read what ``save`` wrote, or any .npz with a ``mu`` and a ``sigma`` of floating dtype.
+
+        Nothing in the file is executed. Raises InputError, in one line that names the file, for one
+        that is missing, damaged, changed since it was written, or of other content.
+        """
+        with ArraysFile(path, "statistics", "a statistics file") as file:
+            absent = [name for name in ("mu", "sigma") if name not in file]
+            if absent:
+                there = ", ".join(file.names[:8]) or "none"
+                raise file.refusal(f"it has no {' and no '.join(absent)}; its entries are: {there}")
+            arrays = {name: file[name] for name in ("mu", "sigma")}
+            for name, array in arrays.items():
+                if array.dtype.kind != "f":
+                    raise file.refusal(f"{name} must have a floating dtype, got {array.dtype}")
+            mu, sigma = (
+                torch.from_numpy(np.ascontiguousarray(a, dtype=np.float64)) for a in arrays.values()
+            )
+            fault = _fault(mu, sigma)
+            if fault:
+                raise file.refusal(fault)
+            facts: dict[str, Any] = {}
+            for name in ("n", "extractor", "protocol", "precision", "version"):
+                if name in file:
+                    facts[name] = _fact(file, name)
+            found = cls(mu, sigma, **facts)
+            if "sha256" in file and _fact(file, "sha256") != found._content_hash():
+                raise file.refusal(
+                    "its content is not what was written (the hash differs): make it anew"
+                )
+            return found
+
+    def check_comparable(
+        self,
+        other: Statistics | None = None,
+        *,
+        extractor: str | None = None,
+        protocol: str | None = None,
+        precision: str | None = None,
+        allow_mismatch: bool = False,
+    ) -> list[str]:
+        """Whether a distance to ``other``, or to features made as the arguments say, has a meaning.
+
+        Returns sentences for the report: on what is not known, on a precision that differs (a small
+        effect), and with ``allow_mismatch`` on what else differs. Raises InputError where extractor
+        or protocol differ, or the numbers of features (whatever ``allow_mismatch``).
+        """
+        theirs = {"extractor": extractor, "protocol": protocol, "precision": precision}
+        if other is not None:
+            if other.dim != self.dim:
+                raise InputError(
+                    f"statistics of {self.dim} and of {other.dim} features can't be compared: use "
+                    "the same extractor for both sides"
+                )
+            theirs = {name: getattr(other, name) for name in theirs}
+        notes, unknown = [], []
+        for name, value in theirs.items():
+            own = getattr(self, name)
+            if own is None or value is None:
+                unknown.append(name)
+            elif own != value:
+                sentence = f"The sides differ in {name}: {_short(own)} against {_short(value)}."
+                if name != "precision" and not allow_mismatch:
+                    raise InputError(
+                        f"the sides differ in {name} ({_short(own)} against {_short(value)}), so "
+                        "their distance means nothing: make both with the same, or give "
+                        "--allow-mismatch (allow_mismatch=True) to compute it all the same"
+                    )
+                notes.append(sentence)
+        if unknown:
+            notes.append(
+                f"The statistics don't say with which {', '.join(unknown)} they were made; that it "
+                "is the same on both sides is taken on trust."
+            )
+        return notes
+
+    def _facts(self) -> dict[str, Any]:
+        names = ("n", "extractor", "protocol", "precision", "version")
+        return {name: getattr(self, name) for name in names}
+
+    def _content_hash(self) -> str:
+        content = hashlib.sha256(json.dumps(self._facts(), sort_keys=True).encode())
+        for x in (self.mu, self.sigma):
+            content.update(np.ascontiguousarray(x.numpy(), dtype="<f8").data)
+        return content.hexdigest()
+
+
+def _fault(mu: Tensor, sigma: Tensor) -> str | None:
+    """What is wrong with these moments."""
+    if mu.dim() != 1 or not len(mu) or tuple(sigma.shape) != (len(mu), len(mu)):
+        return (
+            "mu must have shape (d,) and sigma (d, d), got "
+            f"{tuple(mu.shape)} and {tuple(sigma.shape)}"
+        )
+    for name, x in (("mu", mu), ("sigma", sigma)):
+        if not x.is_floating_point():
+            return f"{name} must have a floating dtype, got {x.dtype}"
+        if not bool(torch.isfinite(x).all()):
+            return f"{name} has values that are not finite"
+    largest = float(sigma.abs().max())
+    off = float((sigma - sigma.T).abs().max())
+    if off > _ASYMMETRY * largest:
+        return f"sigma is not symmetric: an entry differs from its mirror by {off:.3g}"
+    if float(sigma.diagonal().min()) < -_ASYMMETRY * largest:
+        return f"sigma has a negative variance, {float(sigma.diagonal().min()):.3g}"
+    return None
+
+
+def _fact(file: ArraysFile, name: str) -> int | str:
+    value = file[name]
+    if value.shape != () or value.dtype.kind not in ("iu" if name == "n" else "U"):
+        raise file.refusal(f"its {name} must be one {'number' if name == 'n' else 'word'}")
+    return int(value) if name == "n" else str(value)
+
+
+def _short(value: str) -> str:
+    """A hash by its first digits, which are enough to tell two apart."""
+    return value if len(value) <= 24 else f"{value[:12]}..."
+
+
+def _version() -> str | None:
+    try:
+        return importlib.metadata.version("ganfast")
+    except importlib.metadata.PackageNotFoundError:  # a tree that was not installed
+        return None

@@ -1,0 +1,256 @@
+"""All that one pass over one side of a comparison keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganfast.errors import InputError
+from ganfast.metrics.bottom_sample import BottomSample
+from ganfast.metrics.moments import Moments
+from ganfast.metrics.plain import plain
+from ganfast.metrics.position_hash import position_hash
+from ganfast.metrics.process_group import gather
+from ganfast.metrics.score_tally import ScoreTally
+
+PURPOSE = 1
+"""Of the hash that gives an image its chunk."""
+
+
+class Summary:
+    """Moments, Inception Score and a sample of the images of one side, in one pass.
+
+    ::
+
+        summary = Summary(2048, classes=1008)
+        for batch in source.batches(50):
+            features, logits = extractor(batch.images)
+            summary.add(features, logits, batch.positions)
+
+    The result does not depend, but for round-off, on the order of the images or on their division
+    into batches, processes and interrupted runs: whatever is drawn at random is a function of an
+    image's position in its source and of ``seed``. For the same sequence of calls it is the same to
+    the last bit.
+
+    Args:
+        dim: features of an image.
+        classes: of the logits; None: logits are not looked at, and there is no Inception Score.
+        splits: parts for the Inception Score.
+        chunks: 0, or into how many random parts the moments are to be divided for
+            bootstrap_interval and fid_infinity: 20 is enough for both.
+        sample: how many images' features to keep for the kernel distance.
+        seed: of chunks and sample.
+        device: where moments are computed; by default where the first features are.
+
+    Memory, whatever the number of images: max(chunks, 1) x (8 dim^2 + 8192 dim) bytes for the
+    moments, which at dim 2048 is 50 MB for one and 1 GB for 20 chunks; 8 splits x classes for the
+    score; 4 sample x dim for the sample.
+
+    Raises InputError for an argument out of its range.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        classes: int | None = None,
+        splits: int = 10,
+        chunks: int = 0,
+        sample: int = 0,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+    ) -> None:
+        for name, value, least in (
+            ("classes", 1 if classes is None else classes, 1),
+            ("splits", splits, 1),
+            ("chunks", chunks, 0),
+            ("sample", sample, 0),
+            ("seed", seed, 0),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(
+                    f"{name} must be a whole number of at least {least}, got {value!r}"
+                )
+        if seed >= 2**63:
+            raise InputError(f"seed must be below 2**63, got {seed}")
+        self.dim, self.classes, self.splits = dim, classes, splits
+        self.chunks, self.seed = chunks, seed
+        self._parts = [Moments(dim, device=device) for _ in range(max(chunks, 1))]
+        self._tally = None if classes is None else ScoreTally(classes, splits)
+        self._sample = BottomSample(sample, dim, seed)
+
+    def __repr__(self) -> str:
+        return f"Summary(dim={self.dim}, count={self.count})"
+
+    @plain
+    def add(self, features: Tensor, logits: Tensor | None, positions: Sequence[int]) -> None:
+        """Take in images: ``features`` (n, dim), ``logits`` (n, classes), any floating dtype.
+
+        ``positions`` are the n whole numbers that say where in its source each image stands, each
+        once in all calls and processes together; gaps are fine. Raises InputError, and takes
+        nothing in, for other shapes and for values that are not finite, with their positions.
+        """
+        where = _positions(positions)
+        self._check("features", features, len(where), self.dim, where)
+        if self._tally is not None:
+            if logits is None:
+                raise InputError(
+                    f"logits must have shape (n, {self.classes}), got None: make the Summary with "
+                    "classes=None if the extractor has none"
+                )
+            self._check("logits", logits, len(where), self._tally.classes, where)
+            # Round-robin: consecutive parts would need the number of images before the first one
+            # is seen. And in a folder sorted by class, consecutive parts hold a few classes each,
+            # whose score is low; round-robin ones hold all classes.
+            self._tally.add(logits, torch.from_numpy(where % self.splits))
+        if self.chunks < 2:
+            self._parts[0].update(features)
+        else:
+            chunk = position_hash(where, self.seed, PURPOSE) % np.uint64(self.chunks)
+            for i in np.unique(chunk).tolist():
+                rows = torch.from_numpy(np.flatnonzero(chunk == i))
+                self._parts[i].update(features[rows.to(features.device)])
+        self._sample.add(features, where)
+
+    @property
+    def count(self) -> int:
+        """The number of images so far."""
+        return sum(part.count for part in self._parts)
+
+    @property
+    def moments(self) -> Moments:
+        """Of all images; where there are chunks, their merger in a fixed order, made anew at each
+        reading."""
+        if len(self._parts) == 1:
+            return self._parts[0]
+        whole = Moments(self.dim)
+        for part in self._parts:
+            whole.merge(part)
+        return whole
+
+    @property
+    def chunk_moments(self) -> list[Moments]:
+        """Of each chunk; none where ``chunks`` is 0."""
+        return list(self._parts) if self.chunks else []
+
+    @property
+    def sample(self) -> Tensor:
+        """(m, dim) float32 on the CPU, m the smaller of ``sample`` and ``count``: features of
+        images drawn without replacement, in random order."""
+        return self._sample.rows()
+
+    def inception_score(self) -> tuple[float, float]:
+        """Mean and population deviation over the parts, image i being in part i mod ``splits``;
+        see ganfast.metrics.inception_score.
+
+        Raises InputError without logits, or where a part has no image.
+        """
+        if self._tally is None:
+            raise InputError("inception_score needs logits: make the Summary with classes=...")
+        if not bool((self._tally.count > 0).all()):
+            raise InputError(
+                f"inception_score needs an image in each of {self.splits} splits, got "
+                f"{self.count} images: make the Summary with fewer splits"
+            )
+        return self._tally.score()
+
+    @plain
+    def all_reduce(self, group: Any = None) -> None:
+        """Make this object, in every process of ``group``, hold the images of all of them.
+
+        Processes may hold different numbers of images, or none; each must call this, and once: a
+        second call would count the images once more for each process. Raises InputError, in all of
+        them, where they were not made with the same arguments.
+        """
+        settings = gather(self._settings(), group)
+        if not bool((settings == settings[0]).all()):
+            names = "dim, classes, splits, chunks, sample, seed"
+            raise InputError(
+                f"Summary must be made alike in all processes, got ({names}) = {settings.tolist()} "
+                "by rank"
+            )
+        for part in self._parts:
+            part.all_reduce(group)
+        if self._tally is not None:
+            self._tally.all_reduce(group)
+        if self._sample.size:
+            self._sample.all_reduce(group)
+
+    @plain
+    def state_dict(self) -> dict[str, Tensor]:
+        """Copies of all there is, as plain tensors: an object that goes on from here computes the
+        same bits as one that never stopped. At dim 2048 up to 50 MB for each chunk."""
+        return {
+            "settings": self._settings(),
+            **{
+                f"{name}.{key}": value
+                for name, part in self._named().items()
+                for key, value in part.state_dict().items()
+            },
+        }
+
+    @plain
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Replace all images by those of ``state``, which ``state_dict()`` of an object made with
+        the same arguments gave. Raises InputError for any other state."""
+        own = self._settings().tolist()
+        given = state["settings"].tolist() if "settings" in state else "none"
+        if given != own:
+            raise InputError(
+                "state must be that of a Summary with (dim, classes, splits, chunks, sample, seed) "
+                f"= {own}, got {given}"
+            )
+        for name, part in self._named().items():
+            start = f"{name}."
+            part.load_state_dict(
+                {key[len(start) :]: value for key, value in state.items() if key.startswith(start)}
+            )
+
+    def _named(self) -> dict[str, Moments | ScoreTally | BottomSample]:
+        named: dict[str, Moments | ScoreTally | BottomSample] = {
+            f"moments.{i}": part for i, part in enumerate(self._parts)
+        }
+        if self._tally is not None:
+            named["score"] = self._tally
+        return {**named, "sample": self._sample}
+
+    def _settings(self) -> Tensor:
+        classes = 0 if self.classes is None else self.classes
+        sample = self._sample.size
+        return torch.tensor([self.dim, classes, self.splits, self.chunks, sample, self.seed])
+
+    def _check(self, name: str, x: Tensor, n: int, width: int, where: np.ndarray) -> None:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise InputError(f"{name} must be a floating tensor, got {kind}")
+        if tuple(x.shape) != (n, width):
+            raise InputError(
+                f"{name} must have shape ({n}, {width}): {n} positions, and {width} as the Summary "
+                f"was made; got {tuple(x.shape)}"
+            )
+        # One NaN or inf makes the sum one; only then is each looked at.
+        if not bool(torch.isfinite(x.sum(dtype=torch.float32))):
+            bad = where[(~torch.isfinite(x)).any(1).cpu().numpy()]
+            if len(bad):
+                more = ", ..." if len(bad) > 10 else ""
+                raise InputError(
+                    f"{name} must be finite, got NaN or inf for {len(bad)} of {n} images, at the "
+                    f"positions {', '.join(map(str, bad[:10]))}{more}: leave these images out, or "
+                    "mend the network"
+                )
+
+
+def _positions(positions: Sequence[int]) -> np.ndarray:
+    given = np.asarray(positions)
+    if given.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if given.ndim != 1 or given.dtype.kind not in "iu" or int(given.min()) < 0:
+        raise InputError(
+            "positions must be whole numbers of at least 0, one for each image, got "
+            f"{given.dtype} of shape {given.shape}"
+        )
+    return given.astype(np.int64)

@@ -1,0 +1,215 @@
+"""The metric in torchmetrics' shape: what goes in, what comes out, copies, and extractors."""
+
+import copy
+import pickle
+import sys
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from ganfast.metrics import moments
+from ganfast.metrics.frechet import frechet_terms
+from ganfast.metrics.frechet_inception_distance import FrechetInceptionDistance
+from ganfast.metrics.statistics import Statistics
+
+N, SIZE = 40, 6
+
+
+def channel_means(images):
+    """Three features, of uint8 images as they lie in files."""
+    assert images.dtype == torch.uint8 and images.shape[3] == 3 and images.is_contiguous()
+    return images.float().mean((1, 2))
+
+
+def images(n=N, high=256):
+    return torch.randint(0, high, (n, SIZE, SIZE, 3), dtype=torch.uint8)
+
+
+def expected(real, fake):
+    sides = [Statistics(*moments(channel_means(x))) for x in (real, fake)]
+    return frechet_terms(*sides).fid
+
+
+def metric(real, fake, **kwargs):
+    found = FrechetInceptionDistance(channel_means, **kwargs)
+    for x, side in ((real, True), (fake, False)):
+        for batch in x.split(7):
+            found.update(batch, real=side)
+    return found
+
+
+def test_the_distance_in_either_layout():
+    real, fake = images(), images(30, 200)
+    found = metric(real, fake).compute()
+    assert found.dtype == torch.float64 and found.shape == ()
+    assert float(found) == pytest.approx(expected(real, fake), rel=1e-10)
+    first = metric(real.permute(0, 3, 1, 2), fake.permute(0, 3, 1, 2).contiguous())
+    assert torch.equal(first.compute(), found)
+    assert (first.n_real, first.n_fake) == (N, 30)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_floats_are_rounded(dtype):
+    levels = torch.arange(256, dtype=torch.uint8).repeat(3)[: 3 * SIZE * SIZE]
+    x = levels.reshape(1, SIZE, SIZE, 3).repeat(4, 1, 1, 1)
+    x[1:3] += 7
+    seen = []
+
+    def spy(images):
+        seen.append(images)
+        return channel_means(images)
+
+    FrechetInceptionDistance(spy, normalize=True).update((x.double() / 255).to(dtype), real=True)
+    assert torch.equal(seen[0], x)
+
+
+def test_copies_and_pickles_are_of_their_own():
+    real, fake = images(), images(30, 200)
+    found = metric(real, fake)
+    for other in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
+        assert torch.equal(other.compute(), found.compute())
+        before = found.compute()
+        other.update(images(5), real=False)
+        assert torch.equal(found.compute(), before) and found.n_fake == 30
+        assert not torch.equal(other.compute(), before)
+
+
+def test_a_saved_state():
+    found = metric(images(), images(30, 200))
+    other = metric(images(3), images(3))
+    other.load_state_dict(found.state_dict())
+    assert torch.equal(other.compute(), found.compute())
+    other.load_state_dict(FrechetInceptionDistance(channel_means).state_dict())
+    assert other.n_real == other.n_fake == 0
+    with pytest.raises(ValueError, match="state"):
+        other.load_state_dict({"real.count": torch.tensor(3)})
+
+
+def test_reset():
+    real, fake, new = images(), images(30, 200), images(20, 100)
+    kept = metric(real, fake, reset_real_features=False)
+    kept.reset()
+    assert (kept.n_real, kept.n_fake) == (N, 0)
+    kept.update(new, real=False)
+    assert float(kept.compute()) == pytest.approx(expected(real, new), rel=1e-10)
+    found = metric(real, fake)
+    found.reset()
+    assert (found.n_real, found.n_fake) == (0, 0)
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, x):
+        assert not self.training
+        return self.norm(x.float().mean((1, 2)))
+
+
+class Extractor(Network):
+    """A module that takes images as every extractor does."""
+
+    protocol = "none"
+
+    def forward(self, x):
+        assert x.dtype == torch.uint8 and x.shape[3] == 3
+        return super().forward(x), torch.zeros(len(x), 5)
+
+
+@pytest.mark.parametrize("kind", [Network, Extractor])
+def test_modules(kind):
+    real, fake = images(), images(30, 200)
+    found = FrechetInceptionDistance(kind())
+    for x, side in ((real, True), (fake, False)):
+        found.update(x.permute(0, 3, 1, 2) if kind is Extractor else x.float(), real=side)
+    scale = 1 / (1 + 1e-5)  # of an untrained batch norm's variance
+    assert float(found.compute()) == pytest.approx(scale * expected(real, fake), rel=1e-5)
+
+
+def test_the_default_is_loaded_at_the_first_update(monkeypatch):
+    asked = []
+
+    def load_extractor(name, *, device):
+        asked.append((name, torch.device(device)))
+        return lambda images: (channel_means(images), None)
+
+    module = types.ModuleType("ganfast.metrics.extractors")
+    module.load_extractor = load_extractor
+    monkeypatch.setitem(sys.modules, "ganfast.metrics.extractors", module)
+    found = FrechetInceptionDistance()
+    assert asked == []
+    found.update(images(), real=True)
+    found.update(images(), real=False)
+    assert asked == [("inception", torch.device("cpu"))]
+
+
+def test_inference_mode():
+    found = FrechetInceptionDistance(channel_means)
+    with torch.inference_mode():
+        found.update(images(), real=True)
+        found.update(images(), real=False)
+    found.update(images(), real=False)
+    assert found.compute() >= 0
+
+
+def test_too_few_images():
+    found = metric(images(2), images(1))
+    with pytest.raises(ValueError, match="at least 2 images of each side, got 1 with real=False"):
+        found.compute()
+    with pytest.raises(ValueError, match="got 0 with real=True"):
+        FrechetInceptionDistance(channel_means).compute()
+    found.update(images(2), real=False)
+    with pytest.warns(UserWarning, match="2 real and 3 generated images in 3 dimensions") as caught:
+        found.compute()
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "given, kwargs, match",
+    [
+        (torch.rand(2, 3, 4, 4), {}, "must be uint8, got torch.float32"),
+        (images(2), {"normalize": True}, "leave normalize out"),
+        (torch.rand(2, 3, 4, 4) * 2, {"normalize": True}, "from 0 to 1"),
+        (torch.rand(2, 3, 4, 4) - 0.5, {"normalize": True}, "tanh"),
+        (torch.full((2, 3, 4, 4), torch.nan), {"normalize": True}, "from 0 to 1"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), {}, "grey"),
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), {}, "shape"),
+        (torch.zeros(2, 3, 0, 4, dtype=torch.uint8), {}, "shape"),
+        ([1], {}, "torch tensor, got list"),
+    ],
+)
+def test_bad_images(given, kwargs, match):
+    found = FrechetInceptionDistance(channel_means, **kwargs)
+    with pytest.raises(ValueError, match=match):
+        found.update(given, real=True)
+    assert found.n_real == 0
+
+
+def test_bad_extractors_and_arguments():
+    for extractor, match in (
+        (lambda x: torch.zeros(len(x)), r"shape \(40, d\), got \(40,\)"),
+        (lambda x: torch.zeros(1, 3), r"got \(1, 3\)"),
+        (lambda x: "features", "got str"),
+        (lambda x: torch.full((len(x), 3), torch.nan), "finite"),
+    ):
+        found = FrechetInceptionDistance(extractor)
+        with pytest.raises(ValueError, match=match):
+            found.update(images(), real=True)
+        assert found.n_real == 0
+    widths = iter((3, 4))
+    found = FrechetInceptionDistance(lambda x: torch.zeros(len(x), next(widths)))
+    found.update(images(), real=True)
+    with pytest.raises(ValueError, match="3 features before, and 4 now"):
+        found.update(images(), real=False)
+    for kwargs, match in (
+        ({"extractor": 2048}, "extractor must be None or a callable"),
+        ({"normalize": 1}, "normalize"),
+        ({"reset_real_features": None}, "reset_real_features"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            FrechetInceptionDistance(**kwargs)
+    with pytest.raises(ValueError, match="real must be True or False"):
+        found.update(images(), real=1)
