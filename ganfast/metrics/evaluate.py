@@ -76,7 +76,7 @@ def evaluate(
         on_error: what a file that cannot be read does: "raise" or "skip" (then it is named in
             ``skipped``).
         state: file that keeps the pass's moments and position, so that the same call goes on from
-            there after an interruption, to the identical result. It stays when all is done.
+            there after an interruption, to the identical result. Removed when the result is out.
         allow_mismatch: compare with statistics that another protocol or network made.
         progress: show progress bars on stderr.
 
@@ -120,7 +120,9 @@ def evaluate(
     evaluation = Evaluation(options, {"real": real, "fake": fake})
     evaluation.look()
     mine = findings(evaluation) if evaluation.ranks.first else None
-    return evaluation.ranks.from_first(mine)
+    found = evaluation.ranks.from_first(mine)
+    evaluation.end()
+    return found
 
 
 def image_statistics(
@@ -163,4 +165,6 @@ def image_statistics(
     )
     evaluation = Evaluation(options, {"images": source})
     evaluation.look()
-    return evaluation.statistics("images")
+    found = evaluation.statistics("images")
+    evaluation.end()
+    return found

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from ganfast.errors import InputError
 from ganfast.metrics.extractors import Extractor, load_extractor
@@ -19,7 +23,7 @@ from ganfast.metrics.stopwatch import Stopwatch
 from ganfast.metrics.summary import Summary
 
 _LASTING = (
-    "protocol", "precision", "batch_size", "inception_score", "splits", "chunks", "sample", "seed",
+    "batch_size", "inception_score", "splits", "chunks", "sample", "seed",
     "background", "exif", "on_error",
 )  # fmt: skip
 """Options that a run must share with the one whose state it takes up."""
@@ -44,7 +48,6 @@ class Evaluation:
         self._share(given)
         self._compare()
         self._state = self._taken_up()
-        self._looking = 0.0
 
     def look(self) -> None:
         """Take in all images; afterwards every process knows what all of them have seen."""
@@ -58,7 +61,7 @@ class Evaluation:
                 ranks=self.ranks,
                 stopwatch=self.stopwatch,
                 show=self.options.progress and self.ranks.first,
-                save=self._save,
+                keep=self._keep,
             )
         self._looking = time.perf_counter() - began
         self._seen = sum(self.ranks.gather(sum(side.seen for side in self._passes)))
@@ -68,8 +71,12 @@ class Evaluation:
             with self.stopwatch("reduce"):
                 for side in self._passes:
                     side.summary.all_reduce()
-        for side in self._passes:
-            _check_enough(side)
+
+    def end(self) -> None:
+        """The result is out: nothing is left to go on from. A file that stayed would give this
+        result for other images of the same names and sizes."""
+        if self._state is not None:
+            self._state.delete()
 
     def found(self, name: str) -> Summary | Statistics:
         """What is known of a side."""
@@ -87,16 +94,22 @@ class Evaluation:
             extractor=self.extractor.identity,
             protocol=self.extractor.protocol.name,
             precision=self.extractor.precision,
+            skipped=[one.name for one in self.skipped],
         )
 
     def about(self, what: str) -> str | None:
-        """``protocol`` or ``precision`` of the numbers; None where statistics don't say."""
+        """``extractor``, ``protocol`` or ``precision`` of the numbers; None where statistics don't
+        say."""
         if self.extractor is None:
             (first, *_) = self._sides.values()
-            assert isinstance(first, Statistics)
-            return getattr(first, what)
-        value = getattr(self.extractor, what)
-        return value if isinstance(value, str) else value.name
+            value: str | None = getattr(first, what)
+            return value
+        named = {
+            "extractor": self.extractor.name,
+            "protocol": self.extractor.protocol.name,
+            "precision": self.extractor.precision,
+        }
+        return named[what]
 
     @property
     def images_per_second(self) -> float | None:
@@ -194,6 +207,48 @@ class Evaluation:
         if self.ranks.count > 1:
             path = f"{path}.{self.ranks.rank}of{self.ranks.count}"
         state = RunState(path, self._identity())
+        state.load()
         for side in self._passes:
-            state.restore(side)
+            if side.name in state.sides:
+                side.take_up(state.sides[side.name])
         return state
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for two parts of a run to make one."""
+        assert self.extractor is not None
+        return {
+            **{name: getattr(self.options, name) for name in _LASTING},
+            **{f"the images of {side.name}": side.source.fingerprint for side in self._passes},
+            "extractor": self.extractor.identity,
+            "protocol": self.extractor.protocol.name,
+            "precision": self.extractor.precision,
+            "process": f"{self.ranks.rank} of {self.ranks.count}",
+        }
+
+    def _keep(self, now: bool) -> None:
+        if self._state is not None and (now or self._state.due()):
+            for side in self._passes:
+                self._state.sides[side.name] = side.state()
+            self._state.save()
+
+
+def _open(source: Any, name: str, options: Options) -> ImageSource | Statistics:
+    if isinstance(source, Statistics):
+        return source
+    if isinstance(source, (str, Path)) and is_statistics_file(source):
+        return Statistics.load(source)
+    return open_images(
+        source,
+        name=name,
+        background=options.background,
+        exif=options.exif,
+        on_error=options.on_error,
+    )
+
+
+def _same_place(real: Any, fake: Any) -> bool:
+    if isinstance(real, (str, Path)) and isinstance(fake, (str, Path)):
+        return os.path.realpath(real) == os.path.realpath(fake)
+    # An iterator is at its end when it is looked at again; the same one twice is a mistake that
+    # its emptiness will tell of.
+    return real is fake and isinstance(real, (Tensor, np.ndarray, Statistics))

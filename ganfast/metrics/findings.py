@@ -32,9 +32,9 @@ def findings(evaluation: Evaluation) -> dict[str, Any]:
         **_score(options, fake, notes),
         **_kernel(options, real, fake),
         **_uncertainty(evaluation, real, fake),
-        "protocol": options.protocol,
-        "extractor": evaluation.extractor_name,
-        "precision": evaluation.precision,
+        "protocol": evaluation.about("protocol"),
+        "extractor": evaluation.about("extractor"),
+        "precision": evaluation.about("precision"),
         "skipped": [one.name for one in evaluation.skipped],
         "notes": notes,
     }
@@ -90,5 +90,5 @@ def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]
     if options.fid_infinity:
         with evaluation.stopwatch("extrapolation"):
             found = fid_infinity(real, fake, seed=options.seed)
-        limit, error = found.fid, found.error
+        limit, error = found.fid, found.standard_error
     return {"fid_interval": interval, "fid_infinity": limit, "fid_infinity_error": error}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,12 +10,9 @@ from ganfast.metrics.extractors import Extractor
 from ganfast.metrics.images import Batch, ImageSource, Skipped
 from ganfast.metrics.progress import Progress
 from ganfast.metrics.ranks import Ranks
+from ganfast.metrics.run_state import SideState
 from ganfast.metrics.stopwatch import Stopwatch
 from ganfast.metrics.summary import Summary
-
-SAVE_EVERY = 30.0
-"""Seconds between two savings of a run's state. One writes up to 100 MB at 2,048 features, a good
-deal less than a second; a killed run loses at most this much work."""
 
 
 @dataclass
@@ -43,12 +39,13 @@ class Side:
         ranks: Ranks,
         stopwatch: Stopwatch,
         show: bool,
-        save: Callable[[], None],
+        keep: Callable[[bool], None],
     ) -> None:
         """Take in all images that are left.
 
-        ``save`` is called now and then, at the end, and when something stops the pass between two
-        batches: a file that cannot be read, or Ctrl-C, which waits for the end of its batch.
+        ``keep`` is called after each batch, with True where it should not be put off: at the end,
+        and when something stops the pass between two batches, which is a file that cannot be read,
+        or Ctrl-C, which waits for the end of its batch.
         """
         if self.done:
             return
@@ -61,26 +58,23 @@ class Side:
         )
         total = self._expected(ranks)
         done = self.summary.count + len(self.skipped)
-        saved = time.monotonic()
         with Interrupt() as interrupt, Progress(self.name, total, done, show=show) as progress:
             while True:
                 try:
                     with stopwatch("decode"):
                         batch = next(batches, None)
                 except Exception:
-                    save()
+                    keep(True)
                     if interrupt.requested:  # it has reached the decoding processes first
                         break
                     raise
                 if batch is None:
                     self.done = True
-                    save()
+                    keep(True)
                     break
                 self._take(batch, extractor, stopwatch)
                 progress.advance(len(batch.positions) + len(batch.skipped))
-                if interrupt.requested or time.monotonic() - saved > SAVE_EVERY:
-                    save()
-                    saved = time.monotonic()
+                keep(interrupt.requested)
                 if interrupt.requested:
                     break
             if interrupt.requested:
@@ -88,13 +82,26 @@ class Side:
 
     def _take(self, batch: Batch, extractor: Extractor, stopwatch: Stopwatch) -> None:
         if batch.positions:
+            with stopwatch("preprocess"):
+                prepared = extractor.prepare(batch.images)
             with stopwatch("network"):
-                features, logits = extractor(batch.images)
+                features, logits = extractor.extract(prepared)
             with stopwatch("moments"):
                 self.summary.add(features, logits, batch.positions)
         self.skipped += batch.skipped
         self.next_batch = batch.number + 1
         self.seen += len(batch.positions)
+
+    def state(self) -> SideState:
+        """What it takes to go on from here."""
+        skipped = [(one.name, one.reason) for one in self.skipped]
+        return SideState(self.summary.state_dict(), self.next_batch, skipped, self.done)
+
+    def take_up(self, state: SideState) -> None:
+        """Go on from there."""
+        self.summary.load_state_dict(state.summary)
+        self.next_batch, self.done = state.next_batch, state.done
+        self.skipped = [Skipped(name, reason) for name, reason in state.skipped]
 
     def _expected(self, ranks: Ranks) -> int | None:
         """About how many images this process will have looked at."""

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ class Statistics:
     The other fields say how they were made and are None where that is not known, as in the files of
     pytorch-fid, clean-fid and edm, which hold mu and sigma alone: ``n`` images, ``extractor`` (the
     identity: a hash of architecture and weights), ``protocol`` (of preprocessing), ``precision``
-    (of the network) and ``version`` (of ganfast).
+    (of the network) and ``version`` (of ganfast). ``skipped`` names the files that could not be read
+    when these were made; it is not kept in the file.
 
     Raises InputError for a shape or dtype that doesn't fit, values that are not finite, and a sigma
     that is no covariance.
@@ -42,6 +44,7 @@ class Statistics:
     protocol: str | None = None
     precision: str | None = None
     version: str | None = None
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         fault = _fault(self.mu, self.sigma)
@@ -67,6 +70,7 @@ class Statistics:
         extractor: str | None = None,
         protocol: str | None = None,
         precision: str | None = None,
+        skipped: Sequence[str] = (),
     ) -> Statistics:
         """Of at least two images; the covariance divides by n - 1."""
         if moments.count < 2:
@@ -79,6 +83,7 @@ class Statistics:
             protocol=protocol,
             precision=precision,
             version=_version(),
+            skipped=tuple(skipped),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -23,11 +23,11 @@ CLASSES = 1008
 class ConvNorm(nn.Module):
     """Convolution without bias, batch normalisation, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: Any, *, stride: int = 1, padding: Any = 0):
+    def __init__(
+        self, inputs: int, outputs: int, kernel: Any, *, stride: int = 1, padding: Any = 0
+    ):
         super().__init__()
-        self.conv = nn.Conv2d(
-            inputs, outputs, kernel, stride=stride, padding=padding, bias=False
-        )
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=False)
         self.bn = nn.BatchNorm2d(outputs, eps=0.001)
 
     def forward(self, x: Tensor) -> Tensor:
