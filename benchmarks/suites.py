@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-SUITES = ("losses", "linalg", "penalty", "optim", "steps")
+SUITES = ("losses", "linalg", "penalty", "optim", "steps", "fid")
 """Each is benchmarks/bench_<name>.py; its docstring is title and foreword of the report."""
 
 

@@ -12,8 +12,8 @@ class Interrupt:
     once.
 
     A step that is cut in the middle leaves a critic that moved and a generator that did not, or
-    moments that hold half a batch: nothing to resume from. Python takes signals in the main thread alone; elsewhere this does
-    nothing.
+    moments that hold half a batch: nothing to resume from. Python takes signals in the main
+    thread alone; elsewhere this does nothing.
     """
 
     def __init__(self) -> None:

@@ -16,9 +16,19 @@ FORMATS = {"32x32 PNG": (32, "png"), "256x256 JPEG": (256, "jpg")}
 class Folders:
     """Kept on disk as long as this object lives."""
 
-    real: Path
-    fake: Path
-    _kept: Any
+    kept: Any
+
+    @property
+    def place(self) -> Path:
+        return Path(self.kept.name)
+
+    @property
+    def real(self) -> Path:
+        return self.place / "real"
+
+    @property
+    def fake(self) -> Path:
+        return self.place / "fake"
 
 
 def folders(kind: str, count: int) -> Folders:
@@ -29,20 +39,18 @@ def folders(kind: str, count: int) -> Folders:
     side, ending = FORMATS[kind]
     photographs = [Image.fromarray(image) for image in load_sample_images().images]
     draw = np.random.default_rng(0)
-    kept = tempfile.TemporaryDirectory(prefix="ganfast-bench-")
-    where = {}
-    for name in ("real", "fake"):
-        where[name] = Path(kept.name) / name
-        where[name].mkdir()
+    made = Folders(tempfile.TemporaryDirectory(prefix="ganfast-bench-"))
+    for folder in (made.real, made.fake):
+        folder.mkdir()
         for number in range(count):
             photograph = photographs[number % len(photographs)]
             # Crops of many scales, or all pictures of a side would have the same few textures.
             span = int(draw.integers(64, 400))
             left, top = (int(draw.integers(0, size - span)) for size in photograph.size)
             crop = photograph.crop((left, top, left + span, top + span)).resize((side, side))
-            if name == "fake":
+            if folder == made.fake:
                 crop = crop.filter(ImageFilter.GaussianBlur(side / 128))
                 noisy = np.asarray(crop) + draw.normal(0, 6, (side, side, 3))
                 crop = Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
-            crop.save(where[name] / f"{number:05}.{ending}")
-    return Folders(where["real"], where["fake"], kept)
+            crop.save(folder / f"{number:05}.{ending}")
+    return made

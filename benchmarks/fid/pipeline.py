@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +33,12 @@ def pytorch_fid(real: str, fake: str, weights: str) -> Run:
     """`python -m pytorch_fid REAL FAKE`: it takes its weights from torch.hub's folder."""
     from pytorch_fid import fid_score
 
-    _as_published(weights)
-    return lambda: {
-        "fid": fid_score.calculate_fid_given_paths([real, fake], 50, "cpu", 2048, WORKERS)
-    }
+    def run() -> dict[str, Any]:
+        with as_published(weights):
+            found = fid_score.calculate_fid_given_paths([real, fake], 50, "cpu", 2048, WORKERS)
+        return {"fid": found}
+
+    return run
 
 
 def torch_fidelity(real: str, fake: str, weights: str) -> Run:
@@ -65,11 +66,11 @@ def clean_fid(real: str, fake: str, weights: str) -> Run:
     from cleanfid import fid
     from pytorch_fid.inception import InceptionV3
 
-    _as_published(weights)
     device = torch.device("cpu")
 
     def run() -> dict[str, Any]:
-        network = InceptionV3([3], resize_input=False, normalize_input=False).eval()
+        with as_published(weights):
+            network = InceptionV3([3], resize_input=False, normalize_input=False).eval()
 
         def features(images: torch.Tensor) -> torch.Tensor:
             return network((images - 128) / 128)[0].flatten(1)
@@ -105,13 +106,19 @@ PROVIDERS: dict[str, Callable[[str, str, str], Run]] = {
 }
 
 
-def _as_published(weights: str) -> None:
+@contextlib.contextmanager
+def as_published(weights: str | Path) -> Iterator[None]:
     """Let torch.hub find the file under the name of the published one."""
-    home = tempfile.mkdtemp(prefix="ganfast-bench-hub-")
-    os.environ["TORCH_HOME"] = home
-    place = Path(torch.hub.get_dir()) / "checkpoints" / PUBLISHED_NAME
-    place.parent.mkdir(parents=True)
-    place.symlink_to(weights)
+    with tempfile.TemporaryDirectory(prefix="ganfast-bench-") as home:
+        before = torch.hub.get_dir()
+        torch.hub.set_dir(home)
+        place = Path(home) / "checkpoints" / PUBLISHED_NAME
+        place.parent.mkdir()
+        place.symlink_to(weights)
+        try:
+            yield
+        finally:
+            torch.hub.set_dir(before)
 
 
 def main(provider: str, real: str, fake: str, weights: str, threads: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.contest import Contest, Entry
-from benchmarks.fid import pictures, pipeline
+from benchmarks.fid import pictures
 from benchmarks.limit import multiplying
 from benchmarks.names import GANFAST
 from benchmarks.ours import NotThere
@@ -47,8 +46,8 @@ class ToFid:
             folders = pictures.folders(self.kind, self.count)
         except ImportError as why:
             raise NotThere(f"the pictures need {why.name}") from None
-        weights = tempfile.NamedTemporaryFile(prefix="ganfast-bench-", suffix=".pth")
-        save_random_weights(Path(weights.name))
+        weights = folders.place / "weights.pth"
+        save_random_weights(weights)
         told: dict[str, dict[str, Any]] = {}
 
         def entry(name: str, provider: str, tolerance: float | None = None) -> Entry:
@@ -56,7 +55,7 @@ class ToFid:
                 peer = provider.replace("-", "_").replace("clean_fid", "cleanfid")
                 if name != GANFAST and find_spec(peer) is None:
                     raise NotThere("it is not installed")
-                given = [provider, str(folders.real), str(folders.fake), weights.name]
+                given = [provider, str(folders.real), str(folders.fake), str(weights)]
 
                 def run() -> dict[str, Any]:
                     told[name] = _run([*given, str(torch.get_num_threads())])

@@ -72,4 +72,4 @@ def _look(source: str, given: dict[str, Any]) -> Any:
     from ganfast import metrics
 
     with contextlib.redirect_stdout(sys.stderr):
-        return metrics.image_statistics(source, **given)  # type: ignore[attr-defined]
+        return metrics.image_statistics(source, **given)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganfast.errors import InputError
 from ganfast.metrics.extractors import Extractor, load_extractor
-from ganfast.metrics.images import ImageSource, Skipped, is_statistics_file, open_images
+from ganfast.metrics.images import ImageSource, is_statistics_file, open_images
 from ganfast.metrics.one_pass import Side
 from ganfast.metrics.options import Options
 from ganfast.metrics.ranks import Ranks

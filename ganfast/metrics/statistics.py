@@ -30,8 +30,8 @@ class Statistics:
     The other fields say how they were made and are None where that is not known, as in the files of
     pytorch-fid, clean-fid and edm, which hold mu and sigma alone: ``n`` images, ``extractor`` (the
     identity: a hash of architecture and weights), ``protocol`` (of preprocessing), ``precision``
-    (of the network) and ``version`` (of ganfast). ``skipped`` names the files that could not be read
-    when these were made; it is not kept in the file.
+    (of the network) and ``version`` (of ganfast). ``skipped`` names the files that could not be
+    read when these were made; it is not kept in the file.
 
     Raises InputError for a shape or dtype that doesn't fit, values that are not finite, and a sigma
     that is no covariance.

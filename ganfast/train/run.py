@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
+from ganfast.interrupt import Interrupt
 from ganfast.train import checkpoint, pictures
 from ganfast.train.config import TrainConfig
 from ganfast.train.data import open_source
 from ganfast.train.diagnostics import check_finite
 from ganfast.train.extras import need
-from ganfast.interrupt import Interrupt
 from ganfast.train.log import Bar, Log, read_log
 from ganfast.train.threads import cpu_threads
 from ganfast.train.trainer import Trainer
