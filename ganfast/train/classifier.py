@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganfast.train.data import digits_and_labels
+from ganfast.train.threads import cpu_threads
 
 
 class DigitClassifier(nn.Module):
@@ -73,3 +74,28 @@ def train_classifier(*, seed: int = 0, epochs: int = 25) -> TrainedClassifier:
     with torch.no_grad():
         right = model(images[held_out]).argmax(1) == labels[held_out]
     return TrainedClassifier(model, float(right.float().mean()), len(held_out))
+
+
+class DigitsExtractor(nn.Module):
+    """RGB (n, 3, 8, 8) in [-1, 1] -> features (n, 64), logits (n, 10) of its grey picture."""
+
+    input_size = 8
+    grey: Tensor
+
+    def __init__(self, classifier: DigitClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        # ITU-R 601, as Pillow has it; the sum is 1, so a grey picture stays as it is.
+        self.register_buffer("grey", torch.tensor([0.299, 0.587, 0.114]), persistent=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        grey = (images * self.grey.view(1, 3, 1, 1)).sum(1, keepdim=True)
+        features = self.classifier.features(grey)
+        return features, self.classifier.head(features)
+
+
+def digits_extractor() -> DigitsExtractor:
+    """What ``ganfast fid --extractor digits`` looks with: trained anew in some seconds, to the same
+    weights in every process of a machine."""
+    with cpu_threads(1):  # the number of threads shows in the last bits
+        return DigitsExtractor(train_classifier().model)

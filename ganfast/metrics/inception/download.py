@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import importlib
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -89,12 +90,12 @@ def _why(error: Exception) -> str:
 @contextlib.contextmanager
 def _bar(name: str, size: int, progress: bool) -> Iterator[Advance]:
     """A progress bar on stderr where it is wanted and tqdm is there; what to tell it of bytes."""
-    tqdm = None
+    bars = None
     if progress:
         with contextlib.suppress(ImportError):
-            from tqdm import tqdm
-    if tqdm is None:
+            bars = importlib.import_module("tqdm")
+    if bars is None:
         yield lambda count: None
         return
-    with tqdm(total=size, unit="B", unit_scale=True, unit_divisor=1024, desc=name) as bar:
+    with bars.tqdm(total=size, unit="B", unit_scale=True, unit_divisor=1024, desc=name) as bar:
         yield bar.update

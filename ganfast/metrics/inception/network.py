@@ -8,7 +8,7 @@ of torchvision's ``inception_v3`` and of the published file, so its state_dict l
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ from torch.nn import functional as F
 SIZE = 299
 FEATURES = 2048
 CLASSES = 1008
+
+# Batch normalisation's, of no use in evaluation mode: not every file has it.
+_COUNTER = "num_batches_tracked"
 
 
 class ConvNorm(nn.Module):
@@ -203,12 +206,24 @@ class InceptionNetwork(nn.Module):
         return features, features @ self.fc.weight.T
 
 
-def expected_state() -> OrderedDict[str, torch.Size]:
+def build_network(state: Mapping[str, Tensor]) -> InceptionNetwork:
+    """The network with these weights: ``expected_state()``'s names, any float dtype.
+
+    The tensors are the network's own afterwards, not copied. No random weights are drawn first.
+    """
+    with torch.device("meta"):
+        network = InceptionNetwork()
+    counters = {
+        name: torch.zeros((), dtype=torch.int64)
+        for name in network.state_dict()
+        if name.endswith(_COUNTER)
+    }
+    network.load_state_dict({**state, **counters}, assign=True)
+    return network.requires_grad_(False)
+
+
+def expected_state() -> dict[str, torch.Size]:
     """Name and shape of everything that a file of weights must have."""
     with torch.device("meta"):
         state = InceptionNetwork().state_dict()
-    return OrderedDict(
-        (name, value.shape)
-        for name, value in state.items()
-        if not name.endswith("num_batches_tracked")  # of no use in evaluation mode
-    )
+    return {name: value.shape for name, value in state.items() if not name.endswith(_COUNTER)}

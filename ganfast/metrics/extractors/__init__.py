@@ -1,0 +1,66 @@
+"""What looks at images: the Inception network, the demo's digit classifier, or the user's own."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from ganfast.errors import InputError
+from ganfast.metrics.extractors.custom import load_custom
+from ganfast.metrics.extractors.extractor import Extractor
+from ganfast.metrics.protocols import Protocol, find_protocol
+
+__all__ = ["ALIASES", "Extractor", "load_extractor"]
+
+ALIASES = {"digits": "ganfast.train.classifier:digits_extractor"}
+"""Short names of import paths."""
+
+
+def load_extractor(
+    name: str = "inception",
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    protocol: Protocol | str = "pytorch-fid",
+    precision: str = "fp32",
+    device: torch.device | str = "cpu",
+    compile: bool = False,
+    progress: bool = False,
+) -> Extractor:
+    """An extractor by its name, ready to be called with uint8 images.
+
+    Args:
+        name: "inception", "digits" (the demo's classifier, trained in some seconds), or an import
+            path "module:factory": see :func:`ganfast.metrics.extractors.custom.load_custom`.
+        weights: the file of the Inception weights; by default torch hub's cache, else a download.
+        protocol: how images become the network's input: a Protocol or its name.
+        precision: "fp32", "tf32" (on CUDA only) or "bf16".
+        device: where images are prepared and looked at.
+        compile: by torch.compile, which takes a minute and needs a C++ compiler.
+        progress: whether a download shows how far it is, on stderr.
+
+    Raises InputError, in one line, for every mistake in these, and where weights can't be had.
+    """
+    protocol = find_protocol(protocol)
+    if name == "inception":
+        # With the network and the reader of its weights, which the others don't need.
+        from ganfast.metrics.extractors.inception import load_inception
+
+        return load_inception(
+            weights=weights,
+            protocol=protocol,
+            precision=precision,
+            device=device,
+            compile=compile,
+            progress=progress,
+        )
+    if weights is not None:
+        raise InputError(f"weights: are the inception extractor's; {name} has its own")
+    return load_custom(
+        ALIASES.get(name, name),
+        name=name,
+        protocol=protocol,
+        precision=precision,
+        device=device,
+        compile=compile,
+    )

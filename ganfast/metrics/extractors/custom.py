@@ -1,0 +1,192 @@
+"""Any network as an Extractor, by its import path ``module:factory``."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganfast.errors import InputError
+from ganfast.metrics.extractors.extractor import Extractor, Preprocess, split_output
+from ganfast.metrics.extractors.identity import identity
+from ganfast.metrics.extractors.precision import check_precision, find_device, float32_products
+from ganfast.metrics.protocols import Protocol
+
+DEFAULT_SIZE = 299
+
+
+def load_custom(
+    path: str,
+    *,
+    name: str | None = None,
+    protocol: Protocol,
+    precision: str = "fp32",
+    device: torch.device | str = "cpu",
+    compile: bool = False,
+    preprocess: Preprocess | None = None,
+) -> Extractor:
+    """The network that ``factory()`` of ``module`` gives, for ``path`` = "module:factory".
+
+    It must be an nn.Module that takes float32 (n, 3, height, width), scaled by the protocol to
+    about [-1, 1], and gives features (n, d), or features and logits (n, classes). Its attribute
+    ``input_size``, a number or (height, width), says what images are resized to, by default 299.
+    It is put in evaluation mode on ``device``, and tried on two images of noise. For "bf16" it runs
+    under autocast. The current folder can be imported from, as with ``python -m``.
+
+    Raises InputError, in one line, for whatever is wrong with the path, the factory or the output.
+    """
+    name = name or path
+    device = find_device(device)
+    check_precision(precision, device)
+    with _current_folder():
+        module = _made(path, name)
+        size = _input_size(module, name)
+        module.to(device).eval().requires_grad_(False)
+        network = _network(module, precision, device, compile)
+        dim, classes = _tried(network, size, precision, device, name)
+    return Extractor(
+        network,
+        name=name,
+        # As made, not as compiled: that is the same network.
+        identity=identity(name, module.state_dict()),
+        dim=dim,
+        classes=classes,
+        protocol=protocol,
+        precision=precision,
+        device=device,
+        size=size,
+        preprocess=preprocess,
+    )
+
+
+@contextlib.contextmanager
+def _current_folder() -> Iterator[None]:
+    """Modules are found in the current folder too, which a console script doesn't look into."""
+    folder = os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # what was imported may have taken it away
+            sys.path.remove(folder)
+
+
+def _made(path: str, name: str) -> nn.Module:
+    factory = _factory(path)
+    try:
+        made = factory()
+    except InputError:
+        raise
+    # The user's code: what it raises is news of it, not of us; the cause is kept.
+    except Exception as error:
+        raise InputError(f"extractor {name}: {path}() failed: {_told(error)}") from error
+    if not isinstance(made, nn.Module):
+        raise InputError(
+            f"extractor {name}: {path}() gave a {type(made).__name__}; a torch.nn.Module is needed"
+        )
+    return made
+
+
+def _factory(path: str) -> Callable[[], Any]:
+    module_name, colon, attribute = path.partition(":")
+    if not colon or not module_name or not attribute:
+        raise InputError(
+            f"extractor: got {path!r}; give inception, digits or an import path module:factory"
+        )
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # Of mine.networks either part may be what is missing; or what those import.
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise InputError(
+                f"extractor {path}: there is no module {error.name}; the current folder and "
+                f"PYTHONPATH were looked through"
+            ) from None
+        raise InputError(f"extractor {path}: {module_name} needs {error.name}: {error}") from error
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"extractor {path}: {module_name} fails: {_told(error)}") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise InputError(f"extractor {path}: {module_name} has no {attribute}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise InputError(
+            f"extractor {path}: {attribute} is a {type(found).__name__}; give a function without "
+            f"arguments that makes the network"
+        )
+    return found
+
+
+def _told(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _input_size(module: nn.Module, name: str) -> tuple[int, int]:
+    size = getattr(module, "input_size", DEFAULT_SIZE)
+    pair = (size, size) if isinstance(size, int) else size
+    if (
+        not isinstance(pair, (tuple, list))
+        or len(pair) != 2
+        or not all(type(side) is int and side > 0 for side in pair)
+    ):
+        raise InputError(
+            f"extractor {name}: input_size is {size!r}; a number of pixels or (height, width) is "
+            f"needed"
+        )
+    return pair[0], pair[1]
+
+
+def _network(
+    module: nn.Module, precision: str, device: torch.device, compile: bool
+) -> Callable[[Tensor], Any]:
+    network: Callable[[Tensor], Any] = torch.compile(module) if compile else module
+    if precision != "bf16":
+        return network
+
+    def autocast(batch: Tensor) -> Any:
+        with torch.autocast(device.type, torch.bfloat16):
+            return network(batch)
+
+    return autocast
+
+
+def _tried(
+    network: Callable[[Tensor], Any],
+    size: tuple[int, int],
+    precision: str,
+    device: torch.device,
+    name: str,
+) -> tuple[int, int | None]:
+    """The width of features and logits, seen on noise."""
+    noise = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    batch = noise.to(device, memory_format=torch.channels_last)
+    try:
+        with torch.inference_mode(), float32_products(precision):
+            output = network(batch)
+    except Exception as error:
+        raise InputError(
+            f"extractor {name}: the network fails on float32 {tuple(batch.shape)}: {_told(error)}"
+        ) from error
+    features, logits = split_output(output, name)
+    for what, found in (("features", features), ("logits", logits)):
+        if found is None:
+            continue
+        if found.ndim != 2 or len(found) != 2 or not found.shape[1]:
+            raise InputError(
+                f"extractor {name}: gave {what} of shape {tuple(found.shape)} for 2 images; "
+                f"(2, d) is needed"
+            )
+        if not found.is_floating_point():
+            raise InputError(f"extractor {name}: gave {what} of {found.dtype}; floats are needed")
+        if not bool(found.isfinite().all()):
+            raise InputError(f"extractor {name}: gave {what} that are NaN or inf for finite images")
+    return features.shape[1], None if logits is None else logits.shape[1]

@@ -1,0 +1,133 @@
+"""uint8 images in, features and logits out: a network with all that fixes the number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganfast.errors import InputError
+from ganfast.metrics.extractors.precision import check_precision, find_device, float32_products
+from ganfast.metrics.protocols import Protocol
+
+Network = Callable[[Tensor], Any]
+Preprocess = Callable[..., Tensor]
+
+
+class Extractor:
+    """Gives the features (n, dim) and logits (n, classes) of images, as float32.
+
+    Two sets of features may be compared when ``identity``, ``protocol`` and ``precision`` agree.
+
+    Args:
+        network: takes float32 (n, 3, height, width), channels_last, scaled by the protocol; gives
+            features (n, dim), or features and logits, of any float dtype.
+        name: as the user named it.
+        identity: sha256 in hex of the architecture's name and the weights.
+        dim, classes: of the features; of the logits, None where there are none.
+        protocol: how images become the network's input.
+        precision: "fp32", "tf32" (CUDA only) or "bf16". What float32 products mean inside the
+            network is set by it, whatever the program has set, and put back after each call.
+        size: of the network's input: (height, width), or one number for both.
+        preprocess: in place of :func:`ganfast.metrics.preprocess.preprocess`.
+        notes: sentences that a reader of the number should know.
+
+    Raises InputError for a precision that the device doesn't have.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        name: str,
+        identity: str,
+        dim: int,
+        classes: int | None,
+        protocol: Protocol,
+        precision: str = "fp32",
+        device: torch.device | str = "cpu",
+        size: int | tuple[int, int] = 299,
+        preprocess: Preprocess | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.device = find_device(device)
+        check_precision(precision, self.device)
+        self.network = network
+        self.name = name
+        self.identity = identity
+        self.dim = dim
+        self.classes = classes
+        self.protocol = protocol
+        self.precision = precision
+        self.size = size
+        self.notes = tuple(notes)
+        self._preprocess = preprocess or _default_preprocess()
+
+    def __repr__(self) -> str:
+        return (
+            f"Extractor({self.name!r}, dim={self.dim}, classes={self.classes}, "
+            f"protocol={self.protocol.name!r}, precision={self.precision!r}, device={self.device})"
+        )
+
+    def __call__(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """uint8 images, (n, h, w, 3) or a sequence of (h, w, 3) -> features (n, dim), logits.
+
+        Both float32 on ``device``; logits are None where the network has none. Raises InputError
+        for what ``preprocess`` refuses, and for a network whose output has another shape.
+        """
+        with torch.inference_mode():
+            return self.extract(self.prepare(images))
+
+    def prepare(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """The first half of a call: the network's input (n, 3, height, width)."""
+        return self._preprocess(
+            images, self.protocol, size=self.size, device=self.device, dtype=torch.float32
+        )
+
+    @torch.inference_mode()
+    def extract(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The second half of a call: features and logits of what ``prepare`` gave."""
+        if not len(batch):  # not every network takes an empty batch
+            logits = None if self.classes is None else batch.new_empty(0, self.classes)
+            return batch.new_empty(0, self.dim), logits
+        with float32_products(self.precision):
+            features, logits = split_output(self.network(batch), self.name)
+        self._check(features, "features", len(batch), self.dim)
+        if logits is not None:
+            self._check(logits, "logits", len(batch), self.classes)
+        return features.float(), None if logits is None else logits.float()
+
+    def _check(self, found: Tensor, what: str, n: int, width: int | None) -> None:
+        if found.shape != (n, width):
+            raise InputError(
+                f"extractor {self.name}: gave {what} of shape {tuple(found.shape)} for {n} images; "
+                f"({n}, {width}) is needed"
+            )
+
+
+def _default_preprocess() -> Preprocess:
+    from ganfast.metrics.preprocess import preprocess
+
+    return preprocess
+
+
+def split_output(output: Any, name: str) -> tuple[Tensor, Tensor | None]:
+    """Features and logits of what a network gave, or InputError for what is neither."""
+    if isinstance(output, Tensor):
+        return output, None
+    if (
+        isinstance(output, (tuple, list))
+        and len(output) == 2
+        and all(isinstance(part, Tensor) for part in output)
+    ):
+        return output[0], output[1]
+    if isinstance(output, (tuple, list)):
+        got = f"a {type(output).__name__} of {', '.join(type(part).__name__ for part in output)}"
+    else:
+        got = f"a {type(output).__name__}"
+    raise InputError(
+        f"extractor {name}: the network gave {got}; it must give a tensor of features (n, d), "
+        f"or (features, logits)"
+    )

@@ -1,0 +1,57 @@
+"""The network that FID and the Inception Score are defined with, as an Extractor."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from ganfast.metrics.extractors.extractor import Extractor, Preprocess
+from ganfast.metrics.extractors.identity import identity
+from ganfast.metrics.extractors.precision import check_precision, find_device
+from ganfast.metrics.inception.fast import FastInception
+from ganfast.metrics.inception.network import CLASSES, FEATURES, SIZE, build_network
+from ganfast.metrics.inception.weights import load_weights
+from ganfast.metrics.protocols import Protocol
+
+NAME = "inception"
+
+
+def load_inception(
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    protocol: Protocol,
+    precision: str = "fp32",
+    device: torch.device | str = "cpu",
+    compile: bool = False,
+    progress: bool = False,
+    preprocess: Preprocess | None = None,
+) -> Extractor:
+    """2048 features and 1008 logits (without bias) of images, by the weights in ``weights``.
+
+    The arguments are those of :func:`load_extractor`. Raises InputError where the weights can't be
+    had or are not what they should be.
+    """
+    device = find_device(device)
+    check_precision(precision, device)  # before 96 MB are fetched
+    found = load_weights(weights, progress=progress)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    notes = []
+    if not found.published:
+        notes.append(
+            f"{found.path} is not the published file of Inception weights: the number compares "
+            f"only with others by the same weights"
+        )
+    return Extractor(
+        FastInception(build_network(found.state), dtype=dtype, device=device, compile=compile),
+        name=NAME,
+        identity=identity(NAME, found.state),
+        dim=FEATURES,
+        classes=CLASSES,
+        protocol=protocol,
+        precision=precision,
+        device=device,
+        size=SIZE,
+        preprocess=preprocess,
+        notes=notes,
+    )

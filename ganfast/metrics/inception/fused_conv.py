@@ -1,0 +1,97 @@
+"""Convolution, batch normalisation and ReLU in one operation, for inference."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganfast.metrics.inception.network import ConvNorm
+
+
+class FusedConv(nn.Module):
+    """A ConvNorm whose normalisation is part of its weights; ``relu=False`` leaves out the ReLU.
+
+    On CPUs the weights are stored in oneDNN's own blocks, and the ReLU is applied as the results
+    are written, where this build of PyTorch can.
+    """
+
+    bias: Tensor
+    weight: Tensor
+
+    def __init__(
+        self, source: ConvNorm, *, relu: bool = True, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        super().__init__()
+        weight, bias = folded(source)
+        self.relu = relu
+        self.stride: tuple[int, ...] = source.conv.stride
+        self.padding: tuple[int, ...] = source.conv.padding  # type: ignore[assignment]
+        weight = weight.to(device, dtype, memory_format=torch.channels_last)
+        self.register_buffer("bias", bias.to(device, dtype))
+        self.packed = device.type == "cpu" and can_pack(dtype)
+        if self.packed:
+            # Not a buffer: it is an opaque copy, which can be neither moved nor saved.
+            self.blocks = _pack(weight, self.stride, self.padding)
+        else:
+            self.register_buffer("weight", weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.packed:
+            return _packed_conv(x, self.blocks, self.bias, self.stride, self.padding, self.relu)
+        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return F.relu_(y) if self.relu else y
+
+
+def folded(source: ConvNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias, float64, of the one convolution that does what ``source`` does before its
+    ReLU: W s and b - m s with s = g / sqrt(v + eps)."""
+    bn = source.bn
+    assert bn.running_mean is not None and bn.running_var is not None
+    scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
+    weight = source.conv.weight.double() * scale.view(-1, 1, 1, 1)
+    return weight, bn.bias.double() - bn.running_mean.double() * scale
+
+
+def _pack(weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
+    return torch.ops.mkldnn._reorder_convolution_weight(weight, padding, stride, (1, 1), 1, None)
+
+
+def _packed_conv(
+    x: Tensor,
+    blocks: Tensor,
+    bias: Tensor,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    relu: bool,
+) -> Tensor:
+    after = "relu" if relu else "none"
+    return torch.ops.mkldnn._convolution_pointwise(
+        x, blocks, bias, padding, stride, (1, 1), 1, after, [], ""
+    )
+
+
+@cache
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this build and CPU have the packed convolution, and it is right.
+
+    The two operators are what torch.compile uses on CPUs, but no public interface: any release may
+    change them, so they are tried once, against the public convolution.
+    """
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 16, 9, 9, generator=random).to(dtype, memory_format=torch.channels_last)
+    weight = torch.randn(32, 16, 3, 1, generator=random).to(dtype)
+    bias = torch.randn(32, generator=random).to(dtype)
+    stride, padding = (2, 2), (1, 0)
+    try:
+        with torch.inference_mode():
+            blocks = _pack(weight, stride, padding)
+            found = _packed_conv(x, blocks, bias, stride, padding, True)
+    # Missing, of another signature, or refused by this CPU.
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    wanted = F.relu(F.conv2d(x.double(), weight.double(), bias.double(), stride, padding))
+    tolerance = 64 * torch.finfo(dtype).eps
+    return bool(torch.allclose(found.double(), wanted, rtol=tolerance, atol=tolerance))

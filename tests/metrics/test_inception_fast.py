@@ -1,0 +1,181 @@
+"""The fast form computes what the plain network computes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from inception_weights import random_state_dict, smooth_pictures
+from torch import Tensor, nn
+
+from ganfast.metrics.inception import fused_conv
+from ganfast.metrics.inception.fast import FastInception
+from ganfast.metrics.inception.fused_conv import FusedConv, can_pack, folded
+from ganfast.metrics.inception.network import ConvNorm, InceptionNetwork, build_network
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def network() -> InceptionNetwork:
+    return build_network(random_state_dict(0))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Tensor:
+    return smooth_pictures(5, seed=7).contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture(scope="module")
+def truth(network, pictures) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode():
+        return network(pictures)
+
+
+def relative(found: Tensor, wanted: Tensor) -> float:
+    """The largest error of an image's vector, as a share of its length."""
+    return float(((found - wanted).norm(dim=1) / wanted.norm(dim=1)).max())
+
+
+def test_float64_is_the_plain_network(pictures):
+    """Only a difference in what is computed can show here."""
+    state = {name: value.double() for name, value in random_state_dict(0).items()}
+    plain = build_network(state)
+    x = pictures[:1, :, :123, :139].double()  # smaller than in use, and not square
+    with torch.inference_mode():
+        wanted, wanted_logits = plain(x)
+        features, logits = FastInception(plain, dtype=torch.float64)(x)
+    assert features.dtype == logits.dtype == torch.float64
+    assert relative(features, wanted) < 1e-12
+    assert relative(logits, wanted_logits) < 1e-12
+
+
+def test_float32(network, pictures, truth):
+    with torch.inference_mode():
+        features, logits = FastInception(network)(pictures)
+    assert features.dtype == logits.dtype == torch.float32
+    assert relative(features, truth[0]) < 1e-4  # 2e-5 was measured
+    assert relative(logits, truth[1]) < 1e-4
+
+
+def test_without_packed_convolutions(network, pictures, truth, monkeypatch):
+    monkeypatch.setattr(fused_conv, "can_pack", lambda dtype: False)
+    fast = FastInception(network)
+    assert not any(m.packed for m in fast.modules() if isinstance(m, FusedConv))
+    with torch.inference_mode():
+        features, _ = fast(pictures)
+    assert relative(features, truth[0]) < 1e-4
+
+
+def test_bfloat16(network, pictures, truth):
+    fast = FastInception(network, dtype=torch.bfloat16)
+    assert fast.first.bias.dtype == torch.float32  # it sees the pixels as they are
+    with torch.inference_mode():
+        features, logits = fast(pictures)
+    assert features.dtype == logits.dtype == torch.float32
+    assert relative(features, truth[0]) < BF16
+    assert relative(logits, truth[1]) < BF16
+    # What is left of it must not be one error for all images, which would move the mean.
+    assert relative(features.mean(0, keepdim=True), truth[0].mean(0, keepdim=True)) < BF16 / 2
+
+
+# bfloat16 rounds to 2^-9 at each of 48 convolutions in a row; random weights add such errors up,
+# where trained ones mostly don't. 0.026 was measured.
+BF16 = 0.04
+
+
+def test_layout_and_batch_do_not_matter(network, pictures):
+    fast = FastInception(network)
+    with torch.inference_mode():
+        whole, _ = fast(pictures)
+        again, _ = fast(pictures)
+        plain_layout, _ = fast(pictures.contiguous())
+        single = torch.cat([fast(one[None])[0] for one in pictures])
+        sliced, _ = fast(torch.cat([pictures, pictures])[::2])
+    assert torch.equal(whole, again)
+    assert torch.equal(whole, plain_layout)
+    assert relative(single, whole) < 1e-4
+    assert (
+        relative(
+            sliced, torch.cat([pictures, pictures])[::2].new_tensor(whole[[0, 2, 4, 1, 3]].tolist())
+        )
+        < 1e-4
+    )
+    assert fast(pictures[:0])[0].shape == (0, 2048)
+
+
+def test_the_images_are_not_modified(network, pictures):
+    before = pictures.clone()
+    with torch.inference_mode():
+        FastInception(network)(pictures)
+    assert torch.equal(pictures, before)
+
+
+def random_conv(*args, **kwargs) -> ConvNorm:
+    conv = ConvNorm(*args, **kwargs).eval().requires_grad_(False)
+    conv.bn.weight.uniform_(-1, 1)
+    conv.bn.bias.normal_()
+    conv.bn.running_mean.normal_()
+    conv.bn.running_var.uniform_(0.01, 2)
+    return conv
+
+
+GEOMETRIES = [
+    ((3, 32, 3), {"stride": 2}),
+    ((24, 48, 1), {}),
+    ((16, 16, (1, 7)), {"padding": (0, 3)}),
+    ((16, 33, (3, 1)), {"padding": (1, 0)}),
+    ((16, 20, 3), {"stride": 2, "padding": 1}),
+]
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("pack", [True, False])
+@pytest.mark.parametrize(("args", "kwargs"), GEOMETRIES)
+def test_a_fused_convolution(args, kwargs, pack, relu, monkeypatch):
+    if not pack:
+        monkeypatch.setattr(fused_conv, "can_pack", lambda dtype: False)
+    conv = random_conv(*args, **kwargs)
+    x = torch.randn(2, args[0], 13, 11)
+    wanted = conv.double().bn(conv.conv(x.double()))
+    assert wanted.min() < -0.1
+    fused = FusedConv(conv.float(), relu=relu, dtype=torch.float32, device=CPU)
+    with torch.inference_mode():
+        found = fused(x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(found, (wanted.relu() if relu else wanted).float())
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_folding_rounds_once():
+    conv = random_conv(4, 6, 3)
+    weight, bias = folded(conv)
+    assert weight.dtype == bias.dtype == torch.float64
+    scale = conv.bn.weight.double() / (conv.bn.running_var.double() + 0.001) ** 0.5
+    assert torch.equal(weight, conv.conv.weight.double() * scale[:, None, None, None])
+    torch.testing.assert_close(
+        bias, conv.bn.bias.double() - conv.bn.running_mean.double() * scale, rtol=1e-15, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize(
+    "broken", [AttributeError, RuntimeError, TypeError, lambda *a: torch.zeros(2, 32, 5, 5)]
+)
+def test_an_operator_that_is_gone_or_wrong_is_not_used(broken, monkeypatch):
+    def conv(*args):
+        if isinstance(broken, type):
+            raise broken("gone")
+        return broken(*args)
+
+    monkeypatch.setattr(fused_conv, "_packed_conv", conv)
+    assert can_pack.__wrapped__(torch.float32) is False
+
+
+def test_the_probe_agrees_with_oneDNN_being_there():
+    if torch.backends.mkldnn.is_available():
+        assert can_pack(torch.float32)  # of every release of PyTorch that is supported
+    assert not can_pack(torch.float64)  # oneDNN has none
+
+
+def test_modules_are_all_in_evaluation_without_gradients(network):
+    fast = FastInception(network)
+    assert not list(fast.parameters())
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in fast.modules())
