@@ -35,7 +35,7 @@ class Taps(NamedTuple):
     weights: Tensor  # (out, taps) float64
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=64)  # the other backends keep what they make of it
 def resize_taps(resize: str, size: int, out_size: int) -> Taps:
     """The taps from ``size`` to ``out_size`` pixels, on the CPU.
 

@@ -17,8 +17,8 @@ from ganfast.backends.triton.preprocess import preprocess_kernel
 from ganfast.reference import PreprocessSpec, resize_taps
 
 _BLOCK_LOG2 = 9
-"""4 values for each of 128 threads, in one store. With 8 a bicubic takes up to 140 registers instead
-of 72, and what hides the latency of the loads is many threads. (Reasoned, not yet measured.)"""
+"""4 values for each of 128 threads, in one store. With 8 a bicubic takes up to 140 registers, not
+72, and what hides the latency of the loads is many threads. (Reasoned, not yet measured.)"""
 
 _MOST_UNROLLED = 4
 """Taps of one direction: 2 of the bilinear resizes, 4 of an enlarging bicubic one."""
@@ -59,7 +59,7 @@ def _launch(out: Tensor, images: Tensor, spec: PreprocessSpec) -> None:
     )  # fmt: skip
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1024)  # 67 MB if all are bicubics from 4000 to 299 pixels
 def _table(
     resize: str, size: int, out_size: int, device: torch.device, stream: int
 ) -> tuple[Tensor, Tensor]:
