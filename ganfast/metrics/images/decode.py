@@ -1,0 +1,179 @@
+"""One encoded image -> RGB pixels. Every choice that changes a pixel is made here."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ganfast.errors import InputError
+from ganfast.metrics.images.formats import PILLOW_FORMATS
+
+BACKGROUNDS = {"white": 255, "black": 0}
+
+
+class DecodeError(Exception):
+    """Why this file gives no image."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Decodes to uint8 (h, w, 3).
+
+    * Grayscale and bilevel: repeated over the channels. Palette: looked up.
+    * Transparency (RGBA, LA, a palette's, one transparent colour): composited on ``background``,
+      255ths rounded to nearest: round((alpha * colour + (255 - alpha) * background) / 255).
+    * 16-bit gray: round(value / 257), so 0..65535 becomes 0..255, neither clipped nor cut. 32-bit
+      integer gray: the same where all values lie in 0..65535 (this is how Pillow gives 16-bit PGM),
+      refused otherwise. Floating point: refused, since no file says which value is white.
+    * 16-bit RGB(A), and gray with alpha: as Pillow reads them, in PNG and TIFF the high byte.
+    * CMYK and YCbCr: Pillow's formulas. ICC profiles are not applied (no FID tool does).
+    * EXIF orientation: applied if ``exif``. Pillow itself applies a TIFF's in any case.
+    * Animated: the first frame.
+    * JPEG at full size always (Pillow's draft mode would change pixels).
+    * A file cut short is an error even where PIL.ImageFile.LOAD_TRUNCATED_IMAGES was set, since the
+      rest of it would be gray. So is one of more than twice PIL.Image.MAX_IMAGE_PIXELS.
+
+    Raises InputError for an unknown ``background``, or where Pillow is missing.
+    """
+
+    background: str = "white"
+    exif: bool = False
+
+    def __post_init__(self) -> None:
+        if self.background not in BACKGROUNDS:
+            raise InputError(
+                f"background must be {' or '.join(BACKGROUNDS)}, got {self.background!r}"
+            )
+        # Before workers start: one message, and what it loads is loaded once.
+        _pillow().init()
+
+    def decode(self, data: bytes, name: str) -> np.ndarray:
+        """``data`` of a file called ``name`` -> (h, w, 3) uint8. Raises DecodeError."""
+        if not data:
+            raise DecodeError("the file is empty (0 bytes)")
+        if name.lower().endswith(".npy"):
+            return self._array(data)
+        image_module = _pillow()
+        from PIL import ImageFile
+
+        formats = [name for name in PILLOW_FORMATS if name in image_module.OPEN]
+        strict, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        try:
+            with warnings.catch_warnings():
+                # About metadata, or an image between one and two times the limit: it is read.
+                warnings.simplefilter("ignore")
+                with image_module.open(io.BytesIO(data), formats=formats) as image:
+                    return self.pixels(image)
+        except image_module.UnidentifiedImageError:
+            raise DecodeError(_what_else(data)) from None
+        except image_module.DecompressionBombError as error:
+            raise DecodeError(f"too large to be safe: {error}") from None
+        except MemoryError:
+            raise DecodeError("memory did not suffice to decode it") from None
+        except (DecodeError, InputError):
+            raise
+        except Exception as error:  # a damaged file: Pillow's plugins raise nearly every type
+            raise DecodeError(f"{error}" or type(error).__name__) from None
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = strict
+
+    def pixels(self, image: Any) -> np.ndarray:
+        """A PIL.Image.Image -> (h, w, 3) uint8."""
+        transparent = _transparent_colour(image)
+        image.load()
+        if self.exif:
+            from PIL import ImageOps
+
+            image = ImageOps.exif_transpose(image)
+        mode = image.mode
+        if mode in ("I", "I;16", "I;16L", "I;16B", "I;16N"):
+            return self._wide_gray(np.asarray(image), transparent)
+        if mode == "F":
+            raise DecodeError(
+                "its pixels are floating point, with no range that a file could state: save it "
+                "with 8 or 16 bits"
+            )
+        if mode in ("1", "L") and transparent is None:
+            return _repeated(np.asarray(image.convert("L")))
+        if transparent is not None:
+            image.info["transparency"] = transparent
+        palette_alpha = mode in ("P", "PA") and image.palette and image.palette.mode == "RGBA"
+        if transparent is not None or palette_alpha or mode in ("RGBA", "LA", "La", "RGBa", "PA"):
+            return self._flat(np.asarray(image.convert("RGBA")))
+        return np.asarray(image if mode == "RGB" else image.convert("RGB"))
+
+    def _array(self, data: bytes) -> np.ndarray:
+        try:
+            array = np.load(io.BytesIO(data), allow_pickle=False)
+        except Exception as error:
+            raise DecodeError(f"not an .npy file that NumPy can read: {error}") from None
+        shape = array.shape
+        if array.dtype != np.uint8 or len(shape) not in (2, 3) or 0 in shape:
+            raise DecodeError(
+                f"an .npy image must be uint8 (h, w, 3), got {array.dtype} {tuple(shape)}"
+            )
+        channels = shape[2] if len(shape) == 3 else 1
+        if channels == 1:
+            return _repeated(array.reshape(shape[:2]))
+        if channels == 3:
+            return array
+        if channels == 4:
+            return self._flat(array)
+        raise DecodeError(f"an .npy image must have 1, 3 or 4 channels last, got {tuple(shape)}")
+
+    def _wide_gray(self, gray: np.ndarray, transparent: Any) -> np.ndarray:
+        low, high = int(gray.min()), int(gray.max())
+        if low < 0 or high > 65535:
+            raise DecodeError(
+                f"its 32-bit values go from {low} to {high}, and only 0 to 65535 have a meaning "
+                "here: save it with 8 or 16 bits"
+            )
+        scaled = ((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        if transparent is None:
+            return _repeated(scaled)
+        alpha = np.where(gray == transparent, 0, 255).astype(np.uint8)
+        return self._flat(np.dstack([scaled, scaled, scaled, alpha]))
+
+    def _flat(self, rgba: np.ndarray) -> np.ndarray:
+        # 255 is odd, so nothing lies halfway and + 127 rounds to nearest; all fits 16 bits.
+        colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
+        total = colour * alpha + (255 - alpha) * BACKGROUNDS[self.background]
+        return ((total + 127) // 255).astype(np.uint8)
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ModuleNotFoundError:
+        raise InputError("reading images needs Pillow: pip install 'ganfast[fid]'") from None
+    return Image
+
+
+def _transparent_colour(image: Any) -> Any:
+    """What an image not yet loaded says is transparent: a gray value, a colour, or a palette's
+    alphas, in the depth that its pixels will have; None if nothing."""
+    transparent = image.info.get("transparency")
+    raw_mode = str(image.tile[0][3]) if getattr(image, "tile", None) else ""
+    # Pillow spreads the pixels over 8 bits, and leaves this as it stands in the file.
+    if raw_mode in ("L;2", "L;4") and isinstance(transparent, int):
+        return transparent * {"L;2": 85, "L;4": 17}[raw_mode]
+    if raw_mode.startswith("RGB;16") and isinstance(transparent, tuple):
+        return tuple(value >> 8 for value in transparent)
+    return transparent
+
+
+def _repeated(gray: np.ndarray) -> np.ndarray:
+    return np.repeat(gray[:, :, None], 3, axis=2)
+
+
+def _what_else(data: bytes) -> str:
+    head = data[:128]
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the image itself: run git lfs pull"
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+        return "holds text, not an image"
+    return "not an image, or of a format that is not read here"

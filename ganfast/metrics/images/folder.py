@@ -1,0 +1,73 @@
+"""Images in a folder and all that is under it."""
+
+from __future__ import annotations
+
+import os
+
+from ganfast.errors import InputError
+from ganfast.metrics.images.encoded import EncodedFiles
+from ganfast.metrics.images.formats import count_endings, is_image_name, is_left_out
+
+
+class FolderFiles(EncodedFiles):
+    """Every image under ``path``, sorted by its relative name, the same on every machine.
+
+    Linked files are read like others, and one whose target is gone counts as unreadable. A folder
+    is read once: one that links lead to again is passed over, so that cycles end.
+    """
+
+    def __init__(self, path: str, what: str) -> None:
+        self.path = path
+        found: dict[str, int] = {}
+        ignored: list[str] = []
+        # Real folders come before linked ones, so that a folder reached by both has its own name.
+        seen = {os.path.realpath(path)}
+        folders, links = [""], list[str]()
+        while folders or links:
+            if not folders:
+                links.sort(reverse=True)
+                link = links.pop()
+                target = os.path.realpath(os.path.join(path, link))
+                if target in seen:
+                    continue
+                seen.add(target)
+                folders.append(link)
+            here = folders.pop()
+            for entry in _entries(os.path.join(path, here), what):
+                name = f"{here}/{entry.name}" if here else entry.name
+                if is_left_out(entry.name):
+                    continue
+                if entry.is_dir():
+                    if entry.is_symlink():
+                        links.append(name)
+                    else:
+                        target = os.path.realpath(entry.path)
+                        if target not in seen:
+                            seen.add(target)
+                            folders.append(name)
+                elif is_image_name(name):
+                    found[name] = _size(entry)
+                else:
+                    ignored.append(name)
+        self.names = sorted(found)
+        self.sizes = [found[name] for name in self.names]
+        self.ignored = count_endings(ignored)
+
+    def read(self, position: int) -> bytes:
+        with open(os.path.join(self.path, self.names[position]), "rb") as file:
+            return file.read()
+
+
+def _entries(path: str, what: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError as error:
+        raise InputError(f"{what}: cannot list the folder {path!r}: {error.strerror}") from None
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:  # a link to nowhere: reading it will say so
+        return 0

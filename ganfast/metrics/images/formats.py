@@ -1,0 +1,45 @@
+"""Which files count as images, by their names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+IMAGE_ENDINGS = frozenset(
+    (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif")
+    + (".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".qoi", ".npy")
+)
+"""In lower case. Not here: icons, vector formats, and those whose content can't be told from
+anything else's (.tga). ``.npy`` holds one image, uint8 (h, w), (h, w, 1), (h, w, 3) or (h, w, 4).
+"""
+
+PILLOW_FORMATS = (
+    ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")  # the commonest first
+    + ("JPEG2000", "AVIF", "QOI")
+)
+"""What a file may be, whatever its name says. Not all that Pillow knows: for some, such as EPS, it
+starts other programs, and a .png from the internet must not."""
+
+LEFT_OUT = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+
+
+def ending(name: str) -> str:
+    """``a/B.JPG`` -> ``.jpg``."""
+    return PurePosixPath(name).suffix.lower()
+
+
+def is_image_name(name: str) -> bool:
+    return ending(name) in IMAGE_ENDINGS
+
+
+def is_left_out(part: str) -> bool:
+    """Whether a file or folder of this name is the system's or an editor's, not the user's:
+    hidden (``.ipynb_checkpoints``, ``._photo.jpg``), ``__MACOSX``, ``Thumbs.db``."""
+    return part.startswith(".") or part.lower() in LEFT_OUT
+
+
+def count_endings(names: Iterable[str]) -> dict[str, int]:
+    """How many names have which ending, the commonest first; a name without one counts as
+    ``(none)``."""
+    return dict(Counter(ending(name) or "(none)" for name in names).most_common())

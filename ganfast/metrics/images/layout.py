@@ -1,0 +1,60 @@
+"""Pixels as a user has them in arrays -> uint8 (n, h, w, 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganfast.errors import InputError
+
+TO_UINT8 = "(x * 255).round().clamp(0, 255).to(torch.uint8)"
+
+
+def check_dtype(dtype: Any, what: str) -> None:
+    """Raise InputError unless ``dtype`` (torch's or NumPy's) is uint8."""
+    if dtype in (torch.uint8, np.dtype(np.uint8)):
+        return
+    shown = str(dtype).removeprefix("torch.")
+    raise InputError(
+        f"{what}: images must be uint8, 0 to 255, got {shown}: no range is assumed; convert images "
+        f"in [0, 1] with {TO_UINT8}"
+    )
+
+
+def channels_axis(shape: tuple[int, ...], what: str) -> int:
+    """Which axis of images (n, h, w, c) or (n, c, h, w) has the 3 channels, or the one of gray: 3
+    or 1. Raises InputError if there is none, or both could be."""
+    if len(shape) != 4 or 0 in shape[1:]:
+        raise InputError(
+            f"{what}: images must have shape (n, h, w, 3) or (n, 3, h, w), or 1 for the 3 where "
+            f"they are gray, got {shape}"
+        )
+    # 3 channels before 1: (n, 1, 28, 3) and (n, 3, 28, 1) are images of one row or column.
+    for channels in (3, 1):
+        first, last = shape[1] == channels, shape[3] == channels
+        if first and last:
+            raise InputError(
+                f"{what}: shape {shape} could be (n, h, w, c) or (n, c, h, w): give images wider "
+                "than their number of channels"
+            )
+        if first or last:
+            return 1 if first else 3
+    hint = ": composite the alpha channel on a background first" if 4 in shape[1:4:2] else ""
+    raise InputError(f"{what}: images must have 3 channels or 1, got shape {shape}{hint}")
+
+
+def to_rgb(images: Tensor, axis: int) -> Tensor:
+    """uint8 images with their channels on ``axis`` -> contiguous (n, h, w, 3)."""
+    if axis == 1:
+        images = images.permute(0, 2, 3, 1)
+    return images.expand(-1, -1, -1, 3).contiguous()
+
+
+def as_tensor(array: Any) -> Tensor:
+    """A tensor without gradient of the same pixels; a NumPy array is copied."""
+    if isinstance(array, Tensor):
+        return array.detach()
+    return torch.from_numpy(np.array(array))

@@ -1,0 +1,131 @@
+"""What a user calls images -> a source of them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ganfast.errors import InputError
+from ganfast.metrics.images.array import ArrayImages, npy_images
+from ganfast.metrics.images.decode import BACKGROUNDS, Decoder
+from ganfast.metrics.images.encoded import EncodedFiles
+from ganfast.metrics.images.files import FileImages
+from ganfast.metrics.images.folder import FolderFiles
+from ganfast.metrics.images.formats import is_image_name
+from ganfast.metrics.images.npz import npz_images
+from ganfast.metrics.images.source import ImageSource
+from ganfast.metrics.images.stream import StreamImages
+from ganfast.metrics.images.tar_archive import OPENERS, TarFiles
+from ganfast.metrics.images.zip_archive import ZipFiles
+
+KINDS = "a folder, .zip, .tar (.gz, .bz2, .xz), .npz or .npy"
+
+
+def open_images(
+    source: Any,
+    *,
+    name: str = "images",
+    background: str = "white",
+    exif: bool = False,
+    on_error: str = "raise",
+) -> ImageSource:
+    """The images that ``source`` holds, uint8 RGB in a fixed order, of any sizes.
+
+    ``source`` is one of
+
+    * a path to a folder (read with all that is under it), a .zip, or a .tar, also compressed by
+      gzip, bzip2 or xz: nothing is unpacked. Files are images by the ending of their names, sorted
+      by relative name (in a compressed .tar: as they lie there); hidden ones are left out;
+    * a path to an .npy or .npz of uint8 images, (n, h, w, 3) or (n, 3, h, w), read as needed;
+    * a tensor or array of these shapes;
+    * a DataLoader, dataset, or any iterable of batches or images, or a function without arguments
+      that returns an iterator (see StreamImages).
+
+    ``background`` ("white" or "black") is what transparent images are composited on; ``exif``
+    applies the EXIF orientation (see Decoder for all that is decided in decoding). ``on_error``:
+    "raise" ends with InputError at the first file that can't be read, "skip" names it in
+    Batch.skipped. ``name`` is how messages call this argument.
+
+    Raises InputError, in one line that says what to do, for a path that doesn't exist or is of no
+    known kind, an empty source, pixels that are not uint8, a shape that is not images', or Pillow
+    missing.
+    """
+    if background not in BACKGROUNDS:
+        raise InputError(f"background must be {' or '.join(BACKGROUNDS)}, got {background!r}")
+    if on_error not in ("raise", "skip"):
+        raise InputError(f"on_error must be raise or skip, got {on_error!r}")
+    if isinstance(source, ImageSource):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        found = _at_path(path, name)
+        if isinstance(found, ImageSource):
+            return found
+        return FileImages(found, Decoder(background, exif), on_error, path, name)
+    if isinstance(source, (Tensor, np.ndarray)):
+        return ArrayImages(source, name, name)
+    if isinstance(source, (bytes, dict, set, frozenset)):
+        pass
+    elif isinstance(source, Iterable) or _is_dataset(source):
+        return StreamImages(lambda: source, name, background)
+    elif callable(source):
+        return StreamImages(_checked(source, name), name, background)
+    raise InputError(
+        f"{name} must be a path, a tensor or array, an iterable of batches, or a function that "
+        f"returns an iterator, got {type(source).__name__}"
+    )
+
+
+def _at_path(path: str, what: str) -> EncodedFiles | ImageSource:
+    low = path.lower()
+    if not os.path.exists(path):
+        raise InputError(f"{what}: {path!r} does not exist{_meant(path)}")
+    if os.path.isdir(path):
+        return FolderFiles(path, what)
+    if not os.path.isfile(path):
+        raise InputError(f"{what}: {path!r} is neither a file nor a folder: give {KINDS}")
+    if low.endswith(".zip"):
+        return ZipFiles(path, what)
+    if low.endswith(tuple(OPENERS)):
+        return TarFiles(path, what)
+    if low.endswith(".npz"):
+        return npz_images(path, path, what)
+    if low.endswith(".npy"):
+        return npy_images(path, path, what)
+    if is_image_name(path):
+        raise InputError(f"{what}: {path!r} is a single image: give the folder that holds them")
+    raise InputError(f"{what}: {path!r} is of no known kind: give {KINDS}")
+
+
+def _meant(path: str) -> str:
+    """Its nearest neighbour in the folder where it should be."""
+    parent, wanted = os.path.split(os.path.abspath(path))
+    while not os.path.isdir(parent):
+        parent, wanted = os.path.split(parent)
+    try:
+        close = difflib.get_close_matches(wanted, os.listdir(parent), n=1)
+    except OSError:
+        close = []
+    return f": did you mean {os.path.join(parent, close[0])!r}?" if close else ""
+
+
+def _is_dataset(source: Any) -> bool:
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__")
+
+
+def _checked(source: Callable[[], Any], name: str) -> Callable[[], Iterable[Any]]:
+    def make() -> Iterable[Any]:
+        items = source()
+        if not isinstance(items, Iterable):
+            raise InputError(
+                f"{name}: the function must return an iterator of images, got "
+                f"{type(items).__name__}"
+            )
+        return items
+
+    return make
