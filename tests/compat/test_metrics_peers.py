@@ -1,0 +1,63 @@
+"""Metrics of the same features, and statistics files, by the projects that people know."""
+
+import importlib
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision_stub import import_torchvision
+
+from ganfast.metrics import Moments
+from ganfast.metrics.frechet_inception_distance import FrechetInceptionDistance
+from ganfast.metrics.kid import squared_discrepancy
+from ganfast.metrics.statistics import Statistics
+
+
+def peer(module):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import_torchvision()
+            return importlib.import_module(module)
+        except (ImportError, RuntimeError) as error:
+            pytest.skip(f"{module} cannot be imported here: {error}")
+
+
+@pytest.mark.parametrize("n, d", [(10, 3), (100, 64)])
+def test_kernel_distance_of_the_same_subset(n, d):
+    theirs = peer("torchmetrics.image.kid").poly_mmd
+    x, y = torch.relu(torch.randn(2, n, d, dtype=torch.float64))
+    assert squared_discrepancy(x, y + 0.3) == pytest.approx(float(theirs(x, y + 0.3)), rel=1e-10)
+
+
+class Pooled(nn.Module):
+    num_features = 12
+
+    def forward(self, x):
+        return x.float().unflatten(2, (2, -1)).unflatten(4, (2, -1)).mean((3, 5)).flatten(1)
+
+
+def test_torchmetrics_in_its_own_words():
+    theirs = peer("torchmetrics.image.fid").FrechetInceptionDistance
+    network = Pooled()
+    metrics = [FrechetInceptionDistance(network), theirs(feature=network).set_dtype(torch.double)]
+    draw = [torch.randint(0, 256 - 50 * i, (2, 40, 3, 8, 8), dtype=torch.uint8) for i in (0, 1)]
+    for metric in metrics:
+        for real, fake in zip(*draw, strict=True):
+            metric.update(real, real=True)
+            metric.update(fake, real=False)
+    ours, other = (float(metric.compute()) for metric in metrics)
+    assert ours == pytest.approx(other, rel=1e-8)
+
+
+def test_pytorch_fid_reads_statistics(tmp_path):
+    theirs = peer("pytorch_fid.fid_score")
+    found = Moments(6)
+    found.update(torch.randn(50, 6))
+    path = str(tmp_path / "a.npz")
+    Statistics.from_moments(found, protocol="pytorch-fid").save(path)
+    mu, sigma = theirs.compute_statistics_of_path(path, None, 50, 6, "cpu")
+    assert np.array_equal(mu, found.mean.numpy())
+    assert np.array_equal(sigma, found.covariance.numpy())
