@@ -74,9 +74,7 @@ def clip_weights(
 def reads_tensors() -> bool: ...
 def interpolate(
     key: int,
-    dtype: int,
     threads: int,
-    rows: int,
     group: int,
     real: Tensor,
     fake: Tensor,
@@ -85,9 +83,7 @@ def interpolate(
 ) -> bool: ...
 def interpolate_gradient(
     key: int,
-    dtype: int,
     threads: int,
-    rows: int,
     group: int,
     grad: Tensor,
     of_real: Tensor | None,
@@ -95,7 +91,6 @@ def interpolate_gradient(
     /,
 ) -> bool: ...
 def penalty(
-    dtype: int,
     threads: int,
     rows: int,
     target: float,
@@ -107,7 +102,6 @@ def penalty(
     /,
 ) -> bool: ...
 def penalty_gradient(
-    dtype: int,
     threads: int,
     rows: int,
     target: float,
@@ -120,7 +114,6 @@ def penalty_gradient(
     /,
 ) -> bool: ...
 def penalty_second_order(
-    dtype: int,
     threads: int,
     rows: int,
     target: float,

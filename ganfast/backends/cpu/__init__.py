@@ -45,16 +45,20 @@ __all__ = [
     "why_not",
 ]
 
-_ON_LISTS = ("clip_weights_", "rmsprop", "adam")
+_ON_TENSORS = (
+    "clip_weights_",
+    "rmsprop",
+    "adam",
+    "interpolate",
+    "penalty_from_gradient",
+)  # asked in C++ where and how they lie in memory
 _OPS = (
     "discriminator_loss",
     "generator_loss",
-    "interpolate",
-    "penalty_from_gradient",
     "sqrtm",
     "trace_sqrtm",
     "moments",
-    *_ON_LISTS,
+    *_ON_TENSORS,
 )
 _FLOAT64 = ("sqrtm", "trace_sqrtm")  # linalg computes in it, whatever it is given
 
@@ -70,7 +74,7 @@ def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
         return f"no C++ kernel for {dtype}"
     if not _cpu.isa():
         return "this processor lacks x86-64-v2"
-    if op in _ON_LISTS and not _cpu.reads_tensors():
+    if op in _ON_TENSORS and not _cpu.reads_tensors():
         return f"torch {torch.__version__} has no DLPack exchange API"
     return None
 
