@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 class Loss:
     def __init__(
@@ -81,6 +81,15 @@ def interpolate(
     out: Tensor,
     /,
 ) -> bool: ...
+def draw_and_interpolate(
+    spare_words: list[Tensor],
+    generator: Generator | None,
+    threads: int,
+    group: int,
+    real: Tensor,
+    fake: Tensor,
+    /,
+) -> Tensor | None: ...
 def interpolate_gradient(
     key: int,
     threads: int,

@@ -12,11 +12,22 @@ namespace {
 template <class Real>
 using Half __attribute__((vector_size(kVectorBytes < 32 ? kVectorBytes : 32))) = Real;
 
+// Rows of `kLength` elements, too short for the vectors of blend_rows: points in the plane.
+template <int kLength, class Real>
+static void blend_short_rows(const Real* x, const Real* y, const Real* a, const Real* b, std::int64_t rows,
+                             Real* out) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (int i = 0; i < kLength; ++i)
+      out[r * kLength + i] = a[r] * x[r * kLength + i] + b[r] * y[r * kLength + i];
+}
+
 template <class Real>
 static void blend_rows(const Real* x, const Real* y, const Real* a, const Real* b, std::int64_t rows,
                        std::int64_t length, Real* out) {
   using V = Half<Real>;
   constexpr int lanes = sizeof(V) / sizeof(Real);
+  if (length == 1) return blend_short_rows<1>(x, y, a, b, rows, out);
+  if (length == 2) return blend_short_rows<2>(x, y, a, b, rows, out);
   for (std::int64_t r = 0; r < rows; ++r, x += length, y += length, out += length) {
     const Real ar = a[r], br = b[r];
     std::int64_t i = 0;

@@ -46,8 +46,8 @@ void run(Rows rows, int threads, Work work) {
   work(threads);
 }
 
-Mixture mixture_of(PyObject* key, PyObject* group, const View& samples) {
-  return {rows_of(samples, samples.shape[0]), samples.dtype, static_cast<std::int64_t>(number(group)), number(key)};
+Mixture mixture_of(std::uint64_t key, PyObject* group, const View& samples) {
+  return {rows_of(samples, samples.shape[0]), samples.dtype, static_cast<std::int64_t>(number(group)), key};
 }
 
 // key, threads, group, real, fake, out
@@ -59,10 +59,66 @@ PyObject* interpolated(PyObject*, PyObject* const* items, Py_ssize_t count) {
         !result(items[5], real, out))
       return PyBool_FromLong(0);
     if (real.count == 0) return PyBool_FromLong(1);
-    const Mixture mixture = mixture_of(items[0], items[2], real);
+    const Mixture mixture = mixture_of(number(items[0]), items[2], real);
     run(mixture.rows, static_cast<int>(number(items[1])),
         [&](int threads) { interpolate(mixture, real.data, fake.data, out, threads); });
     return PyBool_FromLong(1);
+  });
+}
+
+// A tensor of 64 bits, taken from a list of spare ones: what is drawn into it is safe from other threads, since
+// drawing gives up the interpreter's lock. There is none if the list is empty.
+class Word {
+ public:
+  explicit Word(PyObject* spare) : spare_(spare) {
+    if (!PyList_CheckExact(spare)) throw py::type_error("words come in a list");
+    const Py_ssize_t last = PyList_GET_SIZE(spare) - 1;
+    if (last < 0) return;
+    word_ = py::reinterpret_borrow<py::object>(PyList_GET_ITEM(spare, last));
+    if (PyList_SetSlice(spare, last, last + 1, nullptr) != 0) throw py::error_already_set();
+  }
+  Word(const Word&) = delete;
+  Word& operator=(const Word&) = delete;
+  ~Word() {
+    if (word_ && PyList_Append(spare_, word_.ptr()) != 0) PyErr_Clear();
+  }
+  explicit operator bool() const { return static_cast<bool>(word_); }
+
+  // The number that ganfast._philox.new_key draws from this generator.
+  std::uint64_t draw(PyObject* generator) {
+    static PyObject* const random = PyUnicode_InternFromString("random_");
+    static PyObject* const keywords = PyTuple_Pack(1, PyUnicode_InternFromString("generator"));
+    PyObject* const arguments[] = {word_.ptr(), generator};
+    PyObject* drawn =
+        PyObject_VectorcallMethod(random, arguments, 1, generator == Py_None ? nullptr : keywords);
+    if (drawn == nullptr) throw py::error_already_set();
+    Py_DECREF(drawn);
+    dlpack::Tensor t;
+    if (torch_().api->tensor_from_py_object(word_.ptr(), &t) != 0) throw py::error_already_set();
+    return *reinterpret_cast<std::uint64_t*>(static_cast<char*>(t.data) + t.byte_offset);
+  }
+
+ private:
+  PyObject* spare_;
+  py::object word_;
+};
+
+// spare words, generator, threads, group, real, fake
+PyObject* drawn_and_interpolated(PyObject*, PyObject* const* items, Py_ssize_t count) {
+  return guarded(6, count, [&]() -> PyObject* {
+    View real, fake;
+    if (!samples(items[4], real) || !view(items[5], fake) || !fake.laid_out_as(real)) Py_RETURN_NONE;
+    Word word(items[0]);
+    if (!word) Py_RETURN_NONE;
+    py::object result = empty_like(items[4]);
+    View out;
+    if (!view(result.ptr(), out) || !out.laid_out_as(real)) Py_RETURN_NONE;
+    const std::uint64_t key = word.draw(items[1]);
+    if (real.count == 0) return result.release().ptr();
+    const Mixture mixture = mixture_of(key, items[3], real);
+    run(mixture.rows, static_cast<int>(number(items[2])),
+        [&](int threads) { interpolate(mixture, real.data, fake.data, out.data, threads); });
+    return result.release().ptr();
   });
 }
 
@@ -74,7 +130,7 @@ PyObject* interpolated_gradient(PyObject*, PyObject* const* items, Py_ssize_t co
     if (!samples(items[3], grad) || !result(items[4], grad, of_real) || !result(items[5], grad, of_fake))
       return PyBool_FromLong(0);
     if (grad.count == 0) return PyBool_FromLong(1);
-    const Mixture mixture = mixture_of(items[0], items[2], grad);
+    const Mixture mixture = mixture_of(number(items[0]), items[2], grad);
     run(mixture.rows, static_cast<int>(number(items[1])),
         [&](int threads) { interpolate_gradient(mixture, grad.data, of_real, of_fake, threads); });
     return PyBool_FromLong(1);
@@ -142,6 +198,8 @@ PyObject* penalized_second_order(PyObject*, PyObject* const* items, Py_ssize_t c
 
 void bind_penalty(py::module_& m) {
   define<interpolated>(m, "interpolate", "(key, threads, group, real, fake, out) -> done");
+  define<drawn_and_interpolated>(m, "draw_and_interpolate",
+                                 "(spare words, generator, threads, group, real, fake) -> points or None");
   define<interpolated_gradient>(m, "interpolate_gradient",
                                 "(key, threads, group, grad, of_real, of_fake) -> done");
   define<penalized>(m, "penalty", "(threads, rows, target, one_sided, weight, x, norms, out) -> done");

@@ -16,6 +16,7 @@ from ganfast.backends.cpu.linalg import (
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
 from ganfast.backends.cpu.optim import adam, clip_weights_, rmsprop
 from ganfast.backends.cpu.penalty import (
+    draw_and_interpolate,
     interpolate,
     interpolate_gradient,
     penalty,
@@ -34,6 +35,7 @@ __all__ = [
     "batch_trace_sqrtm",
     "clip_weights_",
     "describe",
+    "draw_and_interpolate",
     "interpolate",
     "interpolate_gradient",
     "penalty",

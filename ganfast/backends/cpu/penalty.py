@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganfast import _cpu
-from ganfast._philox import Key
+from ganfast._philox import Key, new_key, spare_words
 from ganfast._rows import are_rows, like
 from ganfast.backends.cpu.dtypes import CODE
 from ganfast.reference import PenaltySpec
@@ -33,6 +33,17 @@ def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor
         _cpu.interpolate(*common, like(real, out), like(fake, out), out)
         return out
     return out.copy_(interpolate(real.contiguous(), fake.contiguous(), key, group_size))
+
+
+def draw_and_interpolate(
+    real: Tensor, fake: Tensor, generator: torch.Generator | None, group_size: int
+) -> Tensor:
+    """:func:`interpolate` with a new key: the fewest steps for samples that are laid out alike."""
+    threads = torch.get_num_threads()
+    out = _cpu.draw_and_interpolate(spare_words, generator, threads, group_size, real, fake)
+    if out is not None:
+        return out
+    return interpolate(real, fake, new_key(real.device, generator), group_size)
 
 
 def interpolate_gradient(
