@@ -39,10 +39,11 @@ def draw_and_interpolate(
     real: Tensor, fake: Tensor, generator: torch.Generator | None, group_size: int
 ) -> Tensor:
     """:func:`interpolate` with a new key: the fewest steps for samples that are laid out alike."""
-    threads = torch.get_num_threads()
-    out = _cpu.draw_and_interpolate(spare_words, generator, threads, group_size, real, fake)
-    if out is not None:
-        return out
+    if generator is None or generator.device.type == "cpu":
+        threads = torch.get_num_threads()
+        out = _cpu.draw_and_interpolate(spare_words, generator, threads, group_size, real, fake)
+        if out is not None:
+            return out
     return interpolate(real, fake, new_key(real.device, generator), group_size)
 
 
