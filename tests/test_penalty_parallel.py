@@ -119,7 +119,8 @@ def gradients(which, rank, folder):
 def batch_norm(rank, folder):
     # Three forwards before one backward, each of which writes the running statistics in place.
     torch.manual_seed(1)
-    critic = nn.Sequential(nn.Linear(6, 32), nn.BatchNorm1d(32), nn.SiLU(), nn.Linear(32, 1)).double()
+    critic = nn.Sequential(nn.Linear(6, 32), nn.BatchNorm1d(32), nn.SiLU(), nn.Linear(32, 1))
+    critic.double()
     parallel = DistributedDataParallel(critic)
     real, fake, points = (x.chunk(2)[rank] for x in torch.load(f"{folder}/batch.pt"))
     loss = GF.discriminator_loss(parallel(real), parallel(fake), game="wasserstein")
