@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 _Numbers = tuple[int, int, int, int]
 
@@ -76,20 +76,25 @@ def clip_weights(
 def reads_tensors() -> bool: ...
 def interpolate(
     key: int,
-    dtype: int,
     threads: int,
-    rows: int,
     group: int,
     real: Tensor,
     fake: Tensor,
     out: Tensor,
     /,
 ) -> bool: ...
+def draw_and_interpolate(
+    spare_words: list[Tensor],
+    generator: Generator | None,
+    threads: int,
+    group: int,
+    real: Tensor,
+    fake: Tensor,
+    /,
+) -> Tensor | None: ...
 def interpolate_gradient(
     key: int,
-    dtype: int,
     threads: int,
-    rows: int,
     group: int,
     grad: Tensor,
     of_real: Tensor | None,
@@ -97,7 +102,6 @@ def interpolate_gradient(
     /,
 ) -> bool: ...
 def penalty(
-    dtype: int,
     threads: int,
     rows: int,
     target: float,
@@ -109,7 +113,6 @@ def penalty(
     /,
 ) -> bool: ...
 def penalty_gradient(
-    dtype: int,
     threads: int,
     rows: int,
     target: float,
@@ -122,7 +125,6 @@ def penalty_gradient(
     /,
 ) -> bool: ...
 def penalty_second_order(
-    dtype: int,
     threads: int,
     rows: int,
     target: float,

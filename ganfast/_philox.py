@@ -11,14 +11,22 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 _MASK32 = 0xFFFFFFFF
 _MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 
+_CPU = torch.device("cpu")
+_transforms_active = torch._C._are_functorch_transforms_active
+
 Key = int | Tensor
 """64 bits: a Python int, or a 0-d int64 tensor that stays on its device."""
+
+spare_words: list[Tensor] = []
+"""0-d int64 tensors on the CPU to draw keys into. Whoever uses one takes it out meanwhile, so that
+no other thread draws into it."""
 
 
 def new_key(device: torch.device, generator: torch.Generator | None) -> Key:
@@ -26,12 +34,25 @@ def new_key(device: torch.device, generator: torch.Generator | None) -> Key:
 
     A CPU generator gives an int: reading it costs no synchronisation, and the same seed gives the
     same key whatever device the logits are on. A generator on an accelerator gives a tensor there,
-    which the
-    kernels read by address: no synchronisation either, and a CUDA graph draws anew at each replay.
+    which the kernels read by address: no synchronisation either, and a CUDA graph draws anew at
+    each replay.
     """
     where = device if generator is None else generator.device
-    bits = torch.randint(2**63 - 1, (), dtype=torch.int64, device=where, generator=generator)
-    return int(bits) if where.type == "cpu" and not torch.compiler.is_compiling() else bits
+    if is_compiling():  # the compiler does not know Tensor.random_; eager draws the same number
+        blank = torch.empty((), dtype=torch.int64, device=where)
+        return torch.ops.aten.random(blank, generator=generator)
+    if where != _CPU or _transforms_active():
+        bits = torch.empty((), dtype=torch.int64, device=where).random_(generator=generator)
+        return int(bits) if where.type == "cpu" else bits
+    # As there, in half the time, since the tensor that it is drawn into is made once.
+    try:
+        word = spare_words.pop()
+    except IndexError:
+        with torch.inference_mode(False):  # or it could not be drawn into outside of that mode
+            word = torch.empty((), dtype=torch.int64, device="cpu")
+    key = word.random_(generator=generator).item()
+    spare_words.append(word)
+    return int(key)
 
 
 def _multiply(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,11 +19,6 @@ def are_rows(x: Tensor) -> bool:
     return behind and torch.ops.aten.is_non_overlapping_and_dense(x)
 
 
-def flat(x: Tensor) -> Tensor:
-    """The memory of ``x``, which :func:`are_rows`, as a contiguous vector."""
-    return x if x.is_contiguous() else x.as_strided((x.numel(),), (1,))
-
-
 def like(x: Tensor, layout: Tensor) -> Tensor:
     """``x`` in the layout of ``layout``, which :func:`are_rows`: itself if it is laid out so."""
     x = x.resolve_neg()

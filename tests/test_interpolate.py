@@ -6,6 +6,7 @@ import pytest
 import torch
 import truth
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import ganfast
 import ganfast.functional as GF
@@ -111,6 +112,36 @@ def test_the_same_eps_on_every_backend_and_after_a_resume():
     first = GF.interpolate(real, fake)
     torch.manual_seed(5)
     assert torch.equal(GF.interpolate(real, fake), first), "the default generator is torch's own"
+
+
+class Sizes(TorchDispatchMode):
+    """The number of elements of every tensor that an operation of torch gives back."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        outs = out if isinstance(out, tuple) else (out,)
+        self.found += [x.numel() for x in outs if isinstance(x, torch.Tensor)]
+        return out
+
+
+@pytest.mark.skipif("cpu" not in KERNELS, reason="the reference is made of torch's operations")
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("differentiated", [False, True])
+def test_eps_is_not_expanded(differentiated, layout):
+    """StudioGAN and mimicry draw it on the CPU and expand it to the size of the images."""
+    real, fake = (laid_out((16, 3, 64, 64), layout) for _ in range(2))
+    real.requires_grad_(differentiated)
+    with ganfast.backend("cpu"), Sizes() as sizes:
+        points = GF.interpolate(real, fake)
+        assert sorted(sizes.found)[-2:] == [1, real.numel()]
+        if differentiated:
+            sizes.found.clear()
+            torch.autograd.grad(points, real, fake)
+            assert sorted(sizes.found).count(real.numel()) == 1
 
 
 @pytest.mark.parametrize("backend", [*KERNELS, "reference"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import truth
@@ -150,3 +152,48 @@ def test_key_on_a_device_is_read_there():
     ):
         assert torch.equal(a, b)
         assert a.min() >= 0 and a.max() < 1
+
+
+def test_a_seed_gives_one_key_wherever_it_is_drawn():
+    """In eager mode, under torch.func, in a compiled graph, in inference mode, in C++."""
+    cpu = torch.device("cpu")
+    expected = _philox.new_key(cpu, seeded(1))
+    torch.manual_seed(1)
+    assert _philox.new_key(cpu, None) == expected
+
+    compiled = torch.compile(
+        lambda x: _philox.new_key(x.device, None), backend="aot_eager", fullgraph=True
+    )
+    torch.manual_seed(1)
+    assert int(compiled(torch.zeros(1))) == expected
+
+    found = []
+    torch.manual_seed(1)
+    torch.func.grad(lambda x: found.append(_philox.new_key(cpu, None)) or x)(torch.zeros(()))
+    assert found == [expected]
+
+    _philox.spare_words.clear()
+    with torch.inference_mode():
+        assert _philox.new_key(cpu, seeded(1)) == expected
+    assert _philox.new_key(cpu, seeded(1)) == expected, "its tensor can be drawn into outside"
+
+    real, fake = torch.ones(5, 1), torch.zeros(5, 1)
+    eps = GF.interpolate(real, fake, generator=seeded(1))
+    assert torch.equal(eps, ganfast.reference.epsilon(real, expected, 1))
+
+
+def test_threads_draw_their_own_keys():
+    """No two of them may draw into one tensor at a time."""
+
+    def draw(seed):
+        generator = seeded(seed)
+        real, fake = torch.ones(4, 1), torch.zeros(4, 1)
+        keys = [_philox.new_key(real.device, generator) for _ in range(200)]
+        return keys, [GF.interpolate(real, fake, generator=generator) for _ in range(200)]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(draw, range(4)))
+    for seed, (keys, points) in enumerate(together):
+        alone_keys, alone_points = draw(seed)
+        assert keys == alone_keys
+        assert all(torch.equal(a, b) for a, b in zip(points, alone_points, strict=True))

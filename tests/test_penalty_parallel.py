@@ -116,10 +116,24 @@ def gradients(which, rank, folder):
     return [p.grad for p in critic.parameters()]
 
 
+def batch_norm(rank, folder):
+    # Three forwards before one backward, each of which writes the running statistics in place.
+    torch.manual_seed(1)
+    critic = nn.Sequential(nn.Linear(6, 32), nn.BatchNorm1d(32), nn.SiLU(), nn.Linear(32, 1))
+    critic.double()
+    parallel = DistributedDataParallel(critic)
+    real, fake, points = (x.chunk(2)[rank] for x in torch.load(f"{folder}/batch.pt"))
+    loss = GF.discriminator_loss(parallel(real), parallel(fake), game="wasserstein")
+    loss = loss + GF.gradient_penalty(parallel, points, None, at="real")
+    loss.backward()
+    return [p.grad for p in critic.parameters()]
+
+
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
 rank, folder = dist.get_rank(), sys.argv[1]
 found = {which: gradients(which, rank, folder) for which in ("wrapped", "module")}
+found["batch norm"] = batch_norm(rank, folder)
 torch.save(found, f"{folder}/{rank}.pt")
 # Nobody leaves, and no wrapper still holds the group, while its threads may be at work.
 gc.collect()
@@ -131,7 +145,8 @@ dist.destroy_process_group()
 @pytest.mark.slow
 @pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
 def test_two_processes_give_the_gradients_of_one(tmp_path):
-    """pytorch #47562: autograd.grad under DistributedDataParallel."""
+    """pytorch #47562: autograd.grad under DistributedDataParallel; #175024: a batch norm's running
+    statistics, written in place by three forwards before one backward."""
     (tmp_path / "worker.py").write_text(WORKER)
     real, fake = torch.randn(16, 6).double(), torch.randn(16, 6).double()
     points = GF.interpolate(real, fake)
@@ -153,7 +168,11 @@ def test_two_processes_give_the_gradients_of_one(tmp_path):
     loss = loss + GF.discriminator_loss(critic(real), critic(fake), game="wasserstein")
     loss.backward()
     expected = [p.grad for p in critic.parameters()]
+    normed = []
     for rank in (0, 1):
         found = torch.load(tmp_path / f"{rank}.pt")
         for which in ("wrapped", "module"):
             torch.testing.assert_close(found[which], expected)
+        normed.append(found["batch norm"])
+    torch.testing.assert_close(*normed)
+    assert all(x.isfinite().all() for x in normed[0]) and normed[0][0].ne(0).any()

@@ -7,27 +7,52 @@
 namespace ganfast {
 namespace {
 
+// Loops that wait for memory, not for arithmetic, take vectors of at most 32 bytes, two at a time: with 64 they
+// were 8 to 15 % slower from the third-level cache, where a batch of images lies (AMD Zen 4).
+template <class Real>
+using Half __attribute__((vector_size(kVectorBytes < 32 ? kVectorBytes : 32))) = Real;
+
+// Rows of `kLength` elements, too short for the vectors of blend_rows: points in the plane.
+template <int kLength, class Real>
+static void blend_short_rows(const Real* x, const Real* y, const Real* a, const Real* b, std::int64_t rows,
+                             Real* out) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (int i = 0; i < kLength; ++i)
+      out[r * kLength + i] = a[r] * x[r * kLength + i] + b[r] * y[r * kLength + i];
+}
+
 template <class Real>
 static void blend_rows(const Real* x, const Real* y, const Real* a, const Real* b, std::int64_t rows,
                        std::int64_t length, Real* out) {
-  using V = Vector<Real>;
-  constexpr int lanes = kLanes<Real>;
+  using V = Half<Real>;
+  constexpr int lanes = sizeof(V) / sizeof(Real);
+  if (length == 1) return blend_short_rows<1>(x, y, a, b, rows, out);
+  if (length == 2) return blend_short_rows<2>(x, y, a, b, rows, out);
   for (std::int64_t r = 0; r < rows; ++r, x += length, y += length, out += length) {
     const Real ar = a[r], br = b[r];
     std::int64_t i = 0;
-    for (; i + lanes <= length; i += lanes) store(out + i, ar * load<V>(x + i) + br * load<V>(y + i));
+    for (; i + 2 * lanes <= length; i += 2 * lanes) {
+      const V first = ar * load<V>(x + i) + br * load<V>(y + i);
+      const V second = ar * load<V>(x + i + lanes) + br * load<V>(y + i + lanes);
+      store(out + i, first);
+      store(out + i + lanes, second);
+    }
     for (; i < length; ++i) out[i] = ar * x[i] + br * y[i];
   }
 }
 
 template <class Real>
 static void scale_rows(const Real* x, const Real* a, std::int64_t rows, std::int64_t length, Real* out) {
-  using V = Vector<Real>;
-  constexpr int lanes = kLanes<Real>;
+  using V = Half<Real>;
+  constexpr int lanes = sizeof(V) / sizeof(Real);
   for (std::int64_t r = 0; r < rows; ++r, x += length, out += length) {
     const Real ar = a[r];
     std::int64_t i = 0;
-    for (; i + lanes <= length; i += lanes) store(out + i, ar * load<V>(x + i));
+    for (; i + 2 * lanes <= length; i += 2 * lanes) {
+      const V first = ar * load<V>(x + i), second = ar * load<V>(x + i + lanes);
+      store(out + i, first);
+      store(out + i + lanes, second);
+    }
     for (; i < length; ++i) out[i] = ar * x[i];
   }
 }

@@ -49,10 +49,13 @@ struct Torch {
   PyTypeObject* tensor;
   PyTypeObject* parameter;
   PyObject* increment_version;
+  PyObject* empty_like;
   const dlpack::ExchangeApi* api = nullptr;
 
   Torch() {
-    const py::object type = py::module_::import("torch").attr("Tensor");
+    const py::module_ module = py::module_::import("torch");
+    const py::object type = module.attr("Tensor");
+    empty_like = py::object(module.attr("empty_like")).inc_ref().ptr();
     const py::object parameter_type = py::module_::import("torch.nn").attr("Parameter");
     tensor = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
     parameter = reinterpret_cast<PyTypeObject*>(py::object(parameter_type).inc_ref().ptr());
@@ -138,6 +141,12 @@ inline bool view(PyObject* object, View& out) {
   for (std::int32_t d = 0; d < t.ndim; ++d) out.count *= t.shape[d];
   // A pending negation needs a stride of 2, so only one element can hide it: see is_plain().
   return out.count != 1 || call(object, names().is_neg).ptr() != Py_True;
+}
+
+inline py::object empty_like(PyObject* tensor) {
+  PyObject* result = PyObject_CallOneArg(torch_().empty_like, tensor);
+  if (result == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
 }
 
 // Tells autograd that the tensors in `list` were changed in place.

@@ -9,13 +9,20 @@ from torch import Tensor
 
 from ganfast import reference
 from ganfast._autograd.tracing import must_trace, serving
-from ganfast._philox import Key
+from ganfast._philox import Key, new_key
 
 
-def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
+def interpolate(
+    real: Tensor, fake: Tensor, generator: torch.Generator | None, group_size: int
+) -> Tensor:
     """eps_i real_i + (1 - eps_i) fake_i of checked samples, by the backend that serves."""
     backend = serving("interpolate", (real, fake))
-    differentiated = torch.is_grad_enabled() and (real.requires_grad or fake.requires_grad)
+    differentiated = (real.requires_grad or fake.requires_grad) and torch.is_grad_enabled()
+    if not differentiated:
+        draw_and_interpolate = getattr(backend, "draw_and_interpolate", None)
+        if draw_and_interpolate is not None:
+            return draw_and_interpolate(real, fake, generator, group_size)
+    key = new_key(real.device, generator)
     if differentiated and backend is not reference:
         return _apply_interpolate(backend, key, group_size, real, fake)
     return backend.interpolate(real, fake, key, group_size)

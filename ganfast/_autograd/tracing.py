@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.compiler import is_compiling
+from torch.nn import Parameter
 
 from ganfast import _dispatch, reference
 
-_PLAIN = (Tensor, torch.nn.Parameter)
 _transforms_active = torch._C._are_functorch_transforms_active
 
 
@@ -28,8 +28,9 @@ def must_trace(tensors: tuple[Tensor, ...]) -> str | None:
     if forward_ad._current_level >= 0:
         return "forward-mode AD is active"
     for x in tensors:
-        if type(x) not in _PLAIN:
-            return f"{type(x).__name__} is a tensor subclass"
+        kind = type(x)
+        if kind is not Tensor and kind is not Parameter:
+            return f"{kind.__name__} is a tensor subclass"
     return None
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd import interpolate as _autograd
-from ganfast._philox import new_key
 from ganfast.errors import InputError
 
 __all__ = ["interpolate"]
@@ -55,19 +54,23 @@ def interpolate(
         True
     """
     check_samples(real, "real", group_size)
+    if not isinstance(fake, Tensor) or fake.dtype is not real.dtype or fake.shape != real.shape:
+        real, fake = _matched(real, fake)
+    if not (real.is_cpu and fake.is_cpu) and fake.device != real.device:
+        raise InputError(f"fake: is on {fake.device} but real is on {real.device}; move one")
+    return _autograd.interpolate(real, fake, generator, group_size)
+
+
+def _matched(real: Tensor, fake: Any) -> tuple[Tensor, Tensor]:
+    """Both in the wider dtype, if they have the same shape."""
     check_samples(fake, "fake")
     if real.shape != fake.shape:
         raise InputError(
             f"real, fake: got shapes {tuple(real.shape)} and {tuple(fake.shape)}; "
             "give as many samples of the same shape"
         )
-    if real.device != fake.device:
-        raise InputError(f"fake: is on {fake.device} but real is on {real.device}; move one")
-    if fake.dtype is not real.dtype:
-        wider = torch.promote_types(real.dtype, fake.dtype)
-        real, fake = real.to(wider), fake.to(wider)
-    key = new_key(real.device, generator)
-    return _autograd.interpolate(real, fake, key, group_size)
+    wider = torch.promote_types(real.dtype, fake.dtype)
+    return real.to(wider), fake.to(wider)
 
 
 def check_samples(x: Any, name: str, group_size: int = 1) -> None:
@@ -80,7 +83,9 @@ def check_samples(x: Any, name: str, group_size: int = 1) -> None:
         )
     if x.dim() == 0:
         raise InputError(f"{name}: got a tensor without dimensions; the first is the sample's")
-    if type(group_size) is not int or group_size < 1 or x.shape[0] % group_size:
+    if type(group_size) is not int or (
+        group_size != 1 and (group_size < 1 or x.shape[0] % group_size)
+    ):
         raise InputError(
             f"group_size: got {group_size!r} for {x.shape[0]} samples; "
             "give a positive integer that divides them"

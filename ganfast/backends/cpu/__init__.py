@@ -16,6 +16,7 @@ from ganfast.backends.cpu.linalg import (
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
 from ganfast.backends.cpu.optim import adam, clip_weights_, rmsprop
 from ganfast.backends.cpu.penalty import (
+    draw_and_interpolate,
     interpolate,
     interpolate_gradient,
     penalty,
@@ -35,6 +36,7 @@ __all__ = [
     "batch_trace_sqrtm",
     "clip_weights_",
     "describe",
+    "draw_and_interpolate",
     "interpolate",
     "interpolate_gradient",
     "penalty",
@@ -47,17 +49,22 @@ __all__ = [
     "why_not",
 ]
 
-_ON_LISTS = ("clip_weights_", "rmsprop", "adam")
+_ON_TENSORS = (
+    "clip_weights_",
+    "rmsprop",
+    "adam",
+    "interpolate",
+    "penalty_from_gradient",
+)  # asked in C++ where and how they lie in memory
 _OPS = (
     "discriminator_loss",
     "generator_loss",
-    "interpolate",
-    "penalty_from_gradient",
     "sqrtm",
     "trace_sqrtm",
     "moments",
     "preprocess",
     *_ON_LISTS,
+    *_ON_TENSORS,
 )
 _SERVED = {"moments": {*CODE, torch.uint8}, "preprocess": {torch.uint8}}
 _FLOAT64 = ("sqrtm", "trace_sqrtm")  # linalg computes in it, whatever it is given
@@ -73,7 +80,7 @@ def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
         return f"no C++ kernel for {dtype}"
     if not _cpu.isa():
         return "this processor lacks x86-64-v2"
-    if op in _ON_LISTS and not _cpu.reads_tensors():
+    if op in _ON_TENSORS and not _cpu.reads_tensors():
         return f"torch {torch.__version__} has no DLPack exchange API"
     return None
 

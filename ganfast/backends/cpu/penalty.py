@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ganfast import _cpu
-from ganfast._philox import Key
-from ganfast._rows import are_rows, flat, like
+from ganfast._philox import Key, new_key, spare_words
+from ganfast._rows import are_rows, like
 from ganfast.backends.cpu.dtypes import CODE
 from ganfast.reference import PenaltySpec
 
@@ -25,45 +25,48 @@ _SCALAR = {
 def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
     """As :func:`ganfast.reference.interpolate`."""
     out = torch.empty_like(real)
-    samples = real.shape[0]
-    common = int(key) & _MASK, CODE[real.dtype], torch.get_num_threads(), samples, group_size
-    if samples == 0 or _cpu.interpolate(*common, real, fake, out):
+    common = int(key) & _MASK, torch.get_num_threads(), group_size
+    if _cpu.interpolate(*common, real, fake, out):
         return out
     real = real.resolve_neg()
     if are_rows(real):
-        real = like(real, out)
-        _cpu.interpolate(*common, flat(real), flat(like(fake, out)), flat(out))
+        _cpu.interpolate(*common, like(real, out), like(fake, out), out)
         return out
     return out.copy_(interpolate(real.contiguous(), fake.contiguous(), key, group_size))
+
+
+def draw_and_interpolate(
+    real: Tensor, fake: Tensor, generator: torch.Generator | None, group_size: int
+) -> Tensor:
+    """:func:`interpolate` with a new key: the fewest steps for samples that are laid out alike."""
+    if generator is None or generator.device.type == "cpu":
+        threads = torch.get_num_threads()
+        out = _cpu.draw_and_interpolate(spare_words, generator, threads, group_size, real, fake)
+        if out is not None:
+            return out
+    return interpolate(real, fake, new_key(real.device, generator), group_size)
 
 
 def interpolate_gradient(
     grad: Tensor, key: Key, group_size: int, needed: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """As :func:`ganfast.reference.interpolate_gradient`."""
-    samples = grad.shape[0]
-    common = int(key) & _MASK, CODE[grad.dtype], torch.get_num_threads(), samples, group_size
-    grad = grad.resolve_neg()
-    if not are_rows(grad):
-        grad = grad.contiguous()
     of_real = torch.empty_like(grad) if needed[0] else None
     of_fake = torch.empty_like(grad) if needed[1] else None
-    if samples and not _cpu.interpolate_gradient(*common, grad, of_real, of_fake):
-        outs = (None if x is None else flat(x) for x in (of_real, of_fake))
-        _cpu.interpolate_gradient(*common, flat(grad), *outs)
-    return of_real, of_fake
+    common = int(key) & _MASK, torch.get_num_threads(), group_size
+    if _cpu.interpolate_gradient(*common, grad, of_real, of_fake):
+        return of_real, of_fake
+    return interpolate_gradient(_plain(grad), key, group_size, needed)
 
 
-def _common(x: Tensor, spec: PenaltySpec) -> tuple[int, int, int, float, bool, float]:
+def _common(x: Tensor, spec: PenaltySpec) -> tuple[int, int, float, bool, float]:
     rows = x.shape[0] // spec.group_size
-    threads = torch.get_num_threads()
-    return CODE[x.dtype], threads, rows, spec.target, spec.one_sided, spec.weight
+    return torch.get_num_threads(), rows, spec.target, spec.one_sided, spec.weight
 
 
 def _plain(x: Tensor) -> Tensor:
-    """``x`` as contiguous memory, in which each sample is a row in some order of its elements."""
-    x = x.resolve_neg()
-    return flat(x) if are_rows(x) else x.contiguous()
+    """``x`` as a tensor that the kernels take as it stands."""
+    return x.resolve_neg().contiguous()
 
 
 def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
@@ -79,16 +82,10 @@ def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
 
 def penalty_gradient(grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec) -> Tensor:
     """As :func:`ganfast.reference.penalty_gradient`, from the norms that :func:`penalty` gave."""
-    common = _common(x, spec)
-    if x.is_contiguous():
-        out = torch.empty_like(x)
-        if _cpu.penalty_gradient(*common, x, norms, grad, out):
-            return out
-    x = x.resolve_neg()
-    x = x if are_rows(x) else x.contiguous()
     out = torch.empty_like(x)
-    _cpu.penalty_gradient(*common, flat(x), norms, grad.resolve_neg(), flat(out))
-    return out
+    if _cpu.penalty_gradient(*_common(x, spec), x, norms, grad, out):
+        return out
+    return penalty_gradient(grad.resolve_neg(), _plain(x), norms, spec)
 
 
 def penalty_second_order(
@@ -98,6 +95,6 @@ def penalty_second_order(
     x = x.resolve_neg()
     x = x if are_rows(x) else x.contiguous()
     of_grad, of_x = torch.empty_like(_SCALAR[x.dtype]), torch.empty_like(x)
-    tensors = flat(x), norms, grad.resolve_neg(), flat(like(v, x)), of_grad, flat(of_x)
+    tensors = x, norms, grad.resolve_neg(), like(v, x), of_grad, of_x
     _cpu.penalty_second_order(*_common(x, spec), *tensors)
     return of_grad, of_x
