@@ -22,8 +22,8 @@ def kernel_inception_distance(
     as many as the smaller side; that side is then whole in each of them, so the deviation says less
     than it seems to, and where both sides are whole there is one subset and the deviation is 0.
 
-    Memory: three matrices of subset_size^2. Raises InputError for other shapes or dtypes, values
-    that are not finite, and fewer than 2 rows.
+    Memory: a matrix of subset_size^2 at a time, and one subset of either side. Raises InputError
+    for other shapes or dtypes, values that are not finite, and fewer than 2 rows.
     """
     for name, value, least in (("subsets", subsets, 1), ("subset_size", subset_size, 2)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:

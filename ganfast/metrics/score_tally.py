@@ -37,7 +37,7 @@ class ScoreTally:
         for rows, index in zip(logits.split(PIECE), part.split(PIECE), strict=True):
             # From log-softmax, so that a certain prediction (p = 0 elsewhere) costs 0 * finite and
             # never 0 * log 0.
-            log_p = torch.log_softmax(rows.to("cpu", torch.float64), dim=1)
+            log_p = torch.log_softmax(rows.cpu().to(torch.float64), dim=1)
             p = log_p.exp()
             # A product and not index_add_, which adds in an order of its own.
             member = torch.nn.functional.one_hot(index.cpu(), self.parts).to(torch.float64).T

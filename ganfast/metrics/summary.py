@@ -44,7 +44,8 @@ class Summary:
             bootstrap_interval and fid_infinity: 20 is enough for both.
         sample: how many images' features to keep for the kernel distance.
         seed: of chunks and sample.
-        device: where moments are computed; by default where the first features are.
+        device: where moments are computed; by default where the first features are, or, of a state
+            that is loaded, where its tensors are: on a GPU give it.
 
     Memory, whatever the number of images: max(chunks, 1) x (8 dim^2 + 8192 dim) bytes for the
     moments, which at dim 2048 is 50 MB for one and 1 GB for 20 chunks; 8 splits x classes for the

@@ -165,6 +165,12 @@ def test_too_few_images():
     with pytest.warns(UserWarning, match="2 real and 3 generated images in 3 dimensions") as caught:
         found.compute()
     assert caught[0].filename == __file__
+    found.update(images(1), real=True)
+    found.update(images(1), real=False)
+    with pytest.warns(UserWarning, match="3 real and 4 generated"):
+        found.compute()
+    found.update(images(1), real=True)
+    found.compute()  # four of each: as many as a covariance of three features needs
 
 
 @pytest.mark.parametrize(
