@@ -63,7 +63,6 @@ _OPS = (
     "trace_sqrtm",
     "moments",
     "preprocess",
-    *_ON_LISTS,
     *_ON_TENSORS,
 )
 _SERVED = {"moments": {*CODE, torch.uint8}, "preprocess": {torch.uint8}}
