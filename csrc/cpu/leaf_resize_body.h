@@ -67,7 +67,8 @@ static inline Vector<float> load_bytes(const std::uint8_t* from) {
 static void blend_bytes(const std::uint8_t* const* rows, const float* weights, std::int64_t taps, std::int64_t n,
                         float* out) {
   with_taps(taps, [&](auto constant) {
-    blend<decltype(constant)::value>(rows, weights, taps, n, out, load_bytes, [](Vector<float> v) { return v; });
+    blend<decltype(constant)::value>(rows, weights, taps, n, out, load_bytes,
+                                     [](Vector<float> v) { return v; });
   });
 }
 
