@@ -151,6 +151,7 @@ class Evaluation:
             chunks=options.chunks,
             sample=options.sample,
             seed=options.seed,
+            device=self.extractor.device,
         )
         return Side(name, source, summary)
 
