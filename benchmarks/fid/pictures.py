@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,13 +12,7 @@ FORMATS = {"32x32 PNG": (32, "png"), "256x256 JPEG": (256, "jpg")}
 
 @dataclass
 class Folders:
-    """Kept on disk as long as this object lives."""
-
-    kept: Any
-
-    @property
-    def place(self) -> Path:
-        return Path(self.kept.name)
+    place: Path
 
     @property
     def real(self) -> Path:
@@ -31,15 +23,15 @@ class Folders:
         return self.place / "fake"
 
 
-def folders(kind: str, count: int) -> Folders:
-    """``count`` crops a side; the fake ones are blurred a little and noisy."""
+def folders(kind: str, count: int, place: Path) -> Folders:
+    """``count`` crops a side, written into ``place``; the fake ones are blurred a little and noisy."""
     from PIL import Image, ImageFilter
     from sklearn.datasets import load_sample_images
 
     side, ending = FORMATS[kind]
     photographs = [Image.fromarray(image) for image in load_sample_images().images]
     draw = np.random.default_rng(0)
-    made = Folders(tempfile.TemporaryDirectory(prefix="ganfast-bench-"))
+    made = Folders(place)
     for folder in (made.real, made.fake):
         folder.mkdir()
         for number in range(count):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,8 +43,9 @@ class ToFid:
         return f"{self.kind}-{self.peer}-{self.ours}".replace(" ", "-").lower()
 
     def contest(self) -> Contest:
+        kept = tempfile.TemporaryDirectory(prefix="ganfast-bench-")  # until the contest is over
         try:
-            folders = pictures.folders(self.kind, self.count)
+            folders = pictures.folders(self.kind, self.count, Path(kept.name))
         except ImportError as why:
             raise NotThere(f"the pictures need {why.name}") from None
         weights = folders.place / "weights.pth"
@@ -84,7 +86,7 @@ class ToFid:
             seconds=0.0,
             rounds=1,
             afterwards={
-                "memory": lambda: {name: found["peak_mb"] for name, found in told.items()},
+                "memory": lambda kept=kept: {name: found["peak_mb"] for name, found in told.items()},
                 "shares": lambda: {GANFAST: told[GANFAST]["stages"]},
             },
         )

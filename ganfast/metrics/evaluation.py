@@ -44,6 +44,7 @@ class Evaluation:
         self._check_kid(opened)
         with self.stopwatch("load"):
             self.extractor = self._load(opened)
+        self.notes += self.extractor.notes if self.extractor is not None else ()
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
         self._share(given)
         self._compare()

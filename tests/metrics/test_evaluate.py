@@ -1,0 +1,378 @@
+"""evaluate() and image_statistics() from whatever holds images to the number."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
+
+from benchmarks.fid import pictures  # noqa: E402
+
+from ganfast import metrics  # noqa: E402
+from ganfast.errors import InputError  # noqa: E402
+from ganfast.metrics import run_state  # noqa: E402
+from ganfast.metrics.extractors import load_extractor  # noqa: E402
+from ganfast.metrics.images import open_images  # noqa: E402
+from ganfast.metrics.kid import squared_discrepancy  # noqa: E402
+
+COUNT = 40
+TINY = "tiny_network:network"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    pytest.importorskip("PIL")
+    pytest.importorskip("sklearn")
+    return pictures.folders("32x32 PNG", COUNT, tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def arrays(folders) -> tuple[Tensor, Tensor]:
+    """The same pictures as uint8 (n, h, w, 3)."""
+    found = []
+    for folder in (folders.real, folders.fake):
+        (batch,) = open_images(folder).batches(COUNT)
+        assert isinstance(batch.images, Tensor)
+        found.append(batch.images)
+    return found[0], found[1]
+
+
+def evaluate(real: Any, fake: Any, **options: Any) -> dict[str, Any]:
+    given = {"extractor": TINY, "device": "cpu", "workers": 0, "batch_size": 7, **options}
+    return metrics.evaluate(real, fake, **given)
+
+
+def by_hand(real: Tensor, fake: Tensor) -> float:
+    """FID by SciPy from all features at once."""
+    linalg = pytest.importorskip("scipy.linalg")
+    extractor = load_extractor(TINY)
+    x, y = (extractor(images)[0].double().numpy() for images in (real, fake))
+    one, two = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = linalg.sqrtm(one @ two).real
+    gap = x.mean(0) - y.mean(0)
+    return float(gap @ gap + np.trace(one + two - 2 * root))
+
+
+def test_it_is_the_distance_of_all_features(folders, arrays):
+    found = evaluate(folders.real, folders.fake)
+    assert found["fid"] == pytest.approx(by_hand(*arrays), rel=1e-6)
+    assert found["fid"] == pytest.approx(found["mean_term"] + found["covariance_term"], rel=1e-12)
+    assert found["mean_term"] > 0 and found["covariance_term"] > 0
+    assert (found["n_real"], found["n_fake"]) == (COUNT, COUNT)
+    assert (found["extractor"], found["protocol"]) == (TINY, "pytorch-fid")
+    assert found["precision"] == "fp32" and found["skipped"] == [] and found["notes"] == []
+    assert set(found["stages"]) == {"load", "decode", "preprocess", "network", "moments", "distance"}
+    assert 0 < sum(found["stages"].values()) <= found["seconds"]
+    assert found["images_per_second"] > 0
+    nothing = ("kid_mean", "kid_std", "fid_interval", "fid_infinity", "fid_infinity_error")
+    assert all(found[name] is None for name in nothing)
+
+
+def test_the_inception_score_is_that_of_the_fake_side(folders, arrays):
+    found = evaluate(folders.real, folders.fake, splits=1)
+    logits = load_extractor(TINY)(arrays[1])[1]
+    mean, std = metrics.inception_score(logits, splits=1)
+    assert found["inception_score_mean"] == pytest.approx(mean, rel=1e-5)
+    assert found["inception_score_std"] == std == 0
+    assert evaluate(*arrays, inception_score=False)["inception_score_mean"] is None
+
+
+def test_too_few_images_for_the_splits_are_noted_and_not_fatal(arrays):
+    found = evaluate(*arrays, splits=COUNT + 1)
+    assert found["inception_score_mean"] is None and found["fid"] > 0
+    assert any("no Inception Score" in note for note in found["notes"])
+
+
+def zipped(folder: Path, out: Path) -> Path:
+    with zipfile.ZipFile(out, "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, path.name)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["tensor", "nchw", "npy", "zip", "loader", "function", "workers"])
+def test_where_the_images_lie_makes_no_difference(kind, folders, arrays, tmp_path):
+    expected = evaluate(folders.real, folders.fake)["fid"]
+    real, fake = arrays
+    options: dict[str, Any] = {}
+    given: Any = fake
+    if kind == "nchw":
+        given = fake.movedim(-1, 1)
+    elif kind == "npy":
+        given = tmp_path / "fake.npy"
+        np.save(given, fake.numpy())
+    elif kind == "zip":
+        given = zipped(folders.fake, tmp_path / "fake.zip")
+    elif kind == "loader":
+        given = DataLoader(TensorDataset(fake.movedim(-1, 1)), batch_size=11)
+    elif kind == "function":
+
+        def given() -> Any:
+            return iter(fake.split(3))
+
+    elif kind == "workers":
+        given, options = folders.fake, {"workers": 2}
+    assert evaluate(real, given, **options)["fid"] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("batch_size", [1, 16, 100])
+def test_the_batch_size_makes_no_difference(batch_size, arrays):
+    whole = evaluate(*arrays)["fid"]
+    assert evaluate(*arrays, batch_size=batch_size)["fid"] == pytest.approx(whole, rel=1e-6)
+
+
+def test_the_protocol_does(folders):
+    found = {name: evaluate(folders.real, folders.fake, protocol=name) for name in metrics.PROTOCOLS}
+    assert len({round(one["fid"], 6) for one in found.values()}) == 3
+    assert all(one["protocol"] == name for name, one in found.items())
+
+
+def test_the_same_folder_twice_is_zero_with_a_note(folders):
+    found = evaluate(folders.real, f"{folders.real}/../real")
+    assert found["fid"] == pytest.approx(0, abs=1e-9)
+    assert found["n_real"] == found["n_fake"] == COUNT
+    assert any("are the same" in note for note in found["notes"])
+    assert found["inception_score_mean"] > 1
+
+
+def test_few_images_are_noted(arrays):
+    found = evaluate(arrays[0], arrays[1][:10])
+    assert any("fake has 10 images, fewer than 13" in note for note in found["notes"])
+    assert not any("real has" in note for note in found["notes"])
+
+
+def test_one_image_is_refused(arrays):
+    with pytest.raises(InputError, match="fake needs at least 2 images"):
+        evaluate(arrays[0], arrays[1][:1])
+
+
+# ---- statistics
+
+
+def options_of_statistics(**more: Any) -> dict[str, Any]:
+    return {"extractor": TINY, "device": "cpu", "workers": 0, **more}
+
+
+def test_statistics_stand_in_for_the_images(folders, tmp_path):
+    made = metrics.image_statistics(folders.real, **options_of_statistics())
+    made.save(tmp_path / "real.npz")
+    expected = evaluate(folders.real, folders.fake)["fid"]
+    found = evaluate(tmp_path / "real.npz", folders.fake)
+    assert found["fid"] == pytest.approx(expected, rel=1e-9)
+    assert (found["n_real"], found["notes"], made.skipped) == (COUNT, [], ())
+    both = evaluate(tmp_path / "real.npz", made)
+    assert both["fid"] == pytest.approx(0, abs=1e-9) and both["images_per_second"] is None
+    assert both["protocol"] == "pytorch-fid" and both["inception_score_mean"] is None
+
+
+def test_statistics_of_another_protocol_are_refused_unless_allowed(folders, tmp_path):
+    made = metrics.image_statistics(folders.real, **options_of_statistics(protocol="clean"))
+    with pytest.raises(InputError, match="differ in protocol"):
+        evaluate(made, folders.fake)
+    found = evaluate(made, folders.fake, allow_mismatch=True)
+    assert any("differ in protocol" in note for note in found["notes"])
+
+
+def test_statistics_of_another_network_are_refused(folders, tmp_path):
+    np.savez(tmp_path / "other.npz", mu=np.zeros(3), sigma=np.eye(3))
+    with pytest.raises(InputError, match="3 features.* has 12"):
+        evaluate(tmp_path / "other.npz", folders.fake)
+
+
+def test_statistics_have_no_kernel_distance(folders):
+    made = metrics.image_statistics(folders.real, **options_of_statistics())
+    with pytest.raises(InputError, match="kid: .* real is a file of statistics"):
+        evaluate(made, folders.fake, kid=True)
+
+
+# ---- what the same pass gives beside FID
+
+
+def test_all_of_it_in_one_pass(arrays):
+    found = evaluate(*arrays, kid=True, bootstrap=40, fid_infinity=True, seed=3)
+    low, high = found["fid_interval"]
+    assert low < found["fid"] < high
+    assert found["fid_infinity"] < found["fid"] and found["fid_infinity_error"] > 0
+    x, y = (load_extractor(TINY)(images)[0] for images in arrays)  # 40: one subset of all of them
+    assert found["kid_mean"] == pytest.approx(squared_discrepancy(x, y), rel=1e-5)
+    assert found["kid_std"] == pytest.approx(0, abs=1e-9)
+    again = evaluate(*arrays, kid=True, bootstrap=40, fid_infinity=True, seed=3, batch_size=9)
+    for name in ("fid_infinity", "kid_mean"):
+        assert again[name] == pytest.approx(found[name], rel=1e-5)
+    assert again["fid_interval"] == pytest.approx(found["fid_interval"], rel=1e-5)
+
+
+# ---- files that cannot be read
+
+
+@pytest.fixture
+def damaged(folders, tmp_path) -> Path:
+    folder = tmp_path / "damaged"
+    shutil.copytree(folders.fake, folder)
+    (folder / "00003.png").write_text("no picture")
+    return folder
+
+
+def test_a_file_that_cannot_be_read_ends_it(folders, damaged):
+    with pytest.raises(InputError, match="00003.png"):
+        evaluate(folders.real, damaged)
+
+
+def test_or_is_skipped_and_named(folders, damaged, arrays):
+    found = evaluate(folders.real, damaged, on_error="skip")
+    assert [Path(name).name for name in found["skipped"]] == ["00003.png"]
+    assert found["n_fake"] == COUNT - 1
+    kept = [i for i in range(COUNT) if i != 3]
+    assert found["fid"] == pytest.approx(by_hand(arrays[0], arrays[1][kept]), rel=1e-6)
+    made = metrics.image_statistics(damaged, **options_of_statistics(on_error="skip"))
+    assert [Path(name).name for name in made.skipped] == ["00003.png"]
+
+
+# ---- interruption
+
+
+class Interrupting:
+    """An extractor that is hit by Ctrl-C in the midst of its ``when``-th batch."""
+
+    def __init__(self, when: int) -> None:
+        self.inner, self.calls, self.when = load_extractor(TINY), 0, when
+
+    def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        extract = type(self.inner).extract
+
+        def interrupted(extractor: Any, batch: Tensor) -> Any:
+            self.calls += 1
+            if self.calls == self.when:
+                signal.raise_signal(signal.SIGINT)
+            return extract(extractor, batch)
+
+        monkeypatch.setattr(type(self.inner), "extract", interrupted)
+
+
+@pytest.mark.parametrize("when", [1, 4, 8])
+def test_an_interrupted_run_goes_on_to_the_same_bits(when, folders, tmp_path, monkeypatch):
+    options = {"kid": True, "state": tmp_path / "run.state"}
+    expected = evaluate(folders.real, folders.fake, kid=True)
+    with monkeypatch.context() as patch:
+        Interrupting(when).patch(patch)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(folders.real, folders.fake, **options)
+    assert (tmp_path / "run.state").exists()
+    calls = count_calls(monkeypatch)
+    found = evaluate(folders.real, folders.fake, **options)
+    assert len(calls) == 2 * -(-COUNT // 7) - when  # batches that were done are not done again
+    for name in ("fid", "inception_score_mean", "kid_mean", "n_real", "n_fake"):
+        assert found[name] == expected[name]
+    assert not (tmp_path / "run.state").exists()
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    kind = type(load_extractor(TINY))
+    extract, calls = kind.extract, []
+
+    def counted(extractor: Any, batch: Tensor) -> Any:
+        calls.append(len(batch))
+        return extract(extractor, batch)
+
+    monkeypatch.setattr(kind, "extract", counted)
+    return calls
+
+
+def test_a_run_that_a_bad_file_stopped_goes_on_once_it_is_mended(folders, damaged, tmp_path):
+    state = tmp_path / "run.state"
+    good = (folders.fake / "00003.png").read_bytes()
+    bad = damaged / "00003.png"
+    bad.write_bytes(good[:-20] + bytes(20))  # of the same size: the list of files is the same
+    with pytest.raises(InputError, match="00003.png"):
+        evaluate(folders.real, damaged, state=state)
+    bad.write_bytes(good)
+    assert state.exists()
+    expected = evaluate(folders.real, folders.fake)["fid"]
+    assert evaluate(folders.real, damaged, state=state)["fid"] == expected
+
+
+@pytest.mark.parametrize("changed", ["batch_size", "seed", "protocol", "images"])
+def test_the_state_of_another_run_is_refused(changed, folders, tmp_path, monkeypatch):
+    state = tmp_path / "run.state"
+    with monkeypatch.context() as patch:
+        Interrupting(3).patch(patch)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(folders.real, folders.fake, state=state)
+    other: dict[str, Any] = {"batch_size": 8, "seed": 1, "protocol": "clean"}
+    options = {changed: other[changed]} if changed in other else {}
+    fake = folders.real if changed == "images" else folders.fake
+    real = folders.fake if changed == "images" else folders.real
+    with pytest.raises(InputError, match="another run"):
+        evaluate(real, fake, state=state, **options)
+    assert state.exists()
+
+
+def test_an_iterator_has_no_state(arrays, tmp_path):
+    with pytest.raises(InputError, match="state: fake can only be read from its beginning"):
+        evaluate(arrays[0], lambda: iter(arrays[1]), state=tmp_path / "run.state")
+
+
+def test_a_state_is_saved_on_the_way(arrays, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_state, "_SECONDS", 0.0)
+    monkeypatch.setattr(run_state, "_SHARE", 0.0)
+    saved = []
+    save = run_state.RunState.save
+
+    def noting(state: Any) -> None:
+        saved.append({name: side.next_batch for name, side in state.sides.items()})
+        save(state)
+
+    monkeypatch.setattr(run_state.RunState, "save", noting)
+    evaluate(*arrays, state=tmp_path / "run.state", batch_size=20)
+    assert {"real": 1, "fake": 0} in saved and {"real": 2, "fake": 1} in saved
+
+
+# ---- wrong arguments, found before anything is read
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"protocol": "pytorch_fid"}, "did you mean 'pytorch-fid'"),
+        ({"precision": "fp16"}, "precision: got 'fp16'"),
+        ({"precision": "tf32"}, "tf32"),
+        ({"device": "gpu"}, "device: got 'gpu'"),
+        ({"batch_size": 0}, "batch_size: got 0"),
+        ({"batch_size": True}, "batch_size: got True"),
+        ({"workers": -1}, "workers: got -1"),
+        ({"splits": 0}, "splits: got 0"),
+        ({"bootstrap": -1}, "bootstrap: got -1"),
+        ({"seed": -1}, "seed: got -1"),
+        ({"background": "pink"}, "background: got 'pink'"),
+        ({"on_error": "ignore"}, "on_error: got 'ignore'"),
+        ({"extractor": "inceptoin"}, "inceptoin"),
+        ({"state": "no/such/folder/run.state"}, "state"),
+    ],
+)
+def test_wrong_arguments(options, message, arrays):
+    with pytest.raises(InputError, match=message):
+        evaluate(*arrays, **options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(arrays):
+    with pytest.raises(InputError, match="sees no CUDA GPU"):
+        evaluate(*arrays, device="cuda")
+
+
+def test_a_bar_on_stderr(folders, capsys):
+    evaluate(folders.real, folders.fake, progress=True)
+    out, err = capsys.readouterr()
+    assert out == "" and "real" in err and "fake" in err and "40/40" in err
