@@ -5,6 +5,9 @@
 namespace ganfast {
 namespace {
 
+// More than this is not at hand in the caches of most machines.
+constexpr std::int64_t kCached = std::int64_t{24} << 20;
+
 // eps_i and 1 - eps_i of every row; both exact, since eps has 24 bits.
 template <class Real>
 struct Weights {
@@ -31,14 +34,16 @@ void interpolate(const Mixture& mixture, const void* real, const void* fake, voi
   with_real(mixture.dtype, [&](auto zero) {
     using Real = decltype(zero);
     const Weights<Real> weights(isa, mixture);
+    const RowLoops<Real>& loops = row_loops<Real>(isa);
+    const bool far = 3 * mixture.rows.elements() * size_of(mixture.dtype) > kCached;
+    const auto blend = far ? loops.blend_far : loops.blend;
     for_each_chunk(mixture.rows, threads, [&](const Chunk& chunk) {
       alignas(64) Real real_buffer[kBlock];
       alignas(64) Real fake_buffer[kBlock];
       const Real* x = read_chunk<Real>(isa, real, mixture.dtype, chunk, real_buffer);
       const Real* y = read_chunk<Real>(isa, fake, mixture.dtype, chunk, fake_buffer);
       write_chunk<Real>(isa, out, mixture.dtype, mixture.rows, chunk, [&](Real* to) {
-        row_loops<Real>(isa).blend(x, y, &weights.of_real[chunk.row], &weights.of_fake[chunk.row], chunk.rows,
-                                   chunk.length, to);
+        blend(x, y, &weights.of_real[chunk.row], &weights.of_fake[chunk.row], chunk.rows, chunk.length, to);
       });
     });
   });

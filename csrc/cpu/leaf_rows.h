@@ -11,6 +11,9 @@ struct RowLoops {
   // out_ij = a_i x_ij + b_i y_ij
   void (*blend)(const Real* x, const Real* y, const Real* a, const Real* b, std::int64_t rows,
                 std::int64_t length, Real* out);
+  // The same for what comes from beyond the caches.
+  void (*blend_far)(const Real* x, const Real* y, const Real* a, const Real* b, std::int64_t rows,
+                    std::int64_t length, Real* out);
   // out_ij = a_i x_ij
   void (*scale)(const Real* x, const Real* a, std::int64_t rows, std::int64_t length, Real* out);
   // out_i = sum_j x_ij y_ij
