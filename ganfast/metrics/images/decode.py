@@ -88,7 +88,7 @@ class Decoder:
         if self.exif:
             from PIL import ImageOps
 
-            image = ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)
         mode = image.mode
         if mode in ("I", "I;16", "I;16L", "I;16B", "I;16N"):
             return self._wide_gray(np.asarray(image), transparent)

@@ -116,18 +116,18 @@ def printable(name: str) -> str:
 def _from_workers(
     dataset: SharedBatches, numbers: range, workers: int
 ) -> Generator[PackedBatch | InputError, None, None]:
-    loader = DataLoader(
-        dataset,
-        sampler=numbers,
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=AHEAD,
-        collate_fn=_as_it_is,
-        worker_init_fn=_start_worker,
-        multiprocessing_context=START_METHOD,
-        generator=torch.Generator(),  # else it would draw from the user's
-    )
     with _quiet_start():
+        loader = DataLoader(
+            dataset,
+            sampler=numbers,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=AHEAD,
+            collate_fn=_as_it_is,
+            worker_init_fn=_start_worker,
+            multiprocessing_context=START_METHOD,
+            generator=torch.Generator(),  # else it would draw from the user's
+        )
         batches: Any = iter(loader)
     try:
         yield from batches
@@ -150,6 +150,8 @@ def _as_it_is(packed: Any) -> Any:
 def _start_worker(_: int) -> None:
     # Ctrl-C reaches all processes of a terminal: it is the first one that ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A handler that the program has for itself must not keep it from ending them.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
