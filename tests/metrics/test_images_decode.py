@@ -69,6 +69,13 @@ def test_jpeg_is_decoded_at_full_size_as_pillow_does():
     np.testing.assert_array_equal(decode(data, "a.jpg"), expected)
 
 
+def test_the_first_of_several_photographs_in_one_jpeg():
+    frames = [Image.fromarray(crop(number, 64, 64)) for number in range(2)]
+    data = encode(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    expected = np.asarray(Image.open(io.BytesIO(encode(frames[0], "JPEG"))))
+    np.testing.assert_array_equal(decode(data, "a.jpg"), expected)
+
+
 def test_avif_is_close_to_the_photograph():
     image = crop(0, 64, 64)
     decoded = decode(encode(image, "AVIF", quality=95), "a.avif").astype(int)

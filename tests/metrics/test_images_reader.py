@@ -20,7 +20,7 @@ import torch
 from image_samples import assert_same_batches, crop, encode, images_in, png_files, write
 
 from ganfast.errors import InputError
-from ganfast.metrics.images import Skipped, open_images
+from ganfast.metrics.images import Skipped, open_images, reader
 from ganfast.metrics.images.decode import Decoder
 from ganfast.metrics.images.folder import FolderFiles
 from ganfast.metrics.images.reader import SharedBatches
@@ -275,6 +275,13 @@ def test_workers_end_where_the_program_ignores_the_signal_that_ends_them(folder,
     for worker in multiprocessing.active_children():
         worker.join(20)
     assert children() == before
+
+
+@pytest.mark.slow
+def test_a_worker_in_a_new_interpreter_as_other_systems_start_it(folder, monkeypatch):
+    monkeypatch.setattr(reader, "START_METHOD", "spawn")
+    batches = list(open_images(folder).batches(4, workers=1))
+    assert_same_batches(batches, list(open_images(folder).batches(4)))
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tar.gz"])
