@@ -15,7 +15,7 @@ from ganfast.metrics.images.source import ImageSource, fingerprint
 
 class ArrayImages(ImageSource):
     """Images of one size, from a Tensor, ndarray, np.memmap or NpzRows. Only the batch that is
-    asked for is copied."""
+    asked for is copied, or none of it: the batches of a tensor (n, h, w, 3) are views."""
 
     resumable = True
 

@@ -22,7 +22,9 @@ class Batch:
     (b + 1) * batch_size - 1, less those that could not be read.
 
     ``images`` are uint8 RGB: one tensor (n, h, w, 3) where all sizes agree, else a list of (h, w,
-    3); an empty list where none could be read. ``positions`` has the place of each in the source.
+    3); an empty list where none could be read. They are to be read only: they may be views of the
+    user's tensor, or of memory shared with the process that decoded them. ``positions`` has the
+    place of each in the source.
     """
 
     number: int

@@ -48,8 +48,7 @@ class Decoder:
             raise InputError(
                 f"background must be {' or '.join(BACKGROUNDS)}, got {self.background!r}"
             )
-        # Before workers start: one message, and what it loads is loaded once.
-        _pillow().init()
+        _pillow_formats()  # before workers are forked, that what it loads is loaded once
 
     def decode(self, data: bytes, name: str) -> np.ndarray:
         """``data`` of a file called ``name`` -> (h, w, 3) uint8. Raises DecodeError."""
@@ -60,13 +59,12 @@ class Decoder:
         image_module = _pillow()
         from PIL import ImageFile
 
-        formats = [name for name in PILLOW_FORMATS if name in image_module.OPEN]
         strict, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
         try:
             with warnings.catch_warnings():
                 # About metadata, or an image between one and two times the limit: it is read.
                 warnings.simplefilter("ignore")
-                with image_module.open(io.BytesIO(data), formats=formats) as image:
+                with image_module.open(io.BytesIO(data), formats=_pillow_formats()) as image:
                     return self.pixels(image)
         except image_module.UnidentifiedImageError:
             raise DecodeError(_what_else(data)) from None
@@ -88,7 +86,7 @@ class Decoder:
         if self.exif:
             from PIL import ImageOps
 
-            image = ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)
         mode = image.mode
         if mode in ("I", "I;16", "I;16L", "I;16B", "I;16N"):
             return self._wide_gray(np.asarray(image), transparent)
@@ -164,6 +162,13 @@ def _transparent_colour(image: Any) -> Any:
     if raw_mode.startswith("RGB;16") and isinstance(transparent, tuple):
         return tuple(value >> 8 for value in transparent)
     return transparent
+
+
+def _pillow_formats() -> tuple[str, ...]:
+    """Those of PILLOW_FORMATS that this Pillow reads."""
+    image_module = _pillow()
+    image_module.init()  # loads its plugins in the first call
+    return tuple(name for name in PILLOW_FORMATS if name in image_module.OPEN)
 
 
 def _repeated(gray: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ class FolderFiles(EncodedFiles):
                 name = f"{here}/{entry.name}" if here else entry.name
                 if is_left_out(entry.name):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     if entry.is_symlink():
                         links.append(name)
                     else:
@@ -64,6 +64,13 @@ def _entries(path: str, what: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError as error:
         raise InputError(f"{what}: cannot list the folder {path!r}: {error.strerror}") from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a ring of links
+        return False
 
 
 def _size(entry: os.DirEntry[str]) -> int:

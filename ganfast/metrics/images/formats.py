@@ -15,7 +15,7 @@ anything else's (.tga). ``.npy`` holds one image, uint8 (h, w), (h, w, 1), (h, w
 """
 
 PILLOW_FORMATS = (
-    ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")  # the commonest first
+    ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")  # the commonest first
     + ("JPEG2000", "AVIF", "QOI")
 )
 """What a file may be, whatever its name says. Not all that Pillow knows: for some, such as EPS, it

@@ -18,9 +18,9 @@ def check_dtype(dtype: Any, what: str) -> None:
     if dtype in (torch.uint8, np.dtype(np.uint8)):
         return
     shown = str(dtype).removeprefix("torch.")
+    cure = f"images in [0, 1] with {TO_UINT8}" if "float" in shown else "them yourself"
     raise InputError(
-        f"{what}: images must be uint8, 0 to 255, got {shown}: no range is assumed; convert images "
-        f"in [0, 1] with {TO_UINT8}"
+        f"{what}: images must be uint8, 0 to 255, got {shown}: no range is assumed, convert {cure}"
     )
 
 

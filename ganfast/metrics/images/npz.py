@@ -21,14 +21,18 @@ BAD_ZIP = (
 )
 
 
-def is_statistics_file(path: str | os.PathLike[str]) -> bool:
-    """Whether ``path`` is an .npz that has ``mu`` and ``sigma``: the mean and covariance of
-    features, as pytorch-fid, edm and ``ganfast stats`` save them. False where there is no such
-    file, or it can't be read."""
-    if not os.fspath(path).lower().endswith(".npz"):
+def is_statistics_file(source: Any) -> bool:
+    """Whether ``source`` is the path of an .npz that has ``mu`` and ``sigma``: the mean and
+    covariance of features, as pytorch-fid, edm and ``ganfast stats`` save them. False for anything
+    else, also a file that can't be read. One that holds images too counts as statistics, as for
+    pytorch-fid."""
+    if not isinstance(source, (str, os.PathLike)):
+        return False
+    path = os.fspath(source)
+    if not path.lower().endswith(".npz"):
         return False
     try:
-        return {"mu", "sigma"} <= set(_members(os.fspath(path)))
+        return {"mu", "sigma"} <= set(_members(path))
     except BAD_ZIP:
         return False
 

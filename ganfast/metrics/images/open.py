@@ -44,7 +44,8 @@ def open_images(
     * a path to an .npy or .npz of uint8 images, (n, h, w, 3) or (n, 3, h, w), read as needed;
     * a tensor or array of these shapes;
     * a DataLoader, dataset, or any iterable of batches or images, or a function without arguments
-      that returns an iterator (see StreamImages).
+      that returns an iterator (see StreamImages);
+    * an ImageSource, which is returned as it is.
 
     ``background`` ("white" or "black") is what transparent images are composited on; ``exif``
     applies the EXIF orientation (see Decoder for all that is decided in decoding). ``on_error``:
@@ -83,8 +84,12 @@ def open_images(
 
 def _at_path(path: str, what: str) -> EncodedFiles | ImageSource:
     low = path.lower()
-    if not os.path.exists(path):
-        raise InputError(f"{what}: {path!r} does not exist{_meant(path)}")
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in it
+        raise InputError(f"{what}: {path!r} does not exist{_meant(path)}") from None
+    except OSError as error:
+        raise InputError(f"{what}: cannot open {path!r}: {error.strerror}") from None
     if os.path.isdir(path):
         return FolderFiles(path, what)
     if not os.path.isfile(path):

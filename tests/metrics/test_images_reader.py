@@ -1,0 +1,313 @@
+"""Batches of files, decoded in this process and in workers."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from image_samples import assert_same_batches, crop, encode, images_in, png_files, write
+
+from ganfast.errors import InputError
+from ganfast.metrics.images import Skipped, open_images, reader
+from ganfast.metrics.images.decode import Decoder
+from ganfast.metrics.images.folder import FolderFiles
+from ganfast.metrics.images.reader import SharedBatches
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="patches what a fork inherits")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """23 crops of three sizes; with batches of 4, some are of one size and some mixed."""
+    files = {f"{i:03d}.png": encode(crop(i, 24 + 8 * (i // 4 % 2) * (i % 2))) for i in range(23)}
+    return write(tmp_path / "set", files)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 9])
+def test_batches_are_in_order_whatever_decodes_them(folder, workers):
+    batches = list(open_images(folder).batches(4, workers=workers))
+    assert [batch.number for batch in batches] == list(range(6))
+    assert sum((batch.positions for batch in batches), []) == list(range(23))
+    assert {type(batch.images) for batch in batches} == {list, torch.Tensor}
+    images = [image for batch in batches for image in batch.images]
+    for i, image in enumerate(images):
+        expected = torch.from_numpy(crop(i, 24 + 8 * (i // 4 % 2) * (i % 2)))
+        assert image.dtype == torch.uint8 and image.is_contiguous() and torch.equal(image, expected)
+    one_size = batches[0].images
+    assert isinstance(one_size, torch.Tensor) and one_size.shape == (4, 24, 32, 3)
+    assert one_size.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("workers", "world_size", "start"),
+    [*itertools.product([0], [1, 2, 3, 7], [0, 1, 4, 6, 10]), (2, 2, 0), (2, 2, 3), (2, 7, 1)],
+)
+def test_ranks_divide_the_batches_from_start_on(folder, workers, world_size, start):
+    source = open_images(folder)
+    whole = {batch.number: batch for batch in source.batches(4)}
+    seen = []
+    for rank in range(world_size):
+        own = list(
+            source.batches(4, workers=workers, rank=rank, world_size=world_size, start=start)
+        )
+        numbers = [batch.number for batch in own]
+        assert numbers == sorted(numbers) and {n % world_size for n in numbers} <= {rank}
+        assert_same_batches(own, [whole[n] for n in numbers])
+        seen += numbers
+    assert sorted(seen) == list(range(start, 6))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_unreadable_files_are_skipped_and_named(folder, workers):
+    bad = {"001.png": b"hello, this is text", "005.png": b"", "006.png": b"\0" * 99}
+    write(folder, bad | {f"{i:03d}.png": b"" for i in range(8, 12)})
+    batches = list(open_images(folder, on_error="skip").batches(4, workers=workers))
+    assert batches[0].positions == [0, 2, 3] and batches[1].positions == [4, 7]
+    assert batches[0].skipped == [Skipped(f"{folder}/001.png", "holds text, not an image")]
+    assert [s.reason for s in batches[1].skipped] == [
+        "the file is empty (0 bytes)",
+        "not an image, or of a format that is not read here",
+    ]
+    assert (batches[2].images, batches[2].positions, len(batches[2].skipped)) == ([], [], 4)
+    assert torch.equal(batches[0].images[1], torch.from_numpy(crop(2, 24)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_file_is_one_line_and_no_traceback_of_a_worker(folder, workers):
+    write(folder, {"013.png": encode(crop(0))[:300]})
+    before = []
+    with pytest.raises(InputError) as caught:
+        for batch in open_images(folder).batches(4, workers=workers):
+            before.append(batch.number)
+    assert str(caught.value) == (
+        f"cannot read {folder}/013.png: image file is truncated "
+        '(use on_error="skip" / --on-error skip to leave such files out)'
+    )
+    assert before == [0, 1, 2] and caught.value.__cause__ is None
+
+
+def children() -> set[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return {int(pid) for pid in file.read().split()}
+
+
+@linux_only
+@pytest.mark.parametrize("end", ["finished", "left", "failed"])
+def test_workers_end_with_the_iteration(folder, end):
+    before = children()
+    source = open_images(folder)
+    batches = source.batches(2, workers=2)
+    next(batches)
+    assert len(children() - before) == 2
+    if end == "finished":
+        assert len(list(batches)) == 11
+    elif end == "left":
+        batches.close()
+    else:
+        with pytest.raises(ZeroDivisionError):
+            batches.throw(ZeroDivisionError())
+    assert children() == before
+
+
+@linux_only
+def test_few_batches_are_decoded_ahead(tmp_path, monkeypatch):
+    folder, log = write(tmp_path / "set", png_files(120, (8,))), tmp_path / "log"
+
+    def read(self, position, original=FolderFiles.read):
+        with open(log, "a") as file:
+            file.write(".")
+        return original(self, position)
+
+    monkeypatch.setattr(FolderFiles, "read", read)
+    for taken, _ in enumerate(open_images(folder).batches(2, workers=2), 1):
+        time.sleep(0.05 if taken < 6 else 0)
+        # Two batches ahead in each of the two workers.
+        assert log.stat().st_size <= (taken + 4) * 2
+    assert log.stat().st_size == 120
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    big = encode(crop(0, 200, 300), "BMP")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.bmp").write_bytes(big)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for i in range(60):
+        (folder / f"{i}.bmp").symlink_to(tmp_path / "real" / "a.bmp")
+    source = open_images(folder)
+    next(source.batches(1))
+    tracemalloc.start()
+    assert sum(len(batch.images) for batch in source.batches(2)) == 60
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * len(big)
+
+
+def test_a_batch_takes_one_file_descriptor_however_many_sizes(folder):
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("counts open files as Linux shows them")
+    source = open_images(folder)
+    list(source.batches(4, workers=2))
+    before = len(os.listdir("/proc/self/fd"))
+    held = list(source.batches(4, workers=2))
+    assert len(os.listdir("/proc/self/fd")) <= before + len(held)
+
+
+@linux_only
+def test_without_room_in_shared_memory_the_batches_still_come(folder, monkeypatch):
+    expected = list(open_images(folder).batches(4))
+
+    def full(self):
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    assert_same_batches(list(open_images(folder).batches(4, workers=2)), expected)
+
+
+@linux_only
+def test_workers_start_after_torch_used_threads(folder):
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        a = torch.randn(600, 600)
+        for _ in range(3):
+            (a @ a).softmax(1).sum()
+            assert len(images_in(open_images(folder), workers=2)) == 23
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_users_random_numbers_and_signal_handler_are_left_alone(folder):
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    expected = torch.rand(1), random.random(), np.random.rand()
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    handler = signal.getsignal(signal.SIGCHLD)
+    images_in(open_images(folder), workers=2)
+    assert (torch.rand(1), random.random(), np.random.rand()) == expected
+    assert signal.getsignal(signal.SIGCHLD) is handler
+
+
+@linux_only
+@pytest.mark.slow
+def test_a_killed_worker_is_one_line(folder, monkeypatch):
+    def decode(self, data, name, original=Decoder.decode):
+        if name == "013.png":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, data, name)
+
+    monkeypatch.setattr(Decoder, "decode", decode)
+    with pytest.raises(InputError, match="a worker process died, .*: use fewer workers") as caught:
+        images_in(open_images(folder), workers=2)
+    assert "\n" not in str(caught.value)
+
+
+INTERRUPTED = """
+import sys, time
+from ganfast.metrics.images import open_images
+from ganfast.metrics.images.decode import Decoder
+
+original = Decoder.decode
+def slow(self, data, name):
+    time.sleep(0.05)
+    return original(self, data, name)
+Decoder.decode = slow
+
+try:
+    for batch in open_images(sys.argv[1]).batches(1, workers=2):
+        children = open(f"/proc/self/task/{__import__('os').getpid()}/children").read()
+        print(children.strip(), flush=True)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@linux_only
+@pytest.mark.slow
+def test_ctrl_c_leaves_no_worker_and_no_noise(folder):
+    # In a group of its own, so that the signal reaches the workers too, as a terminal's does.
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    first = process.stdout.readline().split()
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert len(first) == 2 and out.splitlines()[-1] == "interrupted"
+    assert (process.returncode, err) == (0, "")
+    for pid in first:
+        assert not os.path.exists(f"/proc/{pid}")
+
+
+@linux_only
+@pytest.mark.slow
+def test_workers_end_where_the_program_ignores_the_signal_that_ends_them(folder, monkeypatch):
+    monkeypatch.setattr(Decoder, "decode", lambda *_: time.sleep(60))
+    handler = signal.signal(signal.SIGTERM, lambda *_: None)
+    before = children()
+    try:
+        batches = open_images(folder).batches(2, workers=1)
+        interrupt = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(KeyboardInterrupt):
+            next(batches)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.signal(signal.SIGALRM, interrupt)
+    for worker in multiprocessing.active_children():
+        worker.join(20)
+    assert children() == before
+
+
+@pytest.mark.slow
+def test_a_worker_in_a_new_interpreter_as_other_systems_start_it(folder, monkeypatch):
+    monkeypatch.setattr(reader, "START_METHOD", "spawn")
+    batches = list(open_images(folder).batches(4, workers=1))
+    assert_same_batches(batches, list(open_images(folder).batches(4)))
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tar.gz"])
+def test_what_a_new_interpreter_is_given_can_be_pickled(folder, tmp_path, kind):
+    path = folder
+    if kind != "folder":
+        formats = {"zip": "zip", "tar": "tar", "tar.gz": "gztar"}
+        path = shutil.make_archive(str(tmp_path / "set"), formats[kind], folder)
+    files = open_images(path)._files
+    files.read(0)  # with what reading opens
+    dataset = SharedBatches(files, Decoder(), 4, "raise")
+    copied = pickle.loads(pickle.dumps(dataset))
+    assert_same_batches([copied[5].unpack()], [dataset[5].unpack()])
+    dataset._files.close()
+    copied._files.close()
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_traceback(folder, monkeypatch):
+    def decode(self, data, name):
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr(Decoder, "decode", decode)
+    with pytest.raises(AttributeError, match="a bug"):
+        images_in(open_images(folder))
+
+
+def test_less_batches_than_asked_for_make_none(folder):
+    assert list(open_images(folder).batches(4, start=6, workers=2)) == []
+    assert len(list(open_images(folder).batches(100, workers=4))) == 1

@@ -1,0 +1,158 @@
+"""Images from data loaders, datasets, iterators and functions."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from image_samples import assert_same_batches, crop, crops, images_in
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from ganfast.errors import InputError
+from ganfast.metrics.images import open_images
+
+N = 10
+IMAGES = torch.from_numpy(crops(N, 12, 16))
+FIRST = IMAGES.permute(0, 3, 1, 2)
+EXPECTED = list(open_images(IMAGES).batches(4))
+
+
+class MapStyle(Dataset):
+    """Without the IndexError at its end that iter() needs."""
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, index):
+        return FIRST[index % N], index
+
+
+SOURCES = {
+    "loader": lambda: DataLoader(TensorDataset(FIRST, torch.arange(N)), batch_size=3),
+    "loader of tensors": lambda: DataLoader(FIRST, batch_size=3),
+    "batches": lambda: list(IMAGES.split(3)),
+    "arrays": lambda: [part.numpy() for part in FIRST.split(7)],
+    "single images": lambda: list(FIRST),
+    "pairs": lambda: [(image, 5) for image in IMAGES],
+    "dicts": lambda: [{"label": 1, "image": image} for image in IMAGES],
+    "dicts of batches": lambda: [{"images": [part, 0]} for part in IMAGES.split(6)],
+    "lists of images": lambda: [list(part) for part in FIRST.split(4)],
+    "pictures": lambda: [Image.fromarray(image.numpy()) for image in IMAGES],
+    "pairs with a picture": lambda: [(Image.fromarray(image.numpy()), 1) for image in IMAGES],
+    "dataset": MapStyle,
+    "iterator": lambda: iter(FIRST.split(3)),
+    "function": lambda: lambda: iter(FIRST.split(3)),
+    "function of a list": lambda: lambda: list(FIRST.split(3)),
+    "with an empty batch": lambda: [IMAGES[:0], IMAGES],
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_kind_gives_the_same_batches(kind):
+    source = open_images(SOURCES[kind](), name="fake")
+    assert (source.name, source.count, source.resumable) == ("fake", None, False)
+    assert_same_batches(list(source.batches(4)), EXPECTED)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+def test_ranks_share_the_images(world_size):
+    ranks = [
+        list(open_images(lambda: iter(FIRST)).batches(4, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    assert_same_batches(sorted(sum(ranks, []), key=lambda batch: batch.number), EXPECTED)
+
+
+def test_a_multiple_of_the_batch_size_has_no_empty_last_batch():
+    batches = list(open_images(lambda: iter(FIRST[:8])).batches(4))
+    assert_same_batches(batches, EXPECTED[:2])
+
+
+def test_mixed_sizes_come_as_a_list():
+    images = [crop(i, 10 + i % 2, 12) for i in range(6)]
+    first, second = open_images(images).batches(4)
+    assert isinstance(first.images, list) and len(first.images) == 4
+    for image, expected in zip([*first.images, *second.images], images, strict=True):
+        assert torch.equal(image, torch.from_numpy(expected))
+
+
+def test_a_function_can_be_read_again_and_an_iterator_says_it_can_not():
+    source = open_images(lambda: iter(FIRST))
+    assert len(images_in(source)) == len(images_in(source)) == N
+    source = open_images(iter(FIRST), name="fake")
+    assert len(images_in(source)) == N
+    with pytest.raises(InputError, match="fake: .* gave no images; an iterator can be read only"):
+        images_in(source)
+
+
+def test_transparent_pictures_are_composited():
+    picture = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert (images_in(open_images([picture]))[0] == 255).all()
+    assert (images_in(open_images([picture], background="black"))[0] == 0).all()
+    with pytest.raises(InputError, match="fake: an image can't be used: .*floating point"):
+        images_in(open_images([Image.new("F", (4, 4))], name="fake"))
+
+
+def test_gray_is_repeated():
+    (image,) = images_in(open_images([IMAGES[0, ..., :1]]))
+    assert torch.equal(image, IMAGES[0, ..., :1].expand(-1, -1, 3))
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([FIRST / 255], r"uint8, 0 to 255, got float32: .* \(x \* 255\)"),
+        ([{"pixels": FIRST, "label": 1}], "images or image, got the keys pixels, label"),
+        ([[]], "gave an empty list"),
+        (["a.png"], "must give tensors, arrays or PIL images, got str"),
+        ([3], "got int"),
+        ([FIRST[0, 0]], r"got \(12, 16\)"),
+        ([torch.zeros(4, 8, 8, dtype=torch.uint8)], r"got shape \(1, 4, 8, 8\)"),
+        ([], "gave no images"),
+        ([IMAGES[:0]], "gave no images"),
+    ],
+)
+def test_other_items_are_refused(items, message):
+    with pytest.raises(InputError, match=message) as caught:
+        images_in(open_images(items, name="fake"))
+    assert str(caught.value).startswith("fake: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"path", {"images": FIRST}, {1, 2}])
+def test_what_is_no_source(source):
+    with pytest.raises(InputError, match="^fake must be a path, a tensor or array, an iterable"):
+        open_images(source, name="fake")
+
+
+def test_a_function_that_returns_something_else():
+    with pytest.raises(InputError, match="fake: the function must return an iterator .*NoneType"):
+        images_in(open_images(lambda: None, name="fake"))
+
+
+def test_it_cannot_start_in_the_middle():
+    with pytest.raises(InputError, match="start must be 0: fake is an iterable"):
+        open_images(iter(FIRST), name="fake").batches(4, start=1)
+
+
+def test_errors_of_the_users_own_code_stay_as_they_are():
+    def broken():
+        yield FIRST
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        images_in(open_images(broken))
+
+
+def test_memory_does_not_grow_with_the_number_of_images():
+    def many():
+        for _ in range(300):
+            yield np.zeros((4, 64, 64, 3), np.uint8)
+
+    tracemalloc.start()
+    assert sum(len(batch.images) for batch in open_images(many).batches(6)) == 1200
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30 * 64 * 64 * 3
