@@ -17,8 +17,8 @@ def random_state_dict(seed: int = 0) -> dict[str, Tensor]:
 
     He-initialised convolutions and random batch normalisation, whose statistics are those that a
     few smooth random pictures really have at that layer, moved a little: no layer dies or explodes,
-    about half of every channel's pixels pass its ReLU, and photographs get features that are spread
-    over all dimensions and differ from picture to picture.
+    round-off does not grow as in chaos, and photographs get features that are spread over all
+    dimensions and differ from picture to picture.
     """
     return {name: value.clone() for name, value in _state(seed).items()}
 
@@ -59,9 +59,11 @@ def _draw(module: ConvNorm, random: torch.Generator) -> None:
     weight = module.conv.weight
     weight.normal_(0, (2 / weight[0].numel()) ** 0.5, generator=random)
     # What all inputs have in common would grow from layer to layer until pictures look alike.
-    weight -= weight.mean((1, 2, 3), keepdim=True)
+    weight -= 0.5 * weight.mean((1, 2, 3), keepdim=True)
     module.bn.weight.uniform_(0.7, 1.3, generator=random)
-    module.bn.bias.normal_(0, 0.3, generator=random)
+    # With most pixels past the ReLU round-off grows little, as in trained networks; around 0 half of
+    # it would be in what the next layer is normalised by.
+    module.bn.bias.normal_(1, 0.3, generator=random)
 
 
 def _calibrate(network: InceptionNetwork, images: Tensor, random: torch.Generator) -> None:
