@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import torch
 from torch import Tensor, nn
+
+SLEEPS = float(os.environ.get("TINY_NETWORK_SLEEPS", "0"))
+"""Seconds for each batch: what a process can be killed in."""
 
 DIM, CLASSES = 12, 5
 
@@ -23,6 +29,7 @@ class Tiny(nn.Module):
                 weight.normal_(0, 0.4, generator=random)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        time.sleep(SLEEPS)
         features = self.conv(x).relu().mean((2, 3))
         return features, self.head(4 * features)
 

@@ -1,0 +1,137 @@
+"""`ganfast fid` and `ganfast stats` as programs: real folders, a small network, whole processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch.distributed as dist
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
+
+from benchmarks.fid import pictures  # noqa: E402
+
+COUNT = 30
+TINY = ["--extractor", "tiny_network:network", "--device", "cpu", "--batch-size", "4"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    pytest.importorskip("PIL")
+    pytest.importorskip("sklearn")
+    return pictures.folders("32x32 PNG", COUNT, tmp_path_factory.mktemp("pictures"))
+
+
+def environment() -> dict[str, str]:
+    path = [str(ROOT), str(ROOT / "tests" / "metrics"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
+
+
+def ganfast(*words: object, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *launcher, "-m", "ganfast", *map(str, words)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240)
+
+
+def fid(*words: object, **how: Any) -> dict[str, Any]:
+    done = ganfast("fid", *words, *TINY, "--json", **how)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def alone(folders) -> dict[str, Any]:
+    return fid(folders.real, folders.fake)
+
+
+def test_a_report_for_people(folders, alone):
+    done = ganfast("fid", folders.real, folders.fake, *TINY)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith("FID ") and f"{alone['fid']:.6g}" in done.stdout
+    assert "30 real, 30 fake" in done.stdout and "images/s" in done.stdout
+
+
+def test_statistics_made_once_serve_many_times(folders, alone, tmp_path):
+    out = tmp_path / "real.npz"
+    done = ganfast("stats", folders.real, out, *TINY)
+    assert (done.returncode, done.stderr) == (0, "")
+    with np.load(out, allow_pickle=False) as file:  # as pytorch-fid reads it
+        assert file["mu"].shape == (12,) and file["sigma"].shape == (12, 12)
+        assert int(file["n"]) == COUNT and str(file["protocol"]) == "pytorch-fid"
+    assert fid(out, folders.fake)["fid"] == pytest.approx(alone["fid"], rel=1e-9)
+    refused = ganfast("fid", out, folders.fake, *TINY, "--protocol", "clean")
+    assert refused.returncode == 1 and refused.stderr.count("\n") == 1
+    assert "differ in protocol" in refused.stderr and "--allow-mismatch" in refused.stderr
+
+
+def test_skipped_files_make_the_exit_code_3(folders, tmp_path):
+    damaged = tmp_path / "fake"
+    damaged.mkdir()
+    for path in folders.fake.iterdir():
+        (damaged / path.name).symlink_to(path)
+    (damaged / "zz.png").write_bytes(b"")
+    failed = ganfast("fid", folders.real, damaged, *TINY)
+    assert failed.returncode == 1 and failed.stderr.count("\n") == 1
+    assert "zz.png" in failed.stderr and "--on-error skip" in failed.stderr
+    done = ganfast("fid", folders.real, damaged, *TINY, "--on-error", "skip", "--json")
+    assert done.returncode == 3
+    assert [Path(name).name for name in json.loads(done.stdout)["skipped"]] == ["zz.png"]
+
+
+@pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
+def test_two_processes_find_the_number_of_one(folders, alone):
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d")
+    both = fid(
+        folders.real,
+        folders.fake,
+        "--kid",
+        launcher=(*launcher, "--rdzv-endpoint=localhost:0"),
+    )
+    assert both["n_real"] == both["n_fake"] == COUNT
+    for name in ("fid", "mean_term", "covariance_term", "inception_score_mean"):
+        assert both[name] == pytest.approx(alone[name], rel=1e-9)
+
+
+# As `ganfast`, but it saves after each batch.
+EAGER_TO_SAVE = """
+import sys
+from ganfast import cli
+from ganfast.metrics import run_state
+run_state._SECONDS = run_state._SHARE = 0.0
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("saves", [1, 6])
+def test_killed_at_any_moment_it_goes_on_to_the_same_number(saves, folders, alone, tmp_path):
+    state = tmp_path / "run.state"
+    words = ["fid", str(folders.real), str(folders.fake), *TINY, "--state", str(state), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", EAGER_TO_SAVE, *words],
+        env={**environment(), "TINY_NETWORK_SLEEPS": "0.05"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    seen: set[int] = set()
+    deadline = time.monotonic() + 120
+    while len(seen) < saves:  # each save has a time of its own
+        assert process.poll() is None and time.monotonic() < deadline
+        if state.exists():
+            seen.add(state.stat().st_mtime_ns)
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    out, _ = process.communicate()
+    assert out == b"" and state.exists()
+    found = fid(folders.real, folders.fake, "--state", state)
+    for name in ("fid", "inception_score_mean", "n_real", "n_fake"):
+        assert found[name] == alone[name]
+    assert list(tmp_path.iterdir()) == []
