@@ -24,7 +24,7 @@ class Folders:
 
 
 def folders(kind: str, count: int, place: Path) -> Folders:
-    """``count`` crops a side, written into ``place``; the fake ones are blurred a little and noisy."""
+    """``count`` crops a side, in ``place``; the fake ones are blurred a little and noisy."""
     from PIL import Image, ImageFilter
     from sklearn.datasets import load_sample_images
 

@@ -86,7 +86,9 @@ class ToFid:
             seconds=0.0,
             rounds=1,
             afterwards={
-                "memory": lambda kept=kept: {name: found["peak_mb"] for name, found in told.items()},
+                "memory": lambda kept=kept: {
+                    name: found["peak_mb"] for name, found in told.items()
+                },
                 "shares": lambda: {GANFAST: told[GANFAST]["stages"]},
             },
         )

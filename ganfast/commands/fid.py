@@ -107,9 +107,7 @@ def _evaluate(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str,
 
     # An extractor of the user's own may print, and stdout is for the result.
     with contextlib.redirect_stdout(sys.stderr):
-        found: dict[str, Any] = metrics.evaluate(
-            arguments.real, arguments.fake, **given
-        )
+        found: dict[str, Any] = metrics.evaluate(arguments.real, arguments.fake, **given)
     return found
 
 

@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
 
 from benchmarks.fid import pictures  # noqa: E402
-
 from ganfast import metrics  # noqa: E402
 from ganfast.errors import InputError  # noqa: E402
 from ganfast.metrics import run_state  # noqa: E402
@@ -73,7 +72,14 @@ def test_it_is_the_distance_of_all_features(folders, arrays):
     assert (found["n_real"], found["n_fake"]) == (COUNT, COUNT)
     assert (found["extractor"], found["protocol"]) == (TINY, "pytorch-fid")
     assert found["precision"] == "fp32" and found["skipped"] == [] and found["notes"] == []
-    assert set(found["stages"]) == {"load", "decode", "preprocess", "network", "moments", "distance"}
+    assert set(found["stages"]) == {
+        "load",
+        "decode",
+        "preprocess",
+        "network",
+        "moments",
+        "distance",
+    }
     assert 0 < sum(found["stages"].values()) <= found["seconds"]
     assert found["images_per_second"] > 0
     nothing = ("kid_mean", "kid_std", "fid_interval", "fid_infinity", "fid_infinity_error")
@@ -134,7 +140,9 @@ def test_the_batch_size_makes_no_difference(batch_size, arrays):
 
 
 def test_the_protocol_does(folders):
-    found = {name: evaluate(folders.real, folders.fake, protocol=name) for name in metrics.PROTOCOLS}
+    found = {
+        name: evaluate(folders.real, folders.fake, protocol=name) for name in metrics.PROTOCOLS
+    }
     assert len({round(one["fid"], 6) for one in found.values()}) == 3
     assert all(one["protocol"] == name for name, one in found.items())
 
