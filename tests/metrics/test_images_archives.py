@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -85,13 +86,18 @@ def test_a_compressed_tar_is_read_from_front_to_end(tmp_path, files, monkeypatch
             return super().seek(offset, whence)
 
     path = tarred(tmp_path / "a.tgz", files, "w:gz")
-    monkeypatch.setitem(
-        open_images.__globals__["OPENERS"], ".tgz", lambda path, mode: Watched(path, mode)
-    )
+    monkeypatch.setattr(gzip, "open", Watched)
     source = open_images(path)
     offsets.clear()
     assert len(images_in(source, 3, rank=1, world_size=2)) == 5
     assert len(offsets) == 5 and offsets == sorted(offsets)
+
+
+def test_a_python_without_a_decompressor(tmp_path, files, monkeypatch):
+    path = tarred(tmp_path / "a.tar.xz", files, "w:xz")
+    monkeypatch.setitem(sys.modules, "lzma", None)
+    with pytest.raises(InputError, match="cannot read the archive .* lzma"):
+        open_images(path)
 
 
 def test_links_in_a_tar(tmp_path):

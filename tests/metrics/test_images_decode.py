@@ -229,6 +229,12 @@ def test_exif_orientation_is_an_option(kind):
     np.testing.assert_array_equal(decode(data, exif=True), np.rot90(as_stored, -1))
 
 
+@pytest.mark.parametrize("exif", [False, True])
+def test_the_orientation_of_a_tiff_is_always_applied_and_once(exif):
+    data = encode(crop(0, 24, 40), "TIFF", tiffinfo={0x0112: 6})
+    np.testing.assert_array_equal(decode(data, exif=exif), np.rot90(crop(0, 24, 40), -1))
+
+
 def npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)

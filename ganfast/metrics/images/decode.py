@@ -72,12 +72,20 @@ class Decoder:
             raise DecodeError(f"too large to be safe: {error}") from None
         except MemoryError:
             raise DecodeError("memory did not suffice to decode it") from None
-        except (DecodeError, InputError):
+        except DecodeError:
             raise
         except Exception as error:  # a damaged file: Pillow's plugins raise nearly every type
             raise DecodeError(f"{error}" or type(error).__name__) from None
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = strict
+
+    def pixel_bytes(self, data: bytes, name: str) -> int:
+        """How many bytes ``decode`` would give, from the header alone. Raises nearly anything for a
+        damaged file."""
+        if name.lower().endswith(".npy"):
+            return len(data)
+        with _pillow().open(io.BytesIO(data), formats=_pillow_formats()) as image:
+            return int(image.width * image.height * 3)
 
     def pixels(self, image: Any) -> np.ndarray:
         """A PIL.Image.Image -> (h, w, 3) uint8."""

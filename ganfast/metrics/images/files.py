@@ -27,8 +27,7 @@ class FileImages(ImageSource):
         self.name = name
         self.count = len(files.names)
         self.ignored = files.ignored
-        lines = (f"{name}\0{size}" for name, size in zip(files.names, files.sizes, strict=True))
-        self.fingerprint = fingerprint("files", lines)
+        self.fingerprint = fingerprint("files", [*files.names, *map(str, files.sizes)])
 
     def _batches(self, size: int, workers: int, first: int, step: int) -> Iterator[Batch]:
         return read_batches(

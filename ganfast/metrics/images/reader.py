@@ -17,6 +17,7 @@ from ganfast.errors import InputError
 from ganfast.metrics.images.batch import Batch, Skipped
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
+from ganfast.metrics.images.lookahead import lookahead
 from ganfast.metrics.images.packed import PackedBatch
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
@@ -25,9 +26,6 @@ took 4 s, and would run an unguarded script of the user's once more in each. Wha
 unsafe after torch used threads is a child that uses these threads (or the GPU): a worker only reads
 files, runs Pillow and copies bytes, with torch told to use one thread before anything else.
 Elsewhere the system's own libraries do not survive a fork."""
-
-AHEAD = 2
-"""Batches that a worker has ready or at work."""
 
 
 class BatchDataset(Dataset[Any]):
@@ -94,7 +92,8 @@ def read_batches(
     results: Generator[PackedBatch | InputError, None, None]
     if workers:
         shared = SharedBatches(files, decoder, batch_size, on_error)
-        results = _from_workers(shared, numbers, workers)
+        workers, ahead = lookahead(files, decoder, batch_size, workers)
+        results = _from_workers(shared, numbers, workers, ahead)
     else:
         dataset = BatchDataset(files, decoder, batch_size, on_error)
         results = (dataset[number] for number in numbers)
@@ -114,7 +113,7 @@ def printable(name: str) -> str:
 
 
 def _from_workers(
-    dataset: SharedBatches, numbers: range, workers: int
+    dataset: SharedBatches, numbers: range, workers: int, ahead: int
 ) -> Generator[PackedBatch | InputError, None, None]:
     with _quiet_start():
         loader = DataLoader(
@@ -122,7 +121,7 @@ def _from_workers(
             sampler=numbers,
             batch_size=None,
             num_workers=workers,
-            prefetch_factor=AHEAD,
+            prefetch_factor=ahead,
             collate_fn=_as_it_is,
             worker_init_fn=_start_worker,
             multiprocessing_context=START_METHOD,

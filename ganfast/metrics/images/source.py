@@ -39,8 +39,9 @@ class ImageSource(ABC):
 
         Together the ranks yield each image once. With ``workers`` > 0 encoded files are decoded in
         that many processes, up to two batches ahead in each, so that memory doesn't grow with the
-        number of images; arrays and iterables are read in this process whatever ``workers`` is. An
-        iterable is iterated by every rank, which keeps its own batches of it.
+        number of images (one ahead, and in fewer processes, where images are so large that this
+        would take more than 2 GiB); arrays and iterables are read in this process whatever
+        ``workers`` is. An iterable is iterated by every rank, which keeps its own batches of it.
         """
         for what, value, least in (
             ("batch_size", batch_size, 1),

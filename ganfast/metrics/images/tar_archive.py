@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
+import importlib
 import posixpath
 import tarfile
 import zlib
-from collections.abc import Callable
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -21,17 +18,23 @@ from ganfast.metrics.images.encoded import (
 )
 from ganfast.metrics.images.formats import count_endings
 
-OPENERS: dict[str, Callable[..., Any]] = {
-    ".tar": open,
-    ".tar.gz": gzip.open,
-    ".tgz": gzip.open,
-    ".tar.bz2": bz2.open,
-    ".tbz2": bz2.open,
-    ".tar.xz": lzma.open,
-    ".txz": lzma.open,
-}
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python that was built without it
+    LZMAError = OSError  # type: ignore[misc, assignment]
 
-DAMAGED = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)
+OPENERS = {
+    ".tar": "io",
+    ".tar.gz": "gzip",
+    ".tgz": "gzip",
+    ".tar.bz2": "bz2",
+    ".tbz2": "bz2",
+    ".tar.xz": "lzma",
+    ".txz": "lzma",
+}
+"""Which module opens what."""
+
+DAMAGED = (tarfile.TarError, OSError, EOFError, zlib.error, LZMAError)
 
 BLOCK = 512
 """Of which a tar consists."""
@@ -49,11 +52,11 @@ class TarFiles(EncodedFiles):
     def __init__(self, path: str, what: str) -> None:
         self.path = path
         kind = next(end for end in sorted(OPENERS, key=len)[::-1] if path.lower().endswith(end))
-        opener = partial(OPENERS[kind], path, "rb")
+        opener = partial(_open, OPENERS[kind], path)
         try:
             with opener() as file:
                 spans, others = _index(file)
-        except DAMAGED as error:
+        except (*DAMAGED, ImportError) as error:
             raise InputError(f"{what}: cannot read the archive {path!r}: {error}") from None
         if kind == ".tar":
             self.names = sorted(spans)
@@ -78,6 +81,10 @@ class TarFiles(EncodedFiles):
 
     def close(self) -> None:
         self._file.close()
+
+
+def _open(module: str, path: str) -> Any:
+    return importlib.import_module(module).open(path, "rb")
 
 
 def _index(file: BinaryIO) -> tuple[dict[str, tuple[int, int]], list[str]]:
