@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ganfast.metrics.inception.fused_conv import FusedConv
 from ganfast.metrics.inception.network import (
+    SIZE,
     ConvNorm,
     InceptionA,
     InceptionB,
@@ -19,16 +20,23 @@ from ganfast.metrics.inception.network import (
     max_pool,
 )
 
+CHUNK = 4
+"""Images that go through the network together on a CPU."""
+
 
 class _Maker:
     """Makes the fused form of any convolution of the network, in one dtype on one device."""
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, shapes: dict[nn.Module, torch.Size], dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.shapes = shapes
         self.dtype = dtype
         self.device = device
 
     def conv(self, source: ConvNorm, *, relu: bool = True) -> FusedConv:
-        return FusedConv(source, relu=relu, dtype=self.dtype, device=self.device)
+        shape = self.shapes[source]
+        return FusedConv(source, shape, relu=relu, dtype=self.dtype, device=self.device)
 
     def chain(self, *sources: ConvNorm) -> nn.Sequential:
         return nn.Sequential(*map(self.conv, sources))
@@ -117,6 +125,24 @@ def _block(make: _Maker, m: nn.Module) -> nn.Module:
     )
 
 
+def _input_shapes(network: InceptionNetwork, n: int) -> dict[nn.Module, torch.Size]:
+    """What each convolution of ``network`` gets for ``n`` images, without computing anything."""
+    with torch.device("meta"):
+        shadow = InceptionNetwork()
+        images = torch.empty(n, 3, SIZE, SIZE)
+    sources = dict(network.named_modules())
+    shapes: dict[nn.Module, torch.Size] = {}
+    for name, module in shadow.named_modules():
+        if isinstance(module, ConvNorm):
+
+            def note(_: nn.Module, inputs: tuple[Tensor], name: str = name) -> None:
+                shapes[sources[name]] = inputs[0].shape
+
+            module.register_forward_pre_hook(note)
+    shadow(images)
+    return shapes
+
+
 class FastInception(nn.Module):
     """Images (n, 3, 299, 299), resized and scaled -> features (n, 2048), logits (n, 1008).
 
@@ -139,7 +165,8 @@ class FastInception(nn.Module):
         self.dtype = dtype
         # Pixels rounded to 8 bits would lose half a grey level where they are brightest.
         self.result_dtype = torch.promote_types(dtype, torch.float32)
-        first, make = _Maker(self.result_dtype, device), _Maker(dtype, device)
+        shapes = _input_shapes(network, CHUNK)
+        first, make = _Maker(shapes, self.result_dtype, device), _Maker(shapes, dtype, device)
         self.first = first.conv(network.Conv2d_1a_3x3)
         self.stem = nn.Sequential(
             make.chain(network.Conv2d_2a_3x3, network.Conv2d_2b_3x3),
@@ -156,6 +183,13 @@ class FastInception(nn.Module):
             self.compile()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if images.device.type != "cpu" or len(images) <= CHUNK:
+            return self._run(images)
+        parts = [self._run(chunk) for chunk in images.split(CHUNK)]
+        features, logits = zip(*parts, strict=True)
+        return torch.cat(features), torch.cat(logits)
+
+    def _run(self, images: Tensor) -> tuple[Tensor, Tensor]:
         x = images.to(self.result_dtype).contiguous(memory_format=torch.channels_last)
         x = self.blocks(self.stem(self.first(x).to(self.dtype)))
         features = x.to(self.result_dtype).mean((2, 3))

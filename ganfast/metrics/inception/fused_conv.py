@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -15,14 +16,21 @@ class FusedConv(nn.Module):
     """A ConvNorm whose normalisation is part of its weights; ``relu=False`` leaves out the ReLU.
 
     On CPUs the weights are stored in oneDNN's own blocks, and the ReLU is applied as the results
-    are written, where this build of PyTorch can.
+    are written, where this build of PyTorch can. ``shape`` (n, c, h, w) is that of the input for
+    which the blocks are chosen: others are as right, but some take ten times as long.
     """
 
     bias: Tensor
     weight: Tensor
 
     def __init__(
-        self, source: ConvNorm, *, relu: bool = True, dtype: torch.dtype, device: torch.device
+        self,
+        source: ConvNorm,
+        shape: Sequence[int],
+        *,
+        relu: bool = True,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         super().__init__()
         weight, bias = folded(source)
@@ -34,7 +42,7 @@ class FusedConv(nn.Module):
         self.packed = device.type == "cpu" and can_pack(dtype)
         if self.packed:
             # Not a buffer: it is an opaque copy, which can be neither moved nor saved.
-            self.blocks = _pack(weight, self.stride, self.padding)
+            self.blocks = _pack(weight, shape, self.stride, self.padding)
         else:
             self.register_buffer("weight", weight)
 
@@ -55,8 +63,12 @@ def folded(source: ConvNorm) -> tuple[Tensor, Tensor]:
     return weight, bn.bias.double() - bn.running_mean.double() * scale
 
 
-def _pack(weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> Tensor:
-    return torch.ops.mkldnn._reorder_convolution_weight(weight, padding, stride, (1, 1), 1, None)
+def _pack(
+    weight: Tensor, shape: Sequence[int], stride: tuple[int, ...], padding: tuple[int, ...]
+) -> Tensor:
+    return torch.ops.mkldnn._reorder_convolution_weight(
+        weight, padding, stride, (1, 1), 1, list(shape)
+    )
 
 
 def _packed_conv(
@@ -87,7 +99,7 @@ def can_pack(dtype: torch.dtype) -> bool:
     stride, padding = (2, 2), (1, 0)
     try:
         with torch.inference_mode():
-            blocks = _pack(weight, stride, padding)
+            blocks = _pack(weight, x.shape, stride, padding)
             found = _packed_conv(x, blocks, bias, stride, padding, True)
     # Missing, of another signature, or refused by this CPU.
     except (AttributeError, RuntimeError, TypeError):
