@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from ganfast.metrics.evaluation import Evaluation
+from ganfast.metrics.evaluation.evaluation import Evaluation
+from ganfast.metrics.evaluation.findings import findings
+from ganfast.metrics.evaluation.options import Options
 from ganfast.metrics.extractors import Extractor
-from ganfast.metrics.findings import findings
-from ganfast.metrics.options import Options
 from ganfast.metrics.statistics import Statistics
 
 

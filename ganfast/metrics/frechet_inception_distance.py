@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganfast.errors import InputError
-from ganfast.metrics.frechet import frechet_terms
+from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.moments import Moments
 from ganfast.metrics.plain import plain
 from ganfast.metrics.process_group import gather

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.arrays_file import ArraysFile, save_arrays
+from ganfast.metrics.files.arrays_file import ArraysFile, save_arrays
 from ganfast.metrics.moments import Moments
 
 _ASYMMETRY = 1e-5

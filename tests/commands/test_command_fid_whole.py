@@ -104,7 +104,7 @@ def test_two_processes_find_the_number_of_one(folders, alone):
 EAGER_TO_SAVE = """
 import sys
 from ganfast import cli
-from ganfast.metrics import run_state
+from ganfast.metrics.evaluation import run_state
 run_state._SECONDS = run_state._SHARE = 0.0
 sys.exit(cli.main(sys.argv[1:]))
 """

@@ -16,7 +16,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
 
 from benchmarks.fid import pictures, pipeline  # noqa: E402
-
 from ganfast import compat, metrics  # noqa: E402
 from ganfast.metrics.extractors import Extractor  # noqa: E402
 from ganfast.metrics.inception.network import CLASSES, FEATURES, build_network  # noqa: E402

@@ -10,8 +10,8 @@ from torch import nn
 from torchvision_stub import import_torchvision
 
 from ganfast.metrics import Moments
+from ganfast.metrics.distances.kid import squared_discrepancy
 from ganfast.metrics.frechet_inception_distance import FrechetInceptionDistance
-from ganfast.metrics.kid import squared_discrepancy
 from ganfast.metrics.statistics import Statistics
 
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from ganfast.metrics.bootstrap import bootstrap_interval, student
-from ganfast.metrics.chunks import Chunks, distances
-from ganfast.metrics.frechet import frechet_terms
+from ganfast.metrics.distances.bootstrap import bootstrap_interval, student
+from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
+from ganfast.metrics.summary.chunks import Chunks, distances
 
 K = 20
 
@@ -100,7 +100,7 @@ def test_halves_have_nothing_in_common(monkeypatch):
         seen.append((a, b))
         return distances(one, two, a, b)
 
-    monkeypatch.setattr("ganfast.metrics.bootstrap.distances", spy)
+    monkeypatch.setattr("ganfast.metrics.distances.bootstrap.distances", spy)
     summary = Summary(2, chunks=7)
     summary.add(torch.randn(100, 2), None, range(100))
     assert len(Chunks.of(summary, "real")) == 7

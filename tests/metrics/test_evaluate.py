@@ -21,10 +21,10 @@ sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
 from benchmarks.fid import pictures  # noqa: E402
 from ganfast import metrics  # noqa: E402
 from ganfast.errors import InputError  # noqa: E402
-from ganfast.metrics import run_state  # noqa: E402
+from ganfast.metrics.distances.kid import squared_discrepancy  # noqa: E402
+from ganfast.metrics.evaluation import run_state  # noqa: E402
 from ganfast.metrics.extractors import load_extractor  # noqa: E402
 from ganfast.metrics.images import open_images  # noqa: E402
-from ganfast.metrics.kid import squared_discrepancy  # noqa: E402
 
 COUNT = 40
 TINY = "tiny_network:network"

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ganfast.metrics.extrapolation import fid_infinity
-from ganfast.metrics.frechet import frechet_terms
+from ganfast.metrics.distances.extrapolation import fid_infinity
+from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 
@@ -43,7 +43,7 @@ def test_nearer_to_the_truth_and_its_error_is_right():
 def test_a_line_is_found(monkeypatch):
     fake = side(200, 2)
     monkeypatch.setattr(
-        "ganfast.metrics.extrapolation.distances",
+        "ganfast.metrics.distances.extrapolation.distances",
         lambda one, two, a, b: 3 + 50 / (a @ two.counts),
     )
     found = fid_infinity(Statistics(torch.zeros(2), torch.eye(2)), fake)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ganfast.metrics import moments
-from ganfast.metrics.frechet import frechet_terms
+from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.frechet_inception_distance import FrechetInceptionDistance
 from ganfast.metrics.statistics import Statistics
 

@@ -5,7 +5,7 @@ import torch
 
 from ganfast.linalg import frechet_distance, trace_sqrtm
 from ganfast.metrics import Moments
-from ganfast.metrics.frechet import frechet_terms
+from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ganfast.metrics.kid import kernel_inception_distance, squared_discrepancy
+from ganfast.metrics.distances.kid import kernel_inception_distance, squared_discrepancy
 
 
 def by_definition(x, y):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganfast.metrics import run_state
-from ganfast.metrics.run_state import RunState, SideState
+from ganfast.metrics.evaluation import run_state
+from ganfast.metrics.evaluation.run_state import RunState, SideState
 from ganfast.metrics.summary import Summary
 
 IDENTITY = {"extractor": "ab" * 32, "batch_size": 50, "seed": 0, "kid": True, "weights": None}
@@ -148,7 +148,7 @@ def test_no_room_keeps_the_state_before(tmp_path, monkeypatch):
 
 SAVER = """
 import sys, torch
-from ganfast.metrics.run_state import RunState, SideState
+from ganfast.metrics.evaluation.run_state import RunState, SideState
 state = RunState(sys.argv[1], {"seed": 0})
 for number in range(10**9):
     x = torch.full((400, 400), float(number), dtype=torch.float64)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.bottom_sample import BottomSample
 from ganfast.metrics.moments import Moments
 from ganfast.metrics.plain import plain
-from ganfast.metrics.position_hash import position_hash
 from ganfast.metrics.process_group import gather
-from ganfast.metrics.score_tally import ScoreTally
+from ganfast.metrics.summary.bottom_sample import BottomSample
+from ganfast.metrics.summary.position_hash import position_hash
+from ganfast.metrics.summary.score_tally import ScoreTally
 
 PURPOSE = 1
 """Of the hash that gives an image its chunk."""

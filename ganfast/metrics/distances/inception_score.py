@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.score_tally import ScoreTally
+from ganfast.metrics.summary.score_tally import ScoreTally
 
 
 def inception_score(logits: Tensor, *, splits: int = 10) -> tuple[float, float]:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ganfast.interrupt import Interrupt
+from ganfast.metrics.evaluation.progress import Progress
+from ganfast.metrics.evaluation.ranks import Ranks
+from ganfast.metrics.evaluation.run_state import SideState
+from ganfast.metrics.evaluation.stopwatch import Stopwatch
 from ganfast.metrics.extractors import Extractor
 from ganfast.metrics.images import Batch, ImageSource, Skipped
-from ganfast.metrics.progress import Progress
-from ganfast.metrics.ranks import Ranks
-from ganfast.metrics.run_state import SideState
-from ganfast.metrics.stopwatch import Stopwatch
 from ganfast.metrics.summary import Summary
 
 

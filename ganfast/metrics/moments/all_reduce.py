@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from ganfast.errors import InputError
+from ganfast.metrics.moments.running_mean import RunningMean
+from ganfast.metrics.moments.scatter import Scatter
 from ganfast.metrics.process_group import gather, require_group, total
-from ganfast.metrics.running_mean import RunningMean
-from ganfast.metrics.scatter import Scatter
 
 
 def all_reduce(own: Scatter, group: Any = None) -> Scatter:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ganfast import _dispatch
 from ganfast.errors import InputError
-from ganfast.metrics.all_reduce import all_reduce
-from ganfast.metrics.feature_rows import FeatureRows
+from ganfast.metrics.moments.all_reduce import all_reduce
+from ganfast.metrics.moments.feature_rows import FeatureRows
+from ganfast.metrics.moments.running_mean import RunningMean
+from ganfast.metrics.moments.scatter import Scatter
 from ganfast.metrics.plain import plain
-from ganfast.metrics.running_mean import RunningMean
-from ganfast.metrics.scatter import Scatter
 from ganfast.reference import WaitingRows
 
 BLOCK = 1024

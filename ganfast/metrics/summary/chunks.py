@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganfast.errors import InputError
 from ganfast.linalg import frechet_distance
-from ganfast.metrics.frechet import moments_of
+from ganfast.metrics.distances.frechet import moments_of
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 

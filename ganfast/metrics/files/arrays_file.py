@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ganfast.errors import InputError
-from ganfast.metrics.atomic_file import write_atomically
+from ganfast.metrics.files.atomic_file import write_atomically
 
 Array = npt.NDArray[Any]
 

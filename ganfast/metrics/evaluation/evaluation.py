@@ -12,14 +12,14 @@ import numpy as np
 from torch import Tensor
 
 from ganfast.errors import InputError
+from ganfast.metrics.evaluation.one_pass import Side
+from ganfast.metrics.evaluation.options import Options
+from ganfast.metrics.evaluation.ranks import Ranks
+from ganfast.metrics.evaluation.run_state import RunState
+from ganfast.metrics.evaluation.stopwatch import Stopwatch
 from ganfast.metrics.extractors import Extractor, load_extractor
 from ganfast.metrics.images import ImageSource, is_statistics_file, open_images
-from ganfast.metrics.one_pass import Side
-from ganfast.metrics.options import Options
-from ganfast.metrics.ranks import Ranks
-from ganfast.metrics.run_state import RunState
 from ganfast.metrics.statistics import Statistics
-from ganfast.metrics.stopwatch import Stopwatch
 from ganfast.metrics.summary import Summary
 
 _LASTING = (

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.arrays_file import ArraysFile, save_arrays
-from ganfast.metrics.atomic_file import path_beside, require_writable
+from ganfast.metrics.files.arrays_file import ArraysFile, save_arrays
+from ganfast.metrics.files.atomic_file import path_beside, require_writable
 
 FORMAT = 1
 _FACTS = "facts"

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from ganfast.metrics.running_mean import RunningMean
+from ganfast.metrics.moments.running_mean import RunningMean
 from ganfast.reference import WaitingRows, add_squares, column_panels
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ganfast.errors import InputError
 from ganfast.metrics.plain import plain
-from ganfast.metrics.position_hash import position_hash
 from ganfast.metrics.process_group import gather, total
+from ganfast.metrics.summary.position_hash import position_hash
 
 PURPOSE = 2
 """Of the hash; that of chunks is another, so that a sample has images of all chunks."""

@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from ganfast.errors import InputError
-from ganfast.metrics.bootstrap import bootstrap_interval
-from ganfast.metrics.evaluation import Evaluation
-from ganfast.metrics.extrapolation import fid_infinity
-from ganfast.metrics.frechet import frechet_terms
-from ganfast.metrics.kid import kernel_inception_distance
+from ganfast.metrics.distances.bootstrap import bootstrap_interval
+from ganfast.metrics.distances.extrapolation import fid_infinity
+from ganfast.metrics.distances.frechet import frechet_terms
+from ganfast.metrics.distances.kid import kernel_inception_distance
+from ganfast.metrics.evaluation.evaluation import Evaluation
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 

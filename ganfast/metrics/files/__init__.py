@@ -1,0 +1,1 @@
+"""Files of arrays that are there whole or not at all."""

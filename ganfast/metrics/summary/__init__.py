@@ -1,0 +1,5 @@
+"""What one pass over one side's images keeps of them."""
+
+from ganfast.metrics.summary.summary import Summary
+
+__all__ = ["Summary"]
