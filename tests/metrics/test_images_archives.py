@@ -206,6 +206,15 @@ def test_a_damaged_header_is_not_the_end(tmp_path, files, name, mode):
         open_images(path)
 
 
+def test_the_index_is_small(tmp_path):
+    path = tarred(tmp_path / "a.tar", {f"{i:05d}.png": b"" for i in range(4000)})
+    tracemalloc.start()
+    assert open_images(path).count == 4000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4000 * 400  # as much as a header of tarfile's takes alone
+
+
 def test_nothing_is_unpacked_and_little_is_held(tmp_path):
     big = {f"{i:02d}.bmp": encode(crop(i, 200, 300), "BMP") for i in range(40)}
     paths = [zipped(tmp_path / "a.zip", big), tarred(tmp_path / "a.tgz", big, "w:gz")]

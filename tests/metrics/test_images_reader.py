@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from image_samples import assert_same_batches, crop, encode, images_in, png_files, write
+from torch.utils.data._utils import signal_handling
 
 from ganfast.errors import InputError
 from ganfast.metrics.images import Skipped, lookahead, open_images, reader
@@ -121,6 +122,26 @@ def test_workers_end_with_the_iteration(folder, end):
 
 
 @linux_only
+def test_workers_end_before_an_interrupt_is_dealt_with(folder, monkeypatch):
+    def decode(self, data, name, original=Decoder.decode):
+        time.sleep(0.2)
+        return original(self, data, name)
+
+    monkeypatch.setattr(Decoder, "decode", decode)
+    before = children()
+    handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            batches = open_images(folder).batches(2, workers=2)
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            next(batches)
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+    # Its traceback has DataLoader's own objects.
+    assert children() == before and caught.tb is not None
+
+
+@linux_only
 def test_few_batches_are_decoded_ahead(tmp_path, monkeypatch):
     folder, log = write(tmp_path / "set", png_files(120, (8,))), tmp_path / "log"
 
@@ -206,7 +227,9 @@ def test_workers_start_after_torch_used_threads(folder):
         torch.set_num_threads(before)
 
 
-def test_the_users_random_numbers_and_signal_handler_are_left_alone(folder):
+def test_the_users_random_numbers_and_signal_handler_are_left_alone(folder, monkeypatch):
+    # As for the first DataLoader of a program.
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
     torch.manual_seed(1)
     random.seed(1)
     np.random.seed(1)

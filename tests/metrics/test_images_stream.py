@@ -88,6 +88,19 @@ def test_a_function_can_be_read_again_and_an_iterator_says_it_can_not():
         images_in(source)
 
 
+@pytest.mark.parametrize("images", [IMAGES, FIRST])
+@pytest.mark.parametrize("convert", [lambda x: x, lambda x: x.numpy()])
+def test_a_generator_may_fill_one_tensor_again_and_again(images, convert):
+    def refilled():
+        buffer = torch.empty_like(images[:3])
+        for part in images[:9].split(3):
+            yield convert(buffer.copy_(part))
+            buffer.zero_()
+
+    expected = list(open_images(IMAGES[:9]).batches(4))
+    assert_same_batches(list(open_images(refilled).batches(4)), expected)
+
+
 def test_transparent_pictures_are_composited():
     picture = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     assert (images_in(open_images([picture]))[0] == 255).all()

@@ -25,8 +25,6 @@ def lookahead(
         first = decoder.pixel_bytes(files.read(0), files.names[0])
     except Exception:  # it will be reported in its turn
         return workers, AHEAD
-    finally:
-        files.close()
     mean = sum(files.sizes) / len(files.sizes)
     batch = max(1.0, first * mean / max(files.sizes[0], 1) * batch_size)
     if batch * workers * AHEAD <= BUDGET:

@@ -99,7 +99,10 @@ class StreamImages(ImageSource):
         if images.ndim == 4 and not len(images):
             return as_tensor(images)
         axis = channels_axis(tuple(images.shape), self.name)
-        return to_rgb(as_tensor(images), axis)
+        rgb = to_rgb(as_tensor(images), axis)
+        if isinstance(images, Tensor) and rgb.data_ptr() == images.data_ptr():
+            return rgb.clone()  # some generators fill one tensor again and again
+        return rgb
 
 
 def _iterate(items: Any) -> Iterator[Any]:
