@@ -42,6 +42,7 @@ class Evaluation:
         self.notes: list[str] = []
         opened = {name: _open(source, name, options) for name, source in given.items()}
         self._check_kid(opened)
+        self.notes += [note for name, source in opened.items() for note in _ignored(name, source)]
         with self.stopwatch("load"):
             self.extractor = self._load(opened)
         self.notes += self.extractor.notes if self.extractor is not None else ()
@@ -237,7 +238,7 @@ class Evaluation:
 def _open(source: Any, name: str, options: Options) -> ImageSource | Statistics:
     if isinstance(source, Statistics):
         return source
-    if isinstance(source, (str, Path)) and is_statistics_file(source):
+    if is_statistics_file(source):
         return Statistics.load(source)
     return open_images(
         source,
@@ -246,6 +247,14 @@ def _open(source: Any, name: str, options: Options) -> ImageSource | Statistics:
         exif=options.exif,
         on_error=options.on_error,
     )
+
+
+def _ignored(name: str, source: ImageSource | Statistics) -> list[str]:
+    """What was left out by its name, which might surprise."""
+    if isinstance(source, Statistics) or not source.ignored:
+        return []
+    kinds = ", ".join(f"{n} {ending or 'without ending'}" for ending, n in source.ignored.items())
+    return [f"{name} holds files that are no images by their names: {kinds}"]
 
 
 def _same_place(real: Any, fake: Any) -> bool:
