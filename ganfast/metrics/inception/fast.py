@@ -1,4 +1,13 @@
-"""The FID Inception network as it is run: the same function, rearranged for speed."""
+"""The FID Inception network as it is run: the same function, rearranged for speed.
+
+What pays was measured on a CPU with AVX-512, by processor time on one thread, against the plain
+network in NCHW: channels_last 1.35, batch norm folded and the ReLU in place 1.65, packed weights
+with the ReLU fused 1.7, chunks of four images instead of a batch of sixteen 1.8 (what a layer
+writes is still in the cache, and its memory is reused instead of mapped anew); in bfloat16 3.2, 3.3
+and 3.6 for the last three. 97 % of it are convolutions then. One convolution for all the 1 x 1
+ones that read the same pixels gained nothing: its result must be copied apart again. torch.compile
+is no faster on CPUs (0.95), since it can't take packed weights.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +33,8 @@ from ganfast.metrics.inception.network import (
 )
 
 CHUNK = 4
-"""Images that go through the network together on a CPU, one chunk per thread."""
+"""Images that go through the network together on a CPU, one chunk per thread. All threads on each
+operation took 1.5 times the processor time of one, waiting for one another, on a busy machine."""
 
 
 class _Maker:
