@@ -15,6 +15,8 @@ import ganfast
 from ganfast import _dispatch
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+READS = {"preprocess": (torch.uint8,)}
+"""What an op reads, where that is no floating point."""
 REBUILD = (
     "install a C++17 compiler, then ganfast again "
     "(pip install --force-reinstall --no-deps --no-cache-dir ganfast)"
@@ -38,6 +40,7 @@ def examine() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "cpu_kernels": _cpu_kernels(),
         "cuda": _cuda(),
+        "inception_weights": _weights(),
         "forced_backend": _dispatch.forced(),
         "ops": _ops(),
     }
@@ -82,13 +85,20 @@ def _cuda() -> dict[str, Any]:
     return {"version": torch.version.cuda, "devices": devices, "error": None}
 
 
+def _weights() -> dict[str, str | None]:
+    """Whether `ganfast fid` finds its network's weights, and where they belong."""
+    weights = importlib.import_module("ganfast.metrics.inception.weights")
+    found = weights.find_weights()
+    return {"folder": str(weights.weights_folder()), "found": found and str(found)}
+
+
 def _ops() -> list[dict[str, Any]]:
     """For every op, device and dtype: the backend that serves, and what every one answered."""
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     rows = []
     for op in _dispatch.OPS:
         for device in devices:
-            for dtype in DTYPES:
+            for dtype in READS.get(op, DTYPES):
                 verdicts = _dispatch.explain(op, torch.empty(0, device=device, dtype=dtype))
                 rows.append(
                     {
@@ -136,6 +146,9 @@ def report(facts: dict[str, Any]) -> str:
         f"{'C++ kernels':12} {cpp}",
         f"{'CUDA':12} {', '.join(filter(None, [cuda['version'], *gpus, cuda['error']]))}",
     ]
+    weights = facts["inception_weights"]
+    missing = f"not in {weights['folder']}: fetched at first use, or --weights FILE"
+    lines.append(f"{'FID weights':12} {weights['found'] or missing}")
     if facts["forced_backend"]:
         lines.append(f"{'forced':12} every call runs on {facts['forced_backend']!r} or raises")
     return "\n".join([*lines, "", *_served(facts["ops"]), "", *_refusals(facts["ops"])])

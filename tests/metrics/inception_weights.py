@@ -61,8 +61,7 @@ def _draw(module: ConvNorm, random: torch.Generator) -> None:
     # What all inputs have in common would grow from layer to layer until pictures look alike.
     weight -= 0.5 * weight.mean((1, 2, 3), keepdim=True)
     module.bn.weight.uniform_(0.7, 1.3, generator=random)
-    # With most pixels past the ReLU round-off grows little, as in trained networks; around 0 half
-    # of it would be in what the next layer is normalised by.
+    # With most pixels past the ReLU round-off grows little, as in trained networks.
     module.bn.bias.normal_(1, 0.3, generator=random)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,15 @@ def published() -> dict[str, tuple[int, ...]]:
         for of in ("weight", "bias", "running_mean", "running_var"):
             shapes[f"{name}.bn.{of}"] = (outputs,)
     return {**shapes, "fc.weight": (1008, 2048), "fc.bias": (1008,)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """On a busy machine a second thread would mostly wait for the first."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

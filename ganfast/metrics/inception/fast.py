@@ -1,11 +1,23 @@
-"""The FID Inception network as it is run: the same function, rearranged for speed."""
+"""The FID Inception network as it is run: the same function, rearranged for speed.
+
+What pays was measured on a CPU with AVX-512, by processor time on one thread, against the plain
+network in NCHW: channels_last 1.35, batch norm folded and the ReLU in place 1.65, packed weights
+with the ReLU fused 1.7, chunks of four images instead of a batch of sixteen 1.8 (what a layer
+writes is still in the cache, and its memory is reused instead of mapped anew); in bfloat16 3.2, 3.3
+and 3.6 for the last three. 97 % of it are convolutions then. One convolution for all the 1 x 1
+ones that read the same pixels gained nothing: its result must be copied apart again. torch.compile
+is no faster on CPUs (0.95), since it can't take packed weights.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 from ganfast.metrics.inception.fused_conv import FusedConv
+from ganfast.metrics.inception.in_threads import in_threads
 from ganfast.metrics.inception.network import (
     SIZE,
     ConvNorm,
@@ -21,21 +33,25 @@ from ganfast.metrics.inception.network import (
 )
 
 CHUNK = 4
-"""Images that go through the network together on a CPU."""
+"""Images that go through the network together on a CPU, one chunk per thread. All threads on each
+operation took 1.5 times the processor time of one, waiting for one another, on a busy machine."""
 
 
 class _Maker:
     """Makes the fused form of any convolution of the network, in one dtype on one device."""
 
     def __init__(
-        self, shapes: dict[nn.Module, torch.Size], dtype: torch.dtype, device: torch.device
+        self,
+        shapes: dict[nn.Module, torch.Size] | None,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         self.shapes = shapes
         self.dtype = dtype
         self.device = device
 
     def conv(self, source: ConvNorm, *, relu: bool = True) -> FusedConv:
-        shape = self.shapes[source]
+        shape = None if self.shapes is None else self.shapes[source]
         return FusedConv(source, shape, relu=relu, dtype=self.dtype, device=self.device)
 
     def chain(self, *sources: ConvNorm) -> nn.Sequential:
@@ -152,6 +168,8 @@ class FastInception(nn.Module):
     is float64. ``compile`` runs it through torch.compile.
     """
 
+    classifier: Tensor
+
     def __init__(
         self,
         network: InceptionNetwork,
@@ -165,7 +183,8 @@ class FastInception(nn.Module):
         self.dtype = dtype
         # Pixels rounded to 8 bits would lose half a grey level where they are brightest.
         self.result_dtype = torch.promote_types(dtype, torch.float32)
-        shapes = _input_shapes(network, CHUNK)
+        # Packed weights mean nothing to torch.compile, and GPUs have none.
+        shapes = None if compile or device.type != "cpu" else _input_shapes(network, CHUNK)
         first, make = _Maker(shapes, self.result_dtype, device), _Maker(shapes, dtype, device)
         self.first = first.conv(network.Conv2d_1a_3x3)
         self.stem = nn.Sequential(
@@ -179,18 +198,19 @@ class FastInception(nn.Module):
         self.blocks = nn.Sequential(*(_block(make, block) for block in blocks))
         classifier = network.fc.weight.detach().T.to(device, self.result_dtype)
         self.register_buffer("classifier", classifier.contiguous())
-        if compile:
-            self.compile()
+        self.compiled = torch.compile(self._features) if compile else None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        if images.device.type != "cpu" or len(images) <= CHUNK:
-            return self._run(images)
-        parts = [self._run(chunk) for chunk in images.split(CHUNK)]
-        features, logits = zip(*parts, strict=True)
-        return torch.cat(features), torch.cat(logits)
+        if self.compiled is not None:
+            features = self.compiled(images)
+        elif images.device.type == "cpu" and len(images) > 1:
+            size = min(CHUNK, math.ceil(len(images) / torch.get_num_threads()))
+            features = torch.cat(in_threads(self._features, images.split(size)))
+        else:
+            features = self._features(images)
+        return features, features @ self.classifier
 
-    def _run(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _features(self, images: Tensor) -> Tensor:
         x = images.to(self.result_dtype).contiguous(memory_format=torch.channels_last)
         x = self.blocks(self.stem(self.first(x).to(self.dtype)))
-        features = x.to(self.result_dtype).mean((2, 3))
-        return features, features @ self.classifier
+        return x.to(self.result_dtype).mean((2, 3))

@@ -16,8 +16,9 @@ class FusedConv(nn.Module):
     """A ConvNorm whose normalisation is part of its weights; ``relu=False`` leaves out the ReLU.
 
     On CPUs the weights are stored in oneDNN's own blocks, and the ReLU is applied as the results
-    are written, where this build of PyTorch can. ``shape`` (n, c, h, w) is that of the input for
-    which the blocks are chosen: others are as right, but some take ten times as long.
+    are written, where this build of PyTorch can and ``shape`` is given: (n, c, h, w) of the input
+    for which the blocks are chosen. Others are as right, but some take ten times as long: blocks
+    for no shape in particular made the network 1.8 times slower in float32, 5 times in bfloat16.
     """
 
     bias: Tensor
@@ -26,7 +27,7 @@ class FusedConv(nn.Module):
     def __init__(
         self,
         source: ConvNorm,
-        shape: Sequence[int],
+        shape: Sequence[int] | None = None,
         *,
         relu: bool = True,
         dtype: torch.dtype,
@@ -39,8 +40,8 @@ class FusedConv(nn.Module):
         self.padding: tuple[int, ...] = source.conv.padding  # type: ignore[assignment]
         weight = weight.to(device, dtype, memory_format=torch.channels_last)
         self.register_buffer("bias", bias.to(device, dtype))
-        self.packed = device.type == "cpu" and can_pack(dtype)
-        if self.packed:
+        self.packed = shape is not None and can_pack(dtype)
+        if shape is not None and self.packed:
             # Not a buffer: it is an opaque copy, which can be neither moved nor saved.
             self.blocks = _pack(weight, shape, self.stride, self.padding)
         else:

@@ -47,7 +47,7 @@ def load_weights(path: str | os.PathLike[str] | None = None, *, progress: bool =
     """
     if path is not None:
         return _read(Path(path).expanduser())
-    cached = _cached()
+    cached = find_weights()
     return _read(_fetched(progress) if cached is None else cached)
 
 
@@ -60,7 +60,8 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _cache() -> Path:
+def weights_folder() -> Path:
+    """Torch hub's cache, where the weights are looked for and a download is put."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
@@ -68,17 +69,17 @@ def _names() -> list[str]:
     return [url.rsplit("/", 1)[-1] for url in URLS]
 
 
-def _cached() -> Path | None:
+def find_weights() -> Path | None:
     """The first file of either name in torch hub's cache that is the published one."""
     for name in _names():
-        path = _cache() / name
+        path = weights_folder() / name
         if path.is_file() and file_sha256(path) == SHA256:
             return path
     return None
 
 
 def _fetched(progress: bool) -> Path:
-    path = _cache() / _names()[0]
+    path = weights_folder() / _names()[0]
     try:
         download(URLS, path, sha256=SHA256, size=BYTES, progress=progress)
     except (DownloadError, OSError) as error:
