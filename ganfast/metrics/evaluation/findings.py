@@ -67,8 +67,11 @@ def _score(options: Any, fake: Summary | Statistics, notes: list[str]) -> dict[s
     if options.inception_score and isinstance(fake, Summary) and fake.classes is not None:
         try:
             mean, std = fake.inception_score()
-        except InputError as error:
-            notes.append(f"no Inception Score: {error}")
+        except InputError:
+            notes.append(
+                f"no Inception Score: {fake.count} images leave one of {options.splits} splits "
+                "empty; give fewer (--splits)"
+            )
     return {"inception_score_mean": mean, "inception_score_std": std}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -125,9 +126,12 @@ def _load(path: Path) -> Mapping[str, Tensor]:
         ) from None
     # A damaged file fails in its own way at every byte; no failure is another one's fault.
     except Exception as error:
+        # torch.load's own words for it are a page on how to run what the file says.
+        refused = isinstance(error, pickle.UnpicklingError)
+        why = "torch.load reads nothing but tensors here" if refused else _first_line(error)
         raise InputError(
             f"weights: {path} ({path.stat().st_size:,} bytes; the published file has {BYTES:,}) is "
-            f"no file of tensors, or a part of one: {_first_line(error)}"
+            f"no file of tensors, or a part of one: {why}"
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(
