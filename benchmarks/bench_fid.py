@@ -4,8 +4,10 @@ Two folders of pictures, cut from scikit-learn's two photographs, with random we
 network's shape: whole programs, each in a process of its own, timed from start to number. The error
 is the relative difference from the peer's own FID, or for the stages the largest difference; behind
 it the peak of memory of the main process. clean-fid's network is a TorchScript file that has to be
-downloaded: pytorch-fid's, with the same weights, stands in for it. The limit is the network's
-flops at the rate of torch's float32 matrix product, or the bytes of a stage at that of a copy.
+downloaded: pytorch-fid's, with the same weights, stands in for it. Each row is by the protocol of
+its peer; peers are float32 always. The limit is the network's flops at the rate of torch's float32
+matrix product (which oneDNN's convolutions, and bfloat16, can exceed), or the bytes of a stage at
+that of a copy.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`make bench`: times every suite and writes a JSON, a table and a plot that name the machine.
 
-Everything takes three quarters of an hour; ``--quick`` sees in two minutes that it works.
+Everything takes an hour; ``--quick`` sees in two minutes that it works.
 """
 
 from __future__ import annotations

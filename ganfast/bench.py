@@ -20,7 +20,7 @@ import ganfast
 import ganfast.functional as GF
 from ganfast import linalg, optim
 from ganfast.errors import InputError
-from ganfast.metrics import Moments
+from ganfast.metrics import Moments, preprocess
 
 Run = Callable[[], Tensor]
 
@@ -116,6 +116,7 @@ def duels(device: torch.device, quick: bool) -> Iterator[Duel]:
         yield roots(count, n, device)
     yield trace(16 if quick else 512, device)
     yield statistics(*((50, 8) if quick else (5000, 512)), device)
+    yield preprocessing(*((2, 8) if quick else (32, 256)), device)
 
 
 def discriminator_loss(count: int, device: torch.device) -> Duel:
@@ -232,6 +233,17 @@ def trace(n: int, device: torch.device) -> Duel:
         return torch.linalg.eigvals(a @ b).sqrt().real.sum()
 
     return Duel("trace_sqrtm", f"{n} x {n}, float64", eager, lambda: linalg.trace_sqrtm(a, b))
+
+
+def preprocessing(count: int, side: int, device: torch.device) -> Duel:
+    images = torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, device=device)
+
+    def eager() -> Tensor:
+        x = F.interpolate(images.movedim(-1, 1).float() / 255, size=(299, 299), mode="bilinear")
+        return (2 * x - 1).contiguous(memory_format=torch.channels_last)
+
+    case = f"{count} x {side} x {side}"
+    return Duel("preprocess", case, eager, lambda: preprocess(images, "pytorch-fid"))
 
 
 def statistics(count: int, dim: int, device: torch.device) -> Duel:

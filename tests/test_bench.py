@@ -57,7 +57,7 @@ def test_both_ways_of_every_op_agree(capsys):
     ops = {row["op"] for row in facts["rows"]}
     assert ops >= {"discriminator_loss", "interpolate", "penalty_from_gradient"}
     assert ops >= {"optim.RMSprop, weight_clip", "clip_weights_"}
-    assert ops >= {"sqrtm", "trace_sqrtm", "Moments"}
+    assert ops >= {"sqrtm", "trace_sqrtm", "Moments", "preprocess"}
     for row in facts["rows"]:
         assert row["difference"] < 1e-5, row
         assert row["speedup"] > 0 and row["eager_seconds"] > 0 and row["ganfast_seconds"] > 0

@@ -75,7 +75,7 @@ class ToFid:
         tolerance = HALF if "bf16" in self.ours else EXACT
         return Contest(
             section=f"Time to FID, {self.count} against {self.count} images",
-            label=f"{self.kind}, {self.ours.replace('ganfast', 'protocol').strip()}",
+            label=f"{self.kind}, {'bf16' if 'bf16' in self.ours else 'float32'}, as {self.peer}",
             entries={
                 self.peer: entry(self.peer, self.peer),
                 GANFAST: entry(GANFAST, self.ours, tolerance),

@@ -376,7 +376,7 @@ def test_wrong_arguments(options, message, arrays):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there(arrays):
-    with pytest.raises(InputError, match="sees no CUDA GPU"):
+    with pytest.raises(InputError, match="finds no CUDA GPU"):
         evaluate(*arrays, device="cuda")
 
 

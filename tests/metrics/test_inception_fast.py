@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -13,23 +12,12 @@ from torch import Tensor, nn
 from ganfast.metrics.inception import fused_conv
 from ganfast.metrics.inception.fast import FastInception
 from ganfast.metrics.inception.fused_conv import FusedConv, can_pack, folded
-from ganfast.metrics.inception.network import ConvNorm, InceptionNetwork, build_network
+from ganfast.metrics.inception.network import ConvNorm, build_network
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On a busy machine a second thread would mostly wait for the first."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def network() -> InceptionNetwork:
-    return build_network(random_state_dict(0))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

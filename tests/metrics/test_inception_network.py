@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,9 @@ MIXED = """
 """
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
 def cells(text: str) -> list[list[str]]:
     return [cell.split() for line in text.strip().splitlines() for cell in line.split("|")]
 
@@ -64,20 +66,6 @@ def published() -> dict[str, tuple[int, ...]]:
         for of in ("weight", "bias", "running_mean", "running_var"):
             shapes[f"{name}.bn.{of}"] = (outputs,)
     return {**shapes, "fc.weight": (1008, 2048), "fc.bias": (1008,)}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On a busy machine a second thread would mostly wait for the first."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def network() -> InceptionNetwork:
-    return build_network(random_state_dict(0))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -58,7 +59,11 @@ class Side:
         )
         total = self._expected(ranks)
         done = self.summary.count + len(self.skipped)
-        with Interrupt() as interrupt, Progress(self.name, total, done, show=show) as progress:
+        with (
+            contextlib.closing(batches),
+            Interrupt() as interrupt,
+            Progress(self.name, total, done, show=show) as progress,
+        ):
             while True:
                 try:
                     with stopwatch("decode"):

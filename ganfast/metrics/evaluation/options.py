@@ -13,10 +13,10 @@ import torch
 
 from ganfast.errors import InputError
 from ganfast.metrics.extractors import Extractor
+from ganfast.metrics.extractors.precision import check_precision, find_device
+from ganfast.metrics.images.decode import BACKGROUNDS
 from ganfast.metrics.protocols import PROTOCOLS, Protocol
 
-PRECISIONS = ("fp32", "tf32", "bf16")
-BACKGROUNDS = ("white", "black")
 ON_ERROR = ("raise", "skip")
 CHUNKS = 20
 """Parts of each side that a bootstrap draws from and FID-infinity unites."""
@@ -51,7 +51,6 @@ class Options:
 
     def __post_init__(self) -> None:
         _one_of("protocol", self.protocol, PROTOCOLS)
-        _one_of("precision", self.precision, PRECISIONS)
         _one_of("background", self.background, BACKGROUNDS)
         _one_of("on_error", self.on_error, ON_ERROR)
         _whole("batch_size", self.batch_size, 1)
@@ -60,12 +59,7 @@ class Options:
         _whole("seed", self.seed, 0)
         if self.workers is not None:
             _whole("workers", self.workers, 0)
-        try:
-            device = self.chosen_device
-        except RuntimeError as error:
-            raise InputError(f"device: got {self.device!r}; {str(error).splitlines()[0]}") from None
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise InputError(f"device: got {str(device)!r}, but torch sees no CUDA GPU; give 'cpu'")
+        check_precision(self.precision, self.chosen_device)
 
     @property
     def how(self) -> Protocol:
@@ -75,7 +69,7 @@ class Options:
     @property
     def chosen_device(self) -> torch.device:
         if self.device is not None:
-            return torch.device(self.device)
+            return find_device(self.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ganfast.errors import InputError
-from ganfast.metrics.images.batch import Batch
+from ganfast.metrics.images.batch import Batch, BatchStream
 from ganfast.metrics.images.layout import as_tensor, channels_axis, check_dtype, to_rgb
 from ganfast.metrics.images.source import ImageSource, fingerprint
 
@@ -31,7 +30,7 @@ class ArrayImages(ImageSource):
         self.ignored: dict[str, int] = {}
         self.fingerprint = fingerprint("array", [str(shape), "uint8"])
 
-    def _batches(self, size: int, workers: int, first: int, step: int) -> Iterator[Batch]:
+    def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         try:
             for number in self._numbers(size, first, step):
                 rows = as_tensor(self._rows[number * size : (number + 1) * size])

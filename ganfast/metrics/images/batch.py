@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from torch import Tensor
 
@@ -31,3 +33,7 @@ class Batch:
     images: Tensor | list[Tensor]
     positions: list[int]
     skipped: list[Skipped] = field(default_factory=list)
+
+
+BatchStream: TypeAlias = Generator[Batch, None, None]
+"""Batches one after another; closing it ends the processes that decode for it."""

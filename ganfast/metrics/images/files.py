@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ganfast.errors import InputError
-from ganfast.metrics.images.batch import Batch
+from ganfast.metrics.images.batch import BatchStream
 from ganfast.metrics.images.decode import Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
 from ganfast.metrics.images.formats import IMAGE_ENDINGS
@@ -29,7 +27,7 @@ class FileImages(ImageSource):
         self.ignored = files.ignored
         self.fingerprint = fingerprint("files", [*files.names, *map(str, files.sizes)])
 
-    def _batches(self, size: int, workers: int, first: int, step: int) -> Iterator[Batch]:
+    def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         return read_batches(
             self._files,
             self._decoder,

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from ganfast.errors import InputError
-from ganfast.metrics.images.batch import Batch, Skipped
+from ganfast.metrics.images.batch import BatchStream, Skipped
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
 from ganfast.metrics.images.lookahead import lookahead
@@ -85,7 +85,7 @@ def read_batches(
     *,
     workers: int,
     on_error: str,
-) -> Iterator[Batch]:
+) -> BatchStream:
     """The batches of these numbers, in this order. Raises InputError for a file that can't be read
     (unless ``on_error`` is "skip"), or if a worker dies."""
     workers = min(workers, len(numbers))

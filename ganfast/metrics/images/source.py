@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ganfast.errors import InputError
-from ganfast.metrics.images.batch import Batch
+from ganfast.metrics.images.batch import BatchStream
 
 
 class ImageSource(ABC):
@@ -34,7 +34,7 @@ class ImageSource(ABC):
         rank: int = 0,
         world_size: int = 1,
         start: int = 0,
-    ) -> Iterator[Batch]:
+    ) -> BatchStream:
         """The batches b >= ``start`` with b % ``world_size`` == ``rank``, in ascending order.
 
         Together the ranks yield each image once. With ``workers`` > 0 encoded files are decoded in
@@ -64,7 +64,7 @@ class ImageSource(ABC):
         return self._batches(batch_size, workers, first, world_size)
 
     @abstractmethod
-    def _batches(self, size: int, workers: int, first: int, step: int) -> Iterator[Batch]:
+    def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         """The batches first, first + step, ..."""
 
     def _numbers(self, size: int, first: int, step: int) -> range:

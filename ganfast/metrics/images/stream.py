@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.images.batch import Batch
+from ganfast.metrics.images.batch import Batch, BatchStream
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.layout import as_tensor, channels_axis, check_dtype, to_rgb
 from ganfast.metrics.images.packed import images_of
@@ -35,7 +35,7 @@ class StreamImages(ImageSource):
         self.ignored: dict[str, int] = {}
         self.fingerprint = fingerprint("stream", [])
 
-    def _batches(self, size: int, workers: int, first: int, step: int) -> Iterator[Batch]:
+    def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         waiting: list[Tensor] = []
         number = total = 0
 
