@@ -376,6 +376,7 @@ def test_what_changes_between_steps_is_seen(kind, chosen):
     step(5)
 
 
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events")  # torch 2.11 says so
 def test_schedulers_closures_and_hooks():
     p = nn.Parameter(torch.ones(3))
     optimizer = RMSprop([p], lr=1.0)

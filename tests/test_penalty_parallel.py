@@ -118,10 +118,12 @@ def gradients(which, rank, folder):
 
 def batch_norm(rank, folder):
     # Three forwards before one backward, each of which writes the running statistics in place.
+    # torch 2.11 also broadcasts them at each forward, which its own backward then refuses (2.13's
+    # does not): the cure there is the one below.
     torch.manual_seed(1)
     critic = nn.Sequential(nn.Linear(6, 32), nn.BatchNorm1d(32), nn.SiLU(), nn.Linear(32, 1))
     critic.double()
-    parallel = DistributedDataParallel(critic)
+    parallel = DistributedDataParallel(critic, broadcast_buffers=False)
     real, fake, points = (x.chunk(2)[rank] for x in torch.load(f"{folder}/batch.pt"))
     loss = GF.discriminator_loss(parallel(real), parallel(fake), game="wasserstein")
     loss = loss + GF.gradient_penalty(parallel, points, None, at="real")
