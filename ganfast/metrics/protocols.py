@@ -41,7 +41,8 @@ class Protocol:
     None of these protocols rounds them to whole numbers."""
 
     ddof: int
-    """The covariance of N features is divided by N - ddof."""
+    """The covariance of N features is divided by N - ddof: 1 in each of these tools, and what
+    Moments.covariance does."""
 
     note: str
     """What a reader of the number should know, in one sentence."""

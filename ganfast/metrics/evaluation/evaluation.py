@@ -59,7 +59,7 @@ class Evaluation:
             side.look(
                 self.extractor,
                 batch_size=self.options.batch_size,
-                workers=self.options.chosen_workers,
+                workers=self.options.workers_beside(self.extractor.device),
                 ranks=self.ranks,
                 stopwatch=self.stopwatch,
                 show=self.options.progress and self.ranks.first,
@@ -93,9 +93,7 @@ class Evaluation:
         assert self.extractor is not None
         return Statistics.from_moments(
             found.moments,
-            extractor=self.extractor.identity,
-            protocol=self.extractor.protocol.name,
-            precision=self.extractor.precision,
+            **_how_made(self.extractor),
             skipped=[one.name for one in self.skipped],
         )
 
@@ -106,12 +104,7 @@ class Evaluation:
             (first, *_) = self._sides.values()
             value: str | None = getattr(first, what)
             return value
-        named = {
-            "extractor": self.extractor.name,
-            "protocol": self.extractor.protocol.name,
-            "precision": self.extractor.precision,
-        }
-        return named[what]
+        return {**_how_made(self.extractor), "extractor": self.extractor.name}[what]
 
     @property
     def images_per_second(self) -> float | None:
@@ -180,12 +173,7 @@ class Evaluation:
                     f"{self.extractor.name!r} has {self.extractor.dim}: make them anew with "
                     "ganfast stats"
                 )
-            self.notes += one.check_comparable(
-                extractor=self.extractor.identity,
-                protocol=self.extractor.protocol.name,
-                precision=self.extractor.precision,
-                allow_mismatch=allow,
-            )
+            self.notes += one.check_comparable(**_how_made(self.extractor), allow_mismatch=allow)
 
     def _check_kid(self, opened: Mapping[str, ImageSource | Statistics]) -> None:
         for name, source in opened.items():
@@ -222,9 +210,7 @@ class Evaluation:
         return {
             **{name: getattr(self.options, name) for name in _LASTING},
             **{f"the images of {side.name}": side.source.fingerprint for side in self._passes},
-            "extractor": self.extractor.identity,
-            "protocol": self.extractor.protocol.name,
-            "precision": self.extractor.precision,
+            **_how_made(self.extractor),
             "process": f"{self.ranks.rank} of {self.ranks.count}",
         }
 
@@ -233,6 +219,15 @@ class Evaluation:
             for side in self._passes:
                 self._state.sides[side.name] = side.state()
             self._state.save()
+
+
+def _how_made(extractor: Extractor) -> dict[str, Any]:
+    """What two sides' features must have in common to be compared."""
+    return {
+        "extractor": extractor.identity,
+        "protocol": extractor.protocol.name,
+        "precision": extractor.precision,
+    }
 
 
 def _open(source: Any, name: str, options: Options) -> ImageSource | Statistics:

@@ -72,13 +72,13 @@ class Options:
             return find_device(self.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    @property
-    def chosen_workers(self) -> int:
-        """A GPU waits for the decoders. On a CPU the network takes all cores and waits for nobody:
-        one process decodes the next batch meanwhile."""
+    def workers_beside(self, device: torch.device) -> int:
+        """As many as asked for, or as suit a network on ``device``. A GPU waits for the decoders.
+        On a CPU the network takes all cores and waits for nobody: one process decodes the next
+        batch meanwhile."""
         if self.workers is not None:
             return self.workers
-        return 1 if self.chosen_device.type == "cpu" else min(8, os.cpu_count() or 1)
+        return 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
 
     @property
     def chunks(self) -> int:
