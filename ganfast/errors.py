@@ -1,9 +1,26 @@
-"""The exceptions that a user can mend. Each message is one line that says what to do."""
+"""The exceptions that a user, or a backend's caller, can act on. Each message is one line that says
+what to do: ``argument: got X; do Y``."""
 
 
 class InputError(ValueError):
     """A foreseeable mistake in what the user gave."""
 
 
+class InputTypeError(InputError, TypeError):
+    """The same where the type is the mistake, for callers that expect Python's TypeError."""
+
+
 class DivergedError(RuntimeError):
     """Training left the finite numbers."""
+
+
+class Refusal(Exception):
+    """A backend cannot serve this very call; nothing has been done. The message is the reason."""
+
+
+def one_line(error: BaseException) -> str:
+    """What ``error`` says, on one line and without Python's decoration."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename!r}" if error.filename else ""
+        return f"{error.strerror}{where}"
+    return " ".join(str(error).split()) or type(error).__name__

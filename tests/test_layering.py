@@ -16,7 +16,18 @@ CSRC = ROOT / "csrc"
 
 # From the ground up: a module may import its own layer and those before it.
 LAYERS = (
-    ("reference", "games", "errors", "interrupt", "_philox", "_rows", "_csrc_path"),
+    (
+        "reference",
+        "games",
+        "errors",
+        "interrupt",
+        "_philox",
+        "_rows",
+        "_csrc_path",
+        "_checks",
+        "_terminal",
+        "_atomic_file",
+    ),
     ("backends", "_cpu"),
     ("_dispatch",),
     ("_autograd",),

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganfast._atomic_file import path_beside, require_writable
 from ganfast.errors import InputError
 from ganfast.metrics.files.arrays_file import ArraysFile, save_arrays
-from ganfast.metrics.files.atomic_file import path_beside, require_writable
 
 FORMAT = 1
 _FACTS = "facts"

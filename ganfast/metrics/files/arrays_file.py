@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from ganfast._atomic_file import write_atomically
 from ganfast.errors import InputError
-from ganfast.metrics.files.atomic_file import write_atomically
 
 Array = npt.NDArray[Any]
 

@@ -1,0 +1,124 @@
+"""The checks of arguments, wherever they come from: one message each, ``name: got X; give Y``, and
+one error, InputError (InputTypeError where the type is the mistake).
+
+A check returns the value as plain Python (or torch.device, or Path). Nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganfast.errors import InputError, InputTypeError, one_line
+
+if TYPE_CHECKING:
+    import torch
+
+
+def integer(name: str, got: Any, *, least: int | None = None) -> int:
+    """A whole number: Python's, NumPy's or a 0-d integer tensor; never a bool."""
+    wanted = "a whole number" + ("" if least is None else f" of at least {least}")
+    try:
+        value = operator.index(got)
+    except (TypeError, ValueError, RuntimeError):
+        value = None
+    if value is None or _is_bool(got):
+        raise InputTypeError(f"{name}: got {got!r}; give {wanted}")
+    if least is not None and value < least:
+        raise InputError(f"{name}: got {got!r}; give {wanted}")
+    return value
+
+
+def number(
+    name: str,
+    got: Any,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    hint: str = "",
+) -> float:
+    """A finite number: Python's, NumPy's or a tensor of one element; never a bool or a text.
+
+    Args:
+        least, above: the lower bound, included or not.
+        most, below: the upper bound, included or not.
+        hint: what else helps, after the sentence: "as WGAN's 0.01".
+    """
+    bounds = (("of at least", least), ("above", above), ("of at most", most), ("below", below))
+    wanted = " and ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+    message = f"{name}: got {got!r}; give a finite number{' ' if wanted else ''}{wanted}"
+    message += f", {hint}" if hint else ""
+    try:
+        value = math.nan if isinstance(got, (str, bytes)) else float(got)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputTypeError(message) from None
+    if isinstance(got, (str, bytes)) or _is_bool(got):
+        raise InputTypeError(message)
+    inside = (
+        math.isfinite(value)
+        and (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+        and (below is None or value < below)
+    )
+    if not inside:
+        raise InputError(message)
+    return value
+
+
+def flag(name: str, got: Any) -> bool:
+    """True or False themselves: what is merely true, a 1 or a text, is somebody's mistake."""
+    if not isinstance(got, bool):
+        raise InputTypeError(f"{name}: got {got!r}; give True or False")
+    return got
+
+
+def one_of(name: str, got: Any, known: Iterable[str]) -> str:
+    """One of the names ``known``; a near miss is told what was probably meant."""
+    names = list(known)
+    if isinstance(got, str) and got in names:
+        return got
+    raise InputError(f"{name}: got {got!r}; give one of {', '.join(names)}{suggestion(got, names)}")
+
+
+def suggestion(got: Any, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" for a near miss of one of ``known``, else nothing."""
+    near = difflib.get_close_matches(str(got).lower(), list(known), n=1, cutoff=0.4)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def device(name: str, got: Any) -> torch.device:
+    """A device on which this torch can make a tensor."""
+    import torch
+
+    try:
+        found = torch.device(got)
+        torch.empty(0, device=found)
+    except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError) as error:
+        # A torch without CUDA raises AssertionError.
+        reason = one_line(error).split(". ")[0]
+        raise InputError(
+            f"{name}: got {got!r}, which can't be used ({reason}); give 'cpu'"
+        ) from None
+    return found
+
+
+def path(name: str, got: Any) -> Path:
+    """A path, ``~`` being the home folder."""
+    try:
+        return Path(os.fsdecode(got)).expanduser()
+    except TypeError:
+        raise InputTypeError(f"{name}: got {got!r}; give a path") from None
+    except RuntimeError as error:  # no home folder of that user
+        raise InputError(f"{name}: got {got!r} ({one_line(error)}); give the whole path") from None
+
+
+def _is_bool(got: Any) -> bool:
+    return isinstance(got, bool) or str(getattr(got, "dtype", "")).endswith("bool")
