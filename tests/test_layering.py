@@ -119,7 +119,7 @@ def test_imports_go_down():
 
 
 def test_helpers_import_torch_and_the_standard_library_alone():
-    allowed = {"torch", "ganfast", *sys.stdlib_module_names}
+    allowed = {"torch", "ganfast", "tqdm", *sys.stdlib_module_names}
     for m in PARSED:
         if m.layer in HELPERS:
             assert {name.split(".")[0] for name, _ in m.imports()} <= allowed, m.name
