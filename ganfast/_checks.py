@@ -22,16 +22,15 @@ if TYPE_CHECKING:
 
 def integer(name: str, got: Any, *, least: int | None = None) -> int:
     """A whole number: Python's, NumPy's or a 0-d integer tensor; never a bool."""
-    wanted = "a whole number" + ("" if least is None else f" of at least {least}")
     try:
-        value = operator.index(got)
+        value = None if _is_bool(got) else operator.index(got)
     except (TypeError, ValueError, RuntimeError):
         value = None
-    if value is None or _is_bool(got):
-        raise InputTypeError(f"{name}: got {got!r}; give {wanted}")
-    if least is not None and value < least:
-        raise InputError(f"{name}: got {got!r}; give {wanted}")
-    return value
+    if value is not None and (least is None or value >= least):
+        return value
+    wanted = "a whole number" + ("" if least is None else f" of at least {least}")
+    kind = InputTypeError if value is None else InputError
+    raise kind(f"{name}: got {got!r}; give {wanted}")
 
 
 def number(
@@ -51,26 +50,24 @@ def number(
         most, below: the upper bound, included or not.
         hint: what else helps, after the sentence: "as WGAN's 0.01".
     """
-    bounds = (("of at least", least), ("above", above), ("of at most", most), ("below", below))
-    wanted = " and ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
-    message = f"{name}: got {got!r}; give a finite number{' ' if wanted else ''}{wanted}"
-    message += f", {hint}" if hint else ""
     try:
-        value = math.nan if isinstance(got, (str, bytes)) else float(got)
+        value = None if isinstance(got, (str, bytes)) or _is_bool(got) else float(got)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise InputTypeError(message) from None
-    if isinstance(got, (str, bytes)) or _is_bool(got):
-        raise InputTypeError(message)
-    inside = (
-        math.isfinite(value)
+        value = None
+    if (
+        value is not None
+        and math.isfinite(value)
         and (least is None or value >= least)
         and (above is None or value > above)
         and (most is None or value <= most)
         and (below is None or value < below)
-    )
-    if not inside:
-        raise InputError(message)
-    return value
+    ):
+        return value
+    bounds = (("of at least", least), ("above", above), ("of at most", most), ("below", below))
+    wanted = " and ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+    wanted = f"a finite number {wanted}".strip() + (f", {hint}" if hint else "")
+    kind = InputTypeError if value is None else InputError
+    raise kind(f"{name}: got {got!r}; give {wanted}")
 
 
 def flag(name: str, got: Any) -> bool:
@@ -121,4 +118,6 @@ def path(name: str, got: Any) -> Path:
 
 
 def _is_bool(got: Any) -> bool:
-    return isinstance(got, bool) or str(getattr(got, "dtype", "")).endswith("bool")
+    if isinstance(got, (int, float)):
+        return isinstance(got, bool)
+    return str(getattr(got, "dtype", "")).endswith("bool")

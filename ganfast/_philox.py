@@ -20,6 +20,7 @@ ROUNDS = 10
 
 _CPU = torch.device("cpu")
 _transforms_active = torch._C._are_functorch_transforms_active
+_dispatch_modes = torch._C._len_torch_dispatch_stack
 
 Key = int | Tensor
 """64 bits: a Python int, or a 0-d int64 tensor that stays on its device."""
@@ -41,9 +42,10 @@ def new_key(device: torch.device, generator: torch.Generator | None) -> Key:
     if is_compiling():  # the compiler does not know Tensor.random_; eager draws the same number
         blank = torch.empty((), dtype=torch.int64, device=where)
         return torch.ops.aten.random(blank, generator=generator)
-    if where != _CPU or _transforms_active():
+    if where != _CPU or _transforms_active() or _dispatch_modes():
         bits = torch.empty((), dtype=torch.int64, device=where).random_(generator=generator)
-        return int(bits) if where.type == "cpu" else bits
+        # A FakeTensor has no number to read, and a graph being recorded would keep this one.
+        return int(bits) if where.type == "cpu" and not _dispatch_modes() else bits
     # As there, in half the time, since the tensor that it is drawn into is made once.
     try:
         word = spare_words.pop()

@@ -229,4 +229,4 @@ def test_subclasses_are_clipped_by_torch():
 
 def test_the_reference_counts():
     x = torch.tensor([2.0, -2.0, 0.1])
-    assert reference.clip_weights_([x, x], 1.0, True) == 4
+    assert reference.optim.clip_weights_([x, x], 1.0, True) == 4

@@ -65,7 +65,7 @@ def test_gan_math(name, order):
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("name", PHIS)
 def test_reference(name, order):
-    function = reference.PHI[name][order]
+    function = reference.losses.PHI[name][order]
     for t in TARGETS:
         got = function(torch.tensor(POINTS, dtype=torch.float64), t)
         for x, value in zip(POINTS, got.tolist(), strict=True):
@@ -78,5 +78,5 @@ def test_reference(name, order):
 
 def test_every_phi_is_used_and_known():
     used = {row.discriminator for row in GAMES.values()} | {row.generator for row in GAMES.values()}
-    assert used == set(PHIS) == set(reference.PHI)
+    assert used == set(PHIS) == set(reference.losses.PHI)
     assert [phi.id for phi in PHIS.values()] == list(range(len(PHIS)))

@@ -42,7 +42,7 @@ def laid_out(shape, layout, dtype=torch.float32):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_value_and_gradient(shape, dtype, backend):
     real, fake, grad = (torch.randn(shape).to(dtype) for _ in range(3))
-    eps = reference.epsilon(real.double(), 77, 1)
+    eps = reference.penalty.epsilon(real.double(), 77, 1)
     truths = eps * real.double() + (1 - eps) * fake.double()
     with ganfast.backend(backend):
         module = ganfast._dispatch.pick("interpolate", real)
@@ -62,7 +62,7 @@ def test_value_and_gradient(shape, dtype, backend):
 @pytest.mark.parametrize("shape", [(6, 4), (4, 3, 8, 6), (1, 2, 3, 3), (3, 1, 4, 4)])
 def test_layouts(shape, layout, other, backend):
     real, fake = laid_out(shape, layout), laid_out(shape, other)
-    eps = reference.epsilon(real, _philox.new_key(real.device, seeded()), 1)
+    eps = reference.penalty.epsilon(real, _philox.new_key(real.device, seeded()), 1)
     expected = eps * real + (1 - eps) * fake
     with ganfast.backend(backend):
         leaf = real.detach().requires_grad_()
@@ -196,7 +196,7 @@ def test_nothing_and_special_values(backend):
 def test_large_results():
     """Past the size from which memory is mapped by hand."""
     real, fake = torch.randn(5, 2_000_000), torch.randn(5, 2_000_000)
-    eps = reference.epsilon(real, _philox.new_key(real.device, seeded()), 1)
+    eps = reference.penalty.epsilon(real, _philox.new_key(real.device, seeded()), 1)
     got = GF.interpolate(real, fake, generator=seeded())
     torch.testing.assert_close(got, eps * real + (1 - eps) * fake)
 

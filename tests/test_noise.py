@@ -179,7 +179,7 @@ def test_a_seed_gives_one_key_wherever_it_is_drawn():
 
     real, fake = torch.ones(5, 1), torch.zeros(5, 1)
     eps = GF.interpolate(real, fake, generator=seeded(1))
-    assert torch.equal(eps, ganfast.reference.epsilon(real, expected, 1))
+    assert torch.equal(eps, ganfast.reference.penalty.epsilon(real, expected, 1))
 
 
 def test_threads_draw_their_own_keys():

@@ -10,7 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 import ganfast
 import ganfast.functional as GF
 from ganfast import _dispatch, reference
-from ganfast.reference import PenaltySpec
+from ganfast.reference.penalty import PenaltySpec
 
 KERNELS = truth.backends()
 BACKENDS = [*KERNELS, "reference"]
@@ -326,11 +326,11 @@ def test_reference_second_order_is_the_derivative_of_its_gradient():
         x = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
         grad = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
         v = torch.randn(4, 5, dtype=torch.float64)
-        _, norms = reference.penalty(x, spec)
-        g = reference.penalty_gradient(grad, x, norms, spec)
+        _, norms = reference.penalty.penalty(x, spec)
+        g = reference.penalty.penalty_gradient(grad, x, norms, spec)
         expected = torch.autograd.grad((g * v).sum(), (grad, x))
         torch.testing.assert_close(
-            reference.penalty_second_order(v, grad, x, norms, spec), expected
+            reference.penalty.penalty_second_order(v, grad, x, norms, spec), expected
         )
 
 

@@ -6,16 +6,14 @@ from types import ModuleType
 
 from torch import Tensor
 
-from ganfast import _dispatch, reference
-from ganfast._autograd.tracing import must_trace
+from ganfast._dispatch import serve
 from ganfast.linalg.definite import NotDefinite
+from ganfast.reference import linalg as reference
 
 
 def _kernel(op: str, a: Tensor) -> ModuleType | None:
     """The backend whose batch kernel is the fastest way for matrices of this size, if one is."""
-    if must_trace((a,)) is not None:
-        return None
-    module = _dispatch.pick(op, a)
+    module = serve(op, (a,))
     return module if a.shape[-1] <= module.BATCH_LIMIT.get(op, 0) else None
 
 

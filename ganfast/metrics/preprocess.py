@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast import _dispatch
+from ganfast._dispatch import serve
 from ganfast.errors import InputError
 from ganfast.metrics.protocols import Protocol, find_protocol
-from ganfast.reference import PreprocessSpec
+from ganfast.reference.preprocess import PreprocessSpec
 
 __all__ = ["preprocess"]
 
@@ -66,7 +66,7 @@ def preprocess(
         images = torch.empty(0, 1, 1, 3, dtype=torch.uint8, device=device or "cpu")
     spec = PreprocessSpec(found.resize, found.scale, found.shift, found.clip, height, width)
     first = images if isinstance(images, Tensor) else images[0]
-    out: Tensor = _dispatch.pick("preprocess", first).preprocess(images, spec, dtype)
+    out: Tensor = serve("preprocess", (first,)).preprocess(images, spec, dtype)
     return out
 
 

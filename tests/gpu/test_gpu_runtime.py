@@ -152,7 +152,7 @@ def test_another_device_than_the_current_one():
     assert torch.cuda.current_device() == 0
     loss, *_ = step(real, fake)
     assert loss.device == torch.device("cuda:1")
-    near = reference.adversarial_loss(
+    near = reference.losses.adversarial_loss(
         (real.double(), fake.double()),
         LossSpec(PHIS["cross_entropy"], (1.0, 0.0), 1, "mean"),
         None,

@@ -13,7 +13,7 @@ from ganfast import _dispatch, reference
 from ganfast.errors import InputError
 from ganfast.metrics.preprocess import preprocess
 from ganfast.metrics.protocols import PROTOCOLS, Protocol, find_protocol
-from ganfast.reference import PreprocessSpec
+from ganfast.reference.preprocess import PreprocessSpec
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 BACKENDS = [name for name in ("cpu", "reference") if name in [*truth.backends(), "reference"]]
@@ -56,7 +56,7 @@ def exact(images, protocol, size):
     """The specification in float64."""
     p = PROTOCOLS[protocol]
     spec = PreprocessSpec(p.resize, p.scale, p.shift, p.clip, *size)
-    return reference.preprocess(images, spec, torch.float64)
+    return reference.preprocess.preprocess(images, spec, torch.float64)
 
 
 def check(got, oracle, dtype=torch.float32):

@@ -112,7 +112,7 @@ def test_the_same_bits_for_any_number_of_threads(each_isa, n):
 
 def test_the_reference_does_the_same():
     x = torch.randn(300, 40) + 5
-    ours, theirs = waiting(400, 40), reference.WaitingRows(400, 40, CPU)
+    ours, theirs = waiting(400, 40), reference.waiting_rows.WaitingRows(400, 40, CPU)
     results = []
     for rows in (ours, theirs):
         assert rows.append(x) and not rows.append(torch.full((1, 40), torch.nan))

@@ -11,13 +11,13 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 
 import triton  # noqa: E402
 from aot import ELEMENT, VECTOR, resources  # noqa: E402
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.compiler import ASTSource  # noqa: E402
-
 from ganfast.backends.triton.interpolate import (  # noqa: E402
     interpolate_gradient_kernel,
     interpolate_kernel,
 )
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
 from ganfast.backends.triton.launch import _BLOCK_LOG2  # noqa: E402
 from ganfast.backends.triton.penalty import (  # noqa: E402
     long_penalty_kernel,

@@ -14,7 +14,7 @@ from stub_driver import StubDriver  # noqa: E402
 
 from ganfast.backends import triton as backend  # noqa: E402
 from ganfast.backends.triton import launch_penalty  # noqa: E402
-from ganfast.reference import PenaltySpec  # noqa: E402
+from ganfast.reference.penalty import PenaltySpec  # noqa: E402
 
 KERNELS = [k for k in vars(launch_penalty).values() if isinstance(k, triton.JITFunction)]
 

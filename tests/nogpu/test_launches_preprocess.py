@@ -15,7 +15,7 @@ from stub_driver import StubDriver  # noqa: E402
 from ganfast.backends import triton as backend  # noqa: E402
 from ganfast.backends.triton.preprocess import preprocess_kernel  # noqa: E402
 from ganfast.metrics.protocols import PROTOCOLS  # noqa: E402
-from ganfast.reference import PreprocessSpec  # noqa: E402
+from ganfast.reference.preprocess import PreprocessSpec  # noqa: E402
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ _BOOL = torch.empty(0, dtype=torch.bool, device="cpu")
 
 
 def batch_sqrtm(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.batch_sqrtm`, for contiguous float64."""
+    """As in the reference, for contiguous float64."""
     count, n = a.shape[:2]
     roots, definite = torch.empty_like(a), _BOOL.new_empty(count)
     gave_up = _cpu.batch_sqrtm(
@@ -29,14 +29,14 @@ def batch_sqrtm(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
         torch.get_num_threads(),
     )
     for i in gave_up:  # never seen; LAPACK raises where it does not converge either
-        roots[i], definite[i] = reference.batch_sqrtm(a[i], tolerance)
+        roots[i], definite[i] = reference.linalg.batch_sqrtm(a[i], tolerance)
     return roots, definite
 
 
 def batch_trace_sqrtm(
     a: Tensor, b: Tensor, tolerance_a: float, tolerance_b: float
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.batch_trace_sqrtm`, for contiguous float64."""
+    """As in the reference, for contiguous float64."""
     count, n = a.shape[:2]
     traces, definite = a.new_empty(count), _BOOL.new_empty(count)
     gave_up = _cpu.batch_trace_sqrtm(
@@ -52,7 +52,9 @@ def batch_trace_sqrtm(
         torch.get_num_threads(),
     )
     for i in gave_up:
-        traces[i], definite[i] = reference.batch_trace_sqrtm(a[i], b[i], tolerance_a, tolerance_b)
+        traces[i], definite[i] = reference.linalg.batch_trace_sqrtm(
+            a[i], b[i], tolerance_a, tolerance_b
+        )
     return traces, definite
 
 
@@ -66,7 +68,7 @@ def pivoted_panel(
     floor: float,
     many: int,
 ) -> int:
-    """As :func:`ganfast.reference.pivoted_panel`."""
+    """As in the reference."""
     return _cpu.pivoted_panel(
         rest.data_ptr(),
         order.data_ptr(),
@@ -82,7 +84,7 @@ def pivoted_panel(
 
 
 def symmetry(a: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.symmetry`."""
+    """As in the reference."""
     # A transposed matrix in memory has the same facts.
     a = (a.mT if a.mT.is_contiguous() else a).contiguous()
     n = a.shape[-1]

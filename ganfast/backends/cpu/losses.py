@@ -45,7 +45,7 @@ def _bits(key: Key | None) -> int:
 def adversarial_loss(
     logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
 ) -> Tensor | tuple[Tensor, ...]:
-    """As :func:`ganfast.reference.adversarial_loss`."""
+    """As in the reference."""
     common = _handle(spec, logits[0].dtype), _bits(key), CODE[dtype], torch.get_num_threads()
     if spec.reduction == "none":
         values = tuple([torch.empty_like(x, dtype=dtype) for x in logits])
@@ -65,7 +65,7 @@ def adversarial_loss_gradient(
     key: Key | None,
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """As :func:`ganfast.reference.adversarial_loss_gradient`."""
+    """As in the reference."""
     code = CODE[grad_outputs[0].dtype]
     common = _handle(spec, logits[0].dtype), _bits(key), code, torch.get_num_threads()
     gradients: tuple[Tensor | None, ...]

@@ -11,7 +11,7 @@ from ganfast import _cpu
 from ganfast._philox import Key, new_key, spare_words
 from ganfast._rows import are_rows, like
 from ganfast.backends.cpu.dtypes import CODE
-from ganfast.reference import PenaltySpec
+from ganfast.reference.penalty import PenaltySpec
 
 _MASK = 0xFFFFFFFFFFFFFFFF
 
@@ -23,7 +23,7 @@ _SCALAR = {
 
 
 def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
-    """As :func:`ganfast.reference.interpolate`."""
+    """As in the reference."""
     out = torch.empty_like(real)
     common = int(key) & _MASK, torch.get_num_threads(), group_size
     if _cpu.interpolate(*common, real, fake, out):
@@ -50,7 +50,7 @@ def draw_and_interpolate(
 def interpolate_gradient(
     grad: Tensor, key: Key, group_size: int, needed: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """As :func:`ganfast.reference.interpolate_gradient`."""
+    """As in the reference."""
     of_real = torch.empty_like(grad) if needed[0] else None
     of_fake = torch.empty_like(grad) if needed[1] else None
     common = int(key) & _MASK, torch.get_num_threads(), group_size
@@ -70,7 +70,7 @@ def _plain(x: Tensor) -> Tensor:
 
 
 def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.penalty`."""
+    """As in the reference."""
     scalar = _SCALAR[x.dtype]
     value = torch.empty_like(scalar)
     norms = scalar.new_empty(x.shape[0] // spec.group_size)
@@ -81,7 +81,7 @@ def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
 
 
 def penalty_gradient(grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec) -> Tensor:
-    """As :func:`ganfast.reference.penalty_gradient`, from the norms that :func:`penalty` gave."""
+    """As in the reference, from the norms that :func:`penalty` gave."""
     out = torch.empty_like(x)
     if _cpu.penalty_gradient(*_common(x, spec), x, norms, grad, out):
         return out
@@ -91,7 +91,7 @@ def penalty_gradient(grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec) 
 def penalty_second_order(
     v: Tensor, grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.penalty_second_order`, from the norms of :func:`penalty`."""
+    """As in the reference, from the norms of :func:`penalty`."""
     x = x.resolve_neg()
     x = x if are_rows(x) else x.contiguous()
     of_grad, of_x = torch.empty_like(_SCALAR[x.dtype]), torch.empty_like(x)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganfast import _cpu
 from ganfast.backends.cpu.dtypes import CODE
-from ganfast.reference import PreprocessSpec, resize_taps
+from ganfast.reference.preprocess import PreprocessSpec, resize_taps
 
 
 class _Table:
@@ -28,7 +28,7 @@ _table = lru_cache(maxsize=1024)(_Table)  # 67 MB if all are bicubics from 4000 
 def preprocess(
     images: Tensor | Sequence[Tensor], spec: PreprocessSpec, dtype: torch.dtype
 ) -> Tensor:
-    """As :func:`ganfast.reference.preprocess`, for float32, float16 and bfloat16."""
+    """As in the reference, for float32, float16 and bfloat16."""
     groups, kept = [], []
     count = 0
     for image in (images,) if isinstance(images, Tensor) else images:

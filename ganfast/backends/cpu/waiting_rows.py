@@ -9,7 +9,7 @@ from ganfast import _cpu
 
 
 class WaitingRows:
-    """As :class:`ganfast.reference.WaitingRows`."""
+    """As :class:`ganfast.reference.waiting_rows.WaitingRows`."""
 
     def __init__(self, capacity: int, n: int, device: torch.device) -> None:
         self.capacity, self.n, self.device = capacity, n, device

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganfast.metrics.moments.running_mean import RunningMean
-from ganfast.reference import WaitingRows, add_squares, column_panels
+from ganfast.reference.waiting_rows import WaitingRows, add_squares, column_panels
 
 
 class Scatter:

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganfast import _dispatch
+from ganfast._dispatch import serve
 from ganfast.errors import InputError
 from ganfast.metrics.moments.all_reduce import all_reduce
 from ganfast.metrics.moments.feature_rows import FeatureRows
 from ganfast.metrics.moments.running_mean import RunningMean
 from ganfast.metrics.moments.scatter import Scatter
 from ganfast.metrics.plain import plain
-from ganfast.reference import WaitingRows
+from ganfast.reference.waiting_rows import WaitingRows
 
 BLOCK = 1024
 """Rows that are squared together, one of which is the mean's: enough for the product to run at the
@@ -217,9 +217,7 @@ class Moments:
         """For rows, where the scatter is."""
         assert self._scatter is not None
         high = self._scatter.mean.high
-        room: WaitingRows = _dispatch.pick("moments", high).WaitingRows(
-            capacity, self.dim, high.device
-        )
+        room: WaitingRows = serve("moments", (high,)).WaitingRows(capacity, self.dim, high.device)
         return room
 
     def _copied(self, waiting: WaitingRows) -> WaitingRows:

@@ -62,10 +62,10 @@ class Case:
         """The size of the loss: of a sum, that of all its terms."""
         wide = self.wide()
         each = replace(wide.spec, reduction="none")
-        terms = reference.adversarial_loss(wide.logits, each, self.key, torch.float64)
+        terms = reference.losses.adversarial_loss(wide.logits, each, self.key, torch.float64)
         if self.spec.reduction == "none":
             return tuple(term.abs().nan_to_num(0, 0, 0) for term in terms)
-        weights = [reference.weight(x, self.spec) if x.numel() else 0.0 for x in self.logits]
+        weights = [reference.losses.weight(x, self.spec) if x.numel() else 0.0 for x in self.logits]
         return (sum(w * term.abs().sum() for w, term in zip(weights, terms, strict=True)),)
 
 

@@ -35,7 +35,7 @@ def test_targets(dtype, rates):
     spec = LossSpec(PHIS["half_square"], (0.9, 0.0), 1, "sum", *rates)
     targets, zeros = drawn((1025, 31), spec, 0x123456789ABCDEF0, dtype)
     for index, (target, x) in enumerate(zip(targets, zeros, strict=True)):
-        assert same(target, reference.targets(x, spec, index, 0x123456789ABCDEF0))
+        assert same(target, reference.losses.targets(x, spec, index, 0x123456789ABCDEF0))
         assert target.unique().numel() > 1
 
 
@@ -46,7 +46,7 @@ def test_keys(key, in_memory):
         key = torch.tensor(key, device=DEVICE)
     spec = LossSpec(PHIS["half_square"], (1.0,), 1, "sum", 0.5, 0.1)
     (target,), (x,) = drawn((65,), spec, key, torch.float32)
-    assert same(target, reference.targets(x, spec, 0, key))
+    assert same(target, reference.losses.targets(x, spec, 0, key))
 
 
 def test_streams_keep_their_numbers_over_launches():
@@ -58,7 +58,7 @@ def test_streams_keep_their_numbers_over_launches():
     _, slopes = run(backend, Case(zeros, spec, 77, torch.float32), grads, needed)
     for index, (x, need, slope) in enumerate(zip(zeros, needed, slopes, strict=True)):
         if need:
-            assert same(-slope, reference.targets(x, spec, index, 77))
+            assert same(-slope, reference.losses.targets(x, spec, index, 77))
         else:
             assert slope is None
 

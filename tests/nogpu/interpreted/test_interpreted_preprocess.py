@@ -8,7 +8,7 @@ from ganfast import _dispatch, reference
 from ganfast.backends import triton as backend
 from ganfast.metrics.preprocess import preprocess
 from ganfast.metrics.protocols import PROTOCOLS
-from ganfast.reference import PreprocessSpec
+from ganfast.reference.preprocess import PreprocessSpec
 
 HALVES = (torch.float16, torch.bfloat16)
 SIZES = [
@@ -31,8 +31,8 @@ def check(images, protocol, size, dtype=torch.float32):
     """error(kernel) <= 2 * error(torch, same dtype) + TINY * 2, the result's size being about 2."""
     spec = spec_of(protocol, size)
     got = backend.preprocess(images, spec, dtype)
-    torchs = reference.preprocess(images, spec, dtype)
-    oracle = reference.preprocess(images, spec, torch.float64)
+    torchs = reference.preprocess.preprocess(images, spec, dtype)
+    oracle = reference.preprocess.preprocess(images, spec, torch.float64)
     assert got.shape == oracle.shape and got.dtype == dtype
     assert got.is_contiguous(memory_format=torch.channels_last)
     error, torch_error = ((x.double() - oracle).abs().max() for x in (got, torchs))

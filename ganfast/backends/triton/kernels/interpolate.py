@@ -3,9 +3,9 @@
 import triton
 import triton.language as tl
 
-from ganfast.backends.triton.losses import wide_integer
-from ganfast.backends.triton.philox import uniform
-from ganfast.backends.triton.rows import place, read, write
+from ganfast.backends.triton.kernels.philox import uniform
+from ganfast.backends.triton.kernels.rows import place, read, write
+from ganfast.backends.triton.kernels.scalars import wide_integer
 
 _SCALARS = ["elements", "group", "key"]
 

@@ -11,7 +11,7 @@ compiler know that a block starts at an aligned address.
 import triton
 import triton.language as tl
 
-from ganfast.backends.triton.losses import wide_integer
+from ganfast.backends.triton.kernels.scalars import wide_integer
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""The targets of noisy labels, drawn inside the kernels: ganfast._philox and reference.targets.
+"""The targets of noisy labels, drawn inside the kernels, as ganfast._philox and the reference do.
 
 Element i of tensor number j takes two of the four words of Philox4x32-10 at counter (i // 2, j), so
 one run of the generator serves two neighbours, and no random number ever passes through memory.
