@@ -87,7 +87,7 @@ def one_of(name: str, got: Any, known: Iterable[str]) -> str:
 
 def suggestion(got: Any, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" for a near miss of one of ``known``, else nothing."""
-    near = difflib.get_close_matches(str(got).lower(), list(known), n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(got).lower(), list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -23,6 +23,7 @@ from torch.autograd import forward_ad
 from torch.compiler import is_compiling
 from torch.nn import Parameter
 
+from ganfast import reference
 from ganfast.errors import InputError, NoState, Refusal
 
 Dtypes = tuple[torch.dtype, ...]
@@ -175,7 +176,7 @@ def _verdict(name: str, op: str, device: str, dtype: torch.dtype) -> Verdict:
         return Verdict(name, True, "eager PyTorch serves every device and dtype")
     dtypes: Dtypes = getattr(OPS[op], name)
     if not dtypes:
-        return Verdict(name, False, f"it has no kernel for {op}")
+        return Verdict(name, False, "it has no kernel for this op")
     try:
         package: Any = importlib.import_module(_PACKAGES[name])
     except ImportError as error:  # a missing package, or an extension that was not built
@@ -185,7 +186,7 @@ def _verdict(name: str, op: str, device: str, dtype: torch.dtype) -> Verdict:
         return Verdict(name, False, reason)
     if dtype not in dtypes:
         names = ", ".join(str(each).removeprefix("torch.") for each in dtypes)
-        return Verdict(name, False, f"its kernels for {op} take {names}, not {dtype}")
+        return Verdict(name, False, f"its kernels take {names}, not {dtype}")
     return Verdict(name, True, package.describe())
 
 
@@ -221,7 +222,8 @@ def _choose(op: str, device: str, dtype: torch.dtype) -> ModuleType:
         if verdict.ok:
             return importlib.import_module(f"{_PACKAGES[verdict.backend]}.{OPS[op].module}")
     if OPS[op].step:
-        return _reference(op)
+        module: ModuleType = getattr(reference, OPS[op].module)
+        return module
     reasons = "; ".join(f"{verdict.backend}: {verdict.reason}" for verdict in verdicts)
     raise _cannot_serve(f"{op} on {device} {dtype}", reasons)
 
@@ -246,16 +248,12 @@ def call(op: str, module: ModuleType, function: str, *arguments: Any) -> Any:
 
 def reference_instead(op: str, why: str) -> ModuleType:
     """The reference's module of ``op``, or RuntimeError if it is not among the forced ones."""
-    names = forced()
+    row = OPS[op]
     # While torch.compile traces, the reference is what it compiles, whatever is forced.
-    if names and "reference" not in names and not OPS[op].step and not is_compiling():
+    if not (is_compiling() or row.step) and forced() and "reference" not in forced():
         raise _cannot_serve(op, why)
-    return _reference(op)
-
-
-@cache
-def _reference(op: str) -> ModuleType:
-    return importlib.import_module(f"{_PACKAGES['reference']}.{OPS[op].module}")
+    module: ModuleType = getattr(reference, row.module)
+    return module
 
 
 def _cannot_serve(what: str, reasons: str) -> RuntimeError:

@@ -165,16 +165,16 @@ def _served(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _refusals(rows: list[dict[str, Any]]) -> list[str]:
-    """Why a backend does not serve: each reason once, with the tensors that it is about."""
+    """Why a backend does not serve: each reason once, with the ops that it is about."""
     about: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         for verdict in row["verdicts"]:
             if not verdict["ok"]:
-                key = verdict["backend"], verdict["reason"], row["device"]
-                dtypes = about.setdefault(key, [])
-                dtypes += [row["dtype"]] if row["dtype"] not in dtypes else []
+                ops = about.setdefault((verdict["backend"], row["device"], verdict["reason"]), [])
+                ops += [] if row["op"] in ops else [row["op"]]
     lines = ["why not the others"] if about else []
-    for (name, reason, device), dtypes in about.items():
-        tensors = device if len(dtypes) == len(DTYPES) else f"{device} {' '.join(dtypes)}"
-        lines.append(f"  {name} ({tensors} tensors): {reason}")
+    asked = len({row["op"] for row in rows})
+    for (name, device, reason), ops in about.items():
+        which = "every op" if len(ops) == asked else ", ".join(ops)
+        lines.append(f"  {name} on {device}: {reason} ({which})")
     return lines

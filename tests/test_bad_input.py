@@ -70,7 +70,7 @@ def test_empty_generator_batch():
 def test_rates(option, bad):
     for value in bad:
         text = message(ValueError, GF.discriminator_loss, X, X, **{option: value})
-        assert text.startswith(f"{option}: got {value!r}; give a number in [0, ")
+        assert text.startswith(f"{option}: got {value!r}; give a finite number of at least 0")
     for game in ("wasserstein", "hinge"):
         text = message(ValueError, GF.discriminator_loss, X, X, game=game, **{option: 0.1})
         assert option in text and game in text and "least_squares" in text
@@ -83,6 +83,14 @@ def test_ganloss():
     loss = ganfast.GANLoss("hinge")
     assert "target_is_real" in message(ValueError, loss, X, False, for_discriminator=False)
     assert "prediction: got torch.int64" in message(ValueError, loss, X.long(), True)
+
+
+@pytest.mark.parametrize(
+    "target", [0.9, 1, "fake", None, torch.tensor(True), torch.ones(3)], ids=repr
+)
+def test_a_target_is_true_or_false(target):
+    """CycleGAN's users pass 0.9 for a soft label; by its truth value it would train as 1."""
+    assert "label_smoothing" in message(TypeError, ganfast.GANLoss("hinge"), X, target)
 
 
 def test_shapes_never_broadcast():

@@ -22,7 +22,7 @@ EPS = torch.finfo(torch.float64).eps
 def module(request):
     """The reference, and the kernels on each instruction set that this processor runs."""
     with ganfast.backend(request.param):
-        yield _dispatch.pick("sqrtm", torch.empty(0, dtype=torch.float64))
+        yield _dispatch.serve("sqrtm", [torch.empty(0, dtype=torch.float64)])
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_every_instruction_set(isas, n):
     traces = reference.linalg.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)[0]
     difficult = [*spectrum(n).values(), *special(n).values()]
     with ganfast.backend("cpu"):
-        module = _dispatch.pick("sqrtm", a)
+        module = _dispatch.serve("sqrtm", (a,))
         for _ in isas():
             for matrix in difficult:
                 check_roots(module, matrix[None])
@@ -256,7 +256,7 @@ def test_no_size_is_left_out_and_large_ones_go_to_torch(monkeypatch):
     for name in ("batch_sqrtm", "batch_trace_sqrtm"):
         monkeypatch.setattr(cpu, name, recorded(getattr(cpu, name), taken))
     for op in ("sqrtm", "trace_sqrtm"):
-        limit = _dispatch.pick(op, torch.empty(0).double()).BATCH_LIMIT[op]
+        limit = _dispatch.serve(op, [torch.empty(0).double()]).BATCH_LIMIT[op]
         assert limit >= 32
         taken.clear()
         for n in (1, limit, limit + 1):

@@ -153,7 +153,7 @@ def test_second_order_product(shape, options, dtype, backend):
 
 def backend_module(name, x):
     with ganfast.backend(name):
-        return _dispatch.pick("penalty_from_gradient", x)
+        return _dispatch.serve("penalty_from_gradient", (x,))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -361,7 +361,7 @@ def test_every_instruction_set(shape, dtype):
     try:
         for isa in _cpu.supported_isas():
             _cpu.use_isa(isa)
-            for got, expected in zip(results(cpu), results(reference), strict=True):
+            for got, expected in zip(results(cpu), results(reference.penalty), strict=True):
                 torch.testing.assert_close(got, expected)
     finally:
         _cpu.use_isa(best)

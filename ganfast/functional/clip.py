@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from ganfast.errors import InputError, InputTypeError, Refusal
 from ganfast.reference import optim as reference
 
 __all__ = ["clip_weights_"]
+
+_OP = "clip_weights_"
 
 Parameters = nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 
@@ -63,10 +66,15 @@ def clip_weights_(
     bound = _checks.number("bound", bound, above=0, hint="as WGAN's 0.01")
     named = _list(parameters, norm_layers)
     tensors = [item[1] for item in named] if named and isinstance(named[0], tuple) else named
-    count: Tensor | None
-    try:
-        count = _at_once(tensors, bound, return_fraction)
-    except Refusal:  # mixed devices, memory with holes, or something to refuse
+    first = tensors[0] if tensors and isinstance(tensors[0], Tensor) else None
+    kernels = reference if first is None else serve(_OP, (first,))
+    served, count = False, None
+    if kernels is not reference:
+        # Refused: mixed devices, memory with holes, or what is no weight at all.
+        with contextlib.suppress(Refusal):
+            count = kernels.clip_weights_(tensors, bound, return_fraction)
+            served = True
+    if not served:
         _check(parameters, named)
         count = _one_by_one(tensors, bound, return_fraction)
     if not return_fraction:
@@ -92,21 +100,9 @@ def _without_norms(module: nn.Module) -> Iterator[Tensor]:
     return (p for p in module.parameters() if id(p) not in left_out)
 
 
-def _at_once(tensors: list[Any], bound: float, count: bool) -> Tensor | None:
-    """All tensors by the first one's kernel, which checks them; Refusal if there is none."""
-    if not (tensors and isinstance(tensors[0], Tensor)):
-        raise Refusal("there are no tensors")
-    kernels = serve("clip_weights_", tensors[:1])
-    if kernels is reference:
-        raise Refusal("the reference checks nothing")
-    at_bound: Tensor | None = kernels.clip_weights_(tensors, bound, count)
-    return at_bound
-
-
 def _one_by_one(tensors: list[Tensor], bound: float, count: bool) -> Tensor | None:
     """Each tensor by the backend that serves it."""
-    op = "clip_weights_"
-    counts = [call(op, serve(op, (x,)), op, [x], bound, count) for x in tensors]
+    counts = [call(_OP, serve(_OP, (x,)), _OP, [x], bound, count) for x in tensors]
     if not count:
         return None
     first = tensors[0].device

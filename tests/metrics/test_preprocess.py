@@ -270,7 +270,9 @@ def test_explain_and_forcing():
     rows = {name: (ok, reason) for name, ok, reason in ganfast.explain("preprocess", images)}
     assert rows["reference"][0] and not rows["cuda"][0]
     if "cpu" in BACKENDS:
-        assert rows["cpu"][0] and _dispatch.pick("preprocess", images).__name__.endswith("cpu")
+        assert rows["cpu"][0] and _dispatch.serve("preprocess", (images,)).__name__.endswith(
+            "cpu.preprocess"
+        )
     assert "torch.float32" in ganfast.explain("preprocess", images.float())[0].reason
     with ganfast.backend("cuda"), pytest.raises(RuntimeError, match="'cuda' was forced"):
         preprocess(images, "clean")
