@@ -22,7 +22,7 @@ def roots(tolerance: float, a: Tensor) -> Tensor:
     batch = a.reshape(-1, *a.shape[-2:])
     module = _kernel("sqrtm", a)
     if module is None:
-        result, definite = reference.batch_sqrtm(batch, tolerance)
+        result, definite = reference.linalg.batch_sqrtm(batch, tolerance)
     else:
         result, definite = module.batch_sqrtm(batch.contiguous(), tolerance)
     if not bool(definite.all()):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganfast.metrics.moments.running_mean import RunningMean
-from ganfast.reference.waiting_rows import WaitingRows, add_squares, column_panels
+from ganfast.reference.row_buffer import RowBuffer, add_squares, column_panels
 
 
 class Scatter:
@@ -45,7 +45,7 @@ class Scatter:
         """One that can change without this one changing."""
         return Scatter(self.mean.to(device), self._matrix)
 
-    def absorb(self, waiting: WaitingRows) -> None:
+    def absorb(self, waiting: RowBuffer) -> None:
         """Take in all rows that wait, of which there is at least one; none waits any more."""
         mean = RunningMean(waiting.count, *waiting.centre())
         waiting.square(self._matrix, self._move(mean))

@@ -8,8 +8,8 @@ from torch import Tensor
 from ganfast import _cpu
 
 
-class WaitingRows:
-    """As :class:`ganfast.reference.waiting_rows.WaitingRows`."""
+class RowBuffer:
+    """As in the reference."""
 
     def __init__(self, capacity: int, n: int, device: torch.device) -> None:
         self.capacity, self.n, self.device = capacity, n, device
