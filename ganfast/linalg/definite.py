@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganfast.errors import InputError
 from ganfast.linalg.inputs import Matrices, exponents, power_of_two
 
 
@@ -13,7 +14,7 @@ class NotDefinite(Exception):
 
 
 def refuse_indefinite(name: str, a: Tensor, tolerance: float) -> None:
-    """Raise ValueError with the most negative eigenvalue, if one is beyond round-off."""
+    """Raise InputError with the most negative eigenvalue, if one is beyond round-off."""
     a = a.detach()
     scale = exponents(a.abs().amax((-2, -1)))
     w = torch.linalg.eigvalsh(a * power_of_two(-scale)[..., None, None])
@@ -24,10 +25,11 @@ def refuse_indefinite(name: str, a: Tensor, tolerance: float) -> None:
     if float(relative[worst]) < -tolerance:
         unit = float(power_of_two(scale).reshape(-1)[worst])
         low, high = float(w[worst, 0]) * unit, float(w[worst, -1]) * unit
-        where = "" if a.dim() == 2 else f" (matrix {worst} of the batch)"
-        raise ValueError(
-            f"{name} is not positive semi-definite{where}: its eigenvalues run from {low:.6g} to "
-            f"{high:.6g}, and a negative one counts as round-off up to {tolerance:g} of the largest"
+        where = "" if a.dim() == 2 else f" ({worst} of the batch)"
+        raise InputError(
+            f"{name}: got a matrix{where} that is not positive semi-definite (its eigenvalues run "
+            f"from {low:.6g} to {high:.6g}); give one without eigenvalues below -{tolerance:g} of "
+            "the largest"
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ganfast.errors import InputError
 from ganfast.linalg.gaussian import Gaussian
 from ganfast.linalg.inputs import Arrays, common_batch
 from ganfast.linalg.nuclear import centred, nuclear_norm
@@ -33,23 +34,31 @@ def frechet_distance(mu1: Any, sigma1: Any, mu2: Any, sigma2: Any) -> Any:
 
     Raises ValueError, naming the argument, as trace_sqrtm does.
     """
-    arrays = Arrays(mu1=mu1, sigma1=sigma1, mu2=mu2, sigma2=sigma2)
-    shape = tuple(arrays.tensors["mu1"].shape)
+    return distance_of_moments(mu1, sigma1, mu2, sigma2, names=("mu1", "sigma1", "mu2", "sigma2"))
+
+
+def distance_of_moments(
+    mu1: Any, sigma1: Any, mu2: Any, sigma2: Any, *, names: tuple[str, str, str, str]
+) -> Any:
+    """frechet_distance for a caller whose arguments have other ``names``, in this order."""
+    arrays = Arrays(**dict(zip(names, (mu1, sigma1, mu2, sigma2), strict=True)))
+    name1, name_cov1, name2, name_cov2 = names
+    shape = tuple(arrays.tensors[name1].shape)
     if len(shape) < 1:
-        raise ValueError(f"mu1 must have shape (..., d), got {shape}")
+        raise InputError(f"{name1}: got shape {shape}; give (..., d)")
     d = shape[-1]
-    for name, wanted in (("sigma1", (d, d)), ("mu2", (d,)), ("sigma2", (d, d))):
+    for name, wanted in ((name_cov1, (d, d)), (name2, (d,)), (name_cov2, (d, d))):
         given = tuple(arrays.tensors[name].shape)
         if given[-len(wanted) :] != wanted:
-            raise ValueError(
-                f"{name} must have shape (..., {', '.join(map(str, wanted))}) to match mu1, "
-                f"got {given}"
+            raise InputError(
+                f"{name}: got shape {given}; give (..., {', '.join(map(str, wanted))}), as "
+                f"{name1} has {d} features"
             )
-    mean1, mean2 = arrays.float64("mu1"), arrays.float64("mu2")
-    cov1, cov2 = arrays.symmetric("sigma1"), arrays.symmetric("sigma2")
-    common_batch(("mu1", mean1, 1), ("mu2", mean2, 1))
-    common_batch(("mu1", mean1, 1), ("sigma1", cov1.x, 2))
-    common_batch(("mu2", mean2, 1), ("sigma2", cov2.x, 2))
+    mean1, mean2 = arrays.float64(name1), arrays.float64(name2)
+    cov1, cov2 = arrays.symmetric(name_cov1), arrays.symmetric(name_cov2)
+    common_batch((name1, mean1, 1), (name2, mean2, 1))
+    common_batch((name1, mean1, 1), (name_cov1, cov1.x, 2))
+    common_batch((name2, mean2, 1), (name_cov2, cov2.x, 2))
     coupling = trace_of_checked(cov1, cov2)
     return arrays.back(
         _distance((mean1 - mean2).square().sum(-1), _trace(cov1.x), _trace(cov2.x), coupling)
@@ -83,7 +92,7 @@ def frechet_distance_from_features(x: Any, y: Any) -> Any:
     floating, shapes that do not fit, fewer than 2 samples, and values that are not finite.
     """
     if isinstance(x, Gaussian) and isinstance(y, Gaussian):
-        raise ValueError("x and y are both Gaussian: call frechet_distance with their moments")
+        raise InputError("x, y: got two Gaussians; call frechet_distance with their moments")
     if isinstance(x, Gaussian):
         return _to_reference(x, Arrays(y=y), "y")
     if isinstance(y, Gaussian):
@@ -92,9 +101,9 @@ def frechet_distance_from_features(x: Any, y: Any) -> Any:
     for name in ("x", "y"):
         _check_samples(arrays, name)
     if arrays.tensors["x"].shape[-1] != arrays.tensors["y"].shape[-1]:
-        raise ValueError(
-            f"y must have the d of x, {arrays.tensors['x'].shape[-1]}, "
-            f"got shape {tuple(arrays.tensors['y'].shape)}"
+        raise InputError(
+            f"y: got shape {tuple(arrays.tensors['y'].shape)}; give (..., N, d) with the d of x, "
+            f"{arrays.tensors['x'].shape[-1]}"
         )
     first, second = arrays.float64("x"), arrays.float64("y")
     batch = common_batch(("x", first, 2), ("y", second, 2))
@@ -114,14 +123,14 @@ def _to_reference(reference: Gaussian, arrays: Arrays, name: str) -> Any:
     _check_samples(arrays, name)
     given = arrays.tensors[name]
     if arrays.kind != reference.kind or given.device != reference.mean.device:
-        raise ValueError(
-            f"{name} is a {arrays.kind} array on {given.device} but the Gaussian is of "
-            f"{reference.kind} ones on {reference.mean.device}"
+        raise InputError(
+            f"{name}: got a {arrays.kind} array on {given.device}; give a {reference.kind} array "
+            f"on {reference.mean.device}, as the Gaussian has"
         )
     if given.shape[-1] != reference.mean.shape[-1]:
-        raise ValueError(
-            f"{name} must have the d of the Gaussian, {reference.mean.shape[-1]}, got shape "
-            f"{tuple(given.shape)}"
+        raise InputError(
+            f"{name}: got shape {tuple(given.shape)}; give (..., N, d) with the d of the Gaussian, "
+            f"{reference.mean.shape[-1]}"
         )
     samples = arrays.float64(name)
     batch = common_batch((name, samples, 2), ("covariance", reference.covariance.x, 2))
@@ -139,10 +148,10 @@ def _to_reference(reference: Gaussian, arrays: Arrays, name: str) -> Any:
 def _check_samples(arrays: Arrays, name: str) -> None:
     shape = tuple(arrays.tensors[name].shape)
     if len(shape) < 2:
-        raise ValueError(f"{name} must have shape (..., N, d), got {shape}")
+        raise InputError(f"{name}: got shape {shape}; give (..., N, d)")
     if shape[-2] < 2:
-        raise ValueError(
-            f"{name} needs at least 2 samples for a covariance, got {shape[-2]} (shape {shape})"
+        raise InputError(
+            f"{name}: got {shape[-2]} samples (shape {shape}); give at least 2 for a covariance"
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form
+from ganfast.errors import InputError
 from ganfast.linalg.definite import require_definite
 from ganfast.linalg.factor import by_rank
 from ganfast.linalg.inputs import (
@@ -50,9 +51,9 @@ class Gaussian:
         shape = tuple(arrays.tensors["mean"].shape)
         wanted = (shape[-1:] or (0,)) * 2
         if not shape or tuple(arrays.tensors["covariance"].shape)[-2:] != wanted:
-            raise ValueError(
-                "mean must have shape (..., d) and covariance (..., d, d), got "
-                f"{shape} and {tuple(arrays.tensors['covariance'].shape)}"
+            raise InputError(
+                f"mean, covariance: got shapes {shape} and "
+                f"{tuple(arrays.tensors['covariance'].shape)}; give (..., d) and (..., d, d)"
             )
         self.kind = arrays.kind
         self.mean = arrays.float64("mean").detach()

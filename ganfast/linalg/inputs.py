@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganfast import _dispatch
+from ganfast.errors import InputError, InputTypeError
 
 # Relative to the largest entry (symmetry) or eigenvalue (definiteness). Covariances of other tools
 # were often computed in float32, whatever they are stored in; theirs are off by up to 1e-6.
@@ -40,23 +41,24 @@ class Arrays:
         first = next(iter(kinds))
         for name, kind in kinds.items():
             if kind != kinds[first]:
-                raise ValueError(
-                    f"{name} is a {kind} array but {first} is a {kinds[first]} one: "
+                raise InputError(
+                    f"{name}: got a {kind} array, but {first} is a {kinds[first]} one; "
                     "give arrays of one kind"
                 )
         self.kind = kinds[first]
         self.tensors = {name: self._tensor(name, value) for name, value in given.items()}
         for name, x in self.tensors.items():
             if x.device != self.tensors[first].device:
-                raise ValueError(
-                    f"{name} is on {x.device} but {first} is on {self.tensors[first].device}"
+                raise InputError(
+                    f"{name}: got an array on {x.device}, but {first} is on "
+                    f"{self.tensors[first].device}; give arrays on one device"
                 )
         self.dtypes = {name: x.dtype for name, x in self.tensors.items()}
 
     def _tensor(self, name: str, value: Any) -> Tensor:
         if self.kind == "NumPy":
             if value.dtype.kind != "f":
-                raise ValueError(f"{name} must have a floating dtype, got {value.dtype}")
+                raise _not_floating(name, value.dtype)
             # torch reads neither foreign byte orders nor negative strides, and warns of arrays that
             # are not writeable; float16 and float32 keep their dtype for sqrtm's result.
             dtype = value.dtype if value.dtype.itemsize < 8 else np.dtype(np.float64)
@@ -65,7 +67,7 @@ class Arrays:
         else:
             x = torch.from_dlpack(value) if self.kind == "CuPy" else value
         if not x.is_floating_point():
-            raise ValueError(f"{name} must have a floating dtype, got {x.dtype}")
+            raise _not_floating(name, x.dtype)
         return x
 
     def float64(self, name: str) -> Tensor:
@@ -86,7 +88,7 @@ class Arrays:
         x = self.tensors[name]
         shape = tuple(x.shape)
         if len(shape) < 2 or shape[-1] != shape[-2]:
-            raise ValueError(f"{name} must be square, of shape (..., n, n), got {shape}")
+            raise InputError(f"{name}: got shape {shape}; give square matrices, (..., n, n)")
         x = x.to(torch.float64)
         if x.numel() == 0:
             return Matrices(name, x, x.new_zeros(shape[:-2]), self.tolerance(name))
@@ -98,9 +100,9 @@ class Arrays:
         if not bool(peak.isfinite().all()):
             raise _not_finite(name)
         if worst > limit:
-            raise ValueError(
-                f"{name} is not symmetric: an entry differs from its mirror by {worst:.3g} of the "
-                f"largest entry, more than {limit:g}"
+            raise InputError(
+                f"{name}: got a matrix that is not symmetric (an entry differs from its mirror by "
+                f"{worst:.3g} of the largest entry); give one that is symmetric to {limit:g}"
             )
         return Matrices(name, (x + x.mT) / 2, peak, limit)
 
@@ -117,8 +119,14 @@ class Arrays:
         return result
 
 
-def _not_finite(name: str) -> ValueError:
-    return ValueError(f"{name} has values that are not finite: check the features it came from")
+def _not_finite(name: str) -> InputError:
+    return InputError(
+        f"{name}: got values that are not finite; check the features that they come from"
+    )
+
+
+def _not_floating(name: str, dtype: Any) -> InputError:
+    return InputTypeError(f"{name}: got dtype {dtype}; give a floating dtype")
 
 
 def _kind(name: str, value: Any) -> str:
@@ -128,15 +136,16 @@ def _kind(name: str, value: Any) -> str:
         return "NumPy"
     if type(value).__module__.partition(".")[0] == "cupy":  # never imported for the question
         return "CuPy"
-    raise ValueError(
-        f"{name} must be a torch tensor, a NumPy array or a CuPy array, got {type(value).__name__}"
+    raise InputTypeError(
+        f"{name}: got {type(value).__name__}; give a torch tensor, a NumPy array or a CuPy array"
     )
 
 
 def check_sizes(a: Matrices, b: Matrices) -> None:
     if a.x.shape[-1] != b.x.shape[-1]:
-        raise ValueError(
-            f"{b.name} must have the size of {a.name}, {tuple(a.x.shape)}, got {tuple(b.x.shape)}"
+        raise InputError(
+            f"{b.name}: got shape {tuple(b.x.shape)}; give matrices of the size of {a.name}, "
+            f"{tuple(a.x.shape)}"
         )
 
 
@@ -146,9 +155,9 @@ def common_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]
     try:
         return torch.broadcast_shapes(*shapes)
     except RuntimeError:
-        raise ValueError(
-            f"the leading dimensions of {second[0]}, {tuple(shapes[1])}, do not broadcast with "
-            f"{tuple(shapes[0])} of {first[0]}"
+        raise InputError(
+            f"{second[0]}: got leading dimensions {tuple(shapes[1])}; give ones that broadcast "
+            f"with {tuple(shapes[0])} of {first[0]}"
         ) from None
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form
+from ganfast._checks import one_of
 from ganfast.linalg.batch import roots
 from ganfast.linalg.definite import NotDefinite, refuse_indefinite
 from ganfast.linalg.inputs import EPS, TOLERANCE, Arrays, moderate, power_of_two
@@ -33,8 +34,7 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
 
     Raises ValueError for an unknown method and for the inputs that trace_sqrtm refuses.
     """
-    if method not in ("auto", "eigh"):
-        raise ValueError(f'method must be "auto" or "eigh", got {method!r}')
+    one_of("method", method, ("auto", "eigh"))
     arrays = Arrays(a=a)
     name, x, peak, tolerance = arrays.symmetric("a")
     dtype = arrays.dtypes["a"]
