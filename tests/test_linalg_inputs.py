@@ -112,7 +112,7 @@ T, E = torch.eye(3), torch.eye(3).double()
         (T, -T, "b: .* not positive semi-definite (its eigenvalues run from -1 to -1)"),
         (T, E[[1, 0, 2]], "b: .* not positive semi-definite.*from -1 to 1"),
         (torch.zeros(3, 3), -1e-150 * E, "b: .* not positive semi-definite"),
-        (torch.stack([T, -T]), T, "a: got a matrix (1 of the batch) that is not positive"),
+        (torch.stack([T, -T]), T, "a: .* not positive.* (matrix 1 of the batch: its"),
         (T.expand(2, 3, 3), T.expand(5, 3, 3), "b: got leading dimensions (5,); give .* (2,) of a"),
     ],
 )

@@ -25,9 +25,9 @@ def refuse_indefinite(name: str, a: Tensor, tolerance: float) -> None:
     if float(relative[worst]) < -tolerance:
         unit = float(power_of_two(scale).reshape(-1)[worst])
         low, high = float(w[worst, 0]) * unit, float(w[worst, -1]) * unit
-        where = "" if a.dim() == 2 else f" ({worst} of the batch)"
+        where = "" if a.dim() == 2 else f"matrix {worst} of the batch: "
         raise InputError(
-            f"{name}: got a matrix{where} that is not positive semi-definite (its eigenvalues run "
+            f"{name}: got a matrix that is not positive semi-definite ({where}its eigenvalues run "
             f"from {low:.6g} to {high:.6g}); give one without eigenvalues below -{tolerance:g} of "
             "the largest"
         )
