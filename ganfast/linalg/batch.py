@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganfast import _dispatch, reference
 from ganfast._autograd.tracing import must_trace
-from ganfast.linalg.definite import NotDefinite
+from ganfast.linalg.inputs import NotDefinite
 
 
 def _kernel(op: str, a: Tensor) -> ModuleType | None:

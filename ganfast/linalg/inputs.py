@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +84,7 @@ class Arrays:
 
         What differs from its mirror by no more than round-off is left alone, since whoever reads
         one triangle then reads the matrix; else it becomes the mean with its transpose. Raises
-        ValueError where an entry differs by more than ``TOLERANCE`` of the largest one (1e-2 for
+        InputError where an entry differs by more than ``TOLERANCE`` of the largest one (1e-2 for
         float16 and bfloat16).
         """
         x = self.tensors[name]
@@ -110,8 +112,8 @@ class Arrays:
         half = self.dtypes[name] in (torch.float16, torch.bfloat16)
         return _HALF_TOLERANCE if half else TOLERANCE
 
-    def back(self, result: Tensor) -> Any:
-        """``result`` in the kind that was given; NumPy scalars for NumPy results without axes."""
+    def wrap(self, result: Tensor) -> Any:
+        """``result`` in the kind that was given; a NumPy scalar for a 0-d NumPy result."""
         if self.kind == "NumPy":
             return result.numpy()[()]
         if self.kind == "CuPy":
@@ -161,38 +163,84 @@ def common_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]
         ) from None
 
 
-def exponents(peak: Tensor) -> Tensor:
-    """Even e with peak / 2^e in 1/4 .. 2: a scale that costs no rounding."""
-    exponent = torch.frexp(peak.detach()).exponent.clamp(-1000, 1000)
-    return exponent - exponent % 2
+def flatten_batch(x: Tensor, batch: torch.Size) -> Tensor:
+    """``x`` (..., n, m), broadcast to the leading shape ``batch``, as (B, n, m)."""
+    return x.expand(*batch, *x.shape[-2:]).reshape(-1, *x.shape[-2:])
 
 
-def power_of_two(exponent: Tensor) -> Tensor:
-    return torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
+# A scale is a power of four, so that it costs no rounding, nor does its root.
 
 
-def moderate(x: Tensor, peak: Tensor) -> tuple[Tensor, Tensor | None]:
-    """``x`` (..., n, m) so that no product of a few over- or underflows: x / 2^e, and e (...).
+def rescale(x: Tensor, peak: Tensor) -> tuple[Tensor, Tensor | None]:
+    """``x`` (..., n, m) so that no product of a few over- or underflows: x / 4^e, and e (...).
 
-    Only what is beyond 2^-100 .. 2^100 (1e-30 .. 1e30) is scaled: a pass over a large matrix that
-    mostly nobody needs. Where nothing was, e is None.
+    Only what is beyond 2^-100 .. 2^100 (1e-30 .. 1e30) is scaled: it takes a pass over the matrix
+    that hardly anybody needs. Where nothing is scaled, e is None.
     """
     low, high = peak.detach().aminmax()
     if float(low) > 2.0**-_FAR and float(high) < 2.0**_FAR:
         return x, None
-    exponent = exponents(peak)
-    exponent = torch.where(exponent.abs() > _FAR, exponent, 0)
-    return x * power_of_two(-exponent)[..., None, None], exponent
+    exponent = _exponent(peak)
+    exponent = torch.where(2 * exponent.abs() > _FAR, exponent, 0)
+    return x * _power(2 * -exponent)[..., None, None], exponent
 
 
-def half(exponent: Tensor | None) -> Tensor | None:
-    """Of an even exponent: what a root has of it."""
-    return None if exponent is None else exponent // 2
-
-
-def times_power_of_two(x: Tensor, *exponents: Tensor | None) -> Tensor:
-    """x * 2^(their sum); None is 0."""
+def unscale(x: Tensor, *exponents: Tensor | None) -> Tensor:
+    """``x`` times 2^e for each e of rescale: for what is linear in the root of each matrix."""
     for exponent in exponents:
         if exponent is not None:
-            x = x * power_of_two(exponent)
+            x = x * _power(exponent)
     return x
+
+
+def _exponent(peak: Tensor) -> Tensor:
+    """e with peak / 4^e in 1/4 .. 2."""
+    return torch.frexp(peak.detach()).exponent.clamp(-1000, 1000) // 2
+
+
+def _power(exponent: Tensor) -> Tensor:
+    return torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
+
+
+class NotDefinite(Exception):
+    """Raised where the matrix has no name; naming_indefinite knows it."""
+
+
+@contextmanager
+def naming_indefinite(*given: Matrices) -> Iterator[None]:
+    """Turn NotDefinite into the InputError that says which of ``given`` is meant, and why."""
+    try:
+        yield
+    except NotDefinite:
+        for a in given:
+            refuse_indefinite(a)
+        raise
+
+
+def refuse_indefinite(a: Matrices) -> None:
+    """Raise InputError with the most negative eigenvalue, if one is beyond round-off."""
+    x = a.x.detach()
+    exponent = _exponent(x.abs().amax((-2, -1)))
+    w = torch.linalg.eigvalsh(x * _power(2 * -exponent)[..., None, None])
+    w = w.reshape(-1, x.shape[-1])
+    top = w.abs().amax(-1)
+    relative = torch.where(top > 0, w[:, 0] / top, 0)
+    worst = int(relative.argmin())
+    if float(relative[worst]) < -a.tolerance:
+        scale = float(_power(2 * exponent).reshape(-1)[worst])
+        low, high = float(w[worst, 0]) * scale, float(w[worst, -1]) * scale
+        where = "" if x.dim() == 2 else f"matrix {worst} of the batch: "
+        raise InputError(
+            f"{a.name}: got a matrix that is not positive semi-definite ({where}its eigenvalues "
+            f"run from {low:.6g} to {high:.6g}); give one without eigenvalues below "
+            f"-{a.tolerance:g} of the largest"
+        )
+
+
+def require_definite(a: Matrices) -> None:
+    """refuse_indefinite for matrices that are not factored: n^3/3 flops where all is well."""
+    if a.x.numel() == 0:
+        return
+    shift = (a.tolerance * a.peak)[..., None, None] * torch.eye(a.x.shape[-1]).to(a.x)
+    if bool(torch.linalg.cholesky_ex(a.x + shift).info.any()):
+        refuse_indefinite(a)
