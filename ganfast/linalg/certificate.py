@@ -1,4 +1,4 @@
-"""An interval that Tr (A B)^{1/2} lies in, whatever computed the polar factor."""
+"""An interval that contains Tr (A B)^{1/2}, however the polar factor was computed."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _factor(a: Tensor, tolerance: float) -> Tensor:
 
 
 def _polar(cross: Tensor) -> Tensor:
-    """Any way to U will do: LAPACK's where the matrix is on the CPU, products alone elsewhere."""
+    """Any U will do: LAPACK's on the CPU, by products alone elsewhere."""
     if cross.device.type == "cpu":
         u, _, vt = torch.linalg.svd(cross, full_matrices=False)
         return u @ vt

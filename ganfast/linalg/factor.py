@@ -28,12 +28,12 @@ from ganfast.linalg.inputs import EPS, NotDefinite
 # enough for the product to run at its full rate.
 _BLOCK = 256
 _PANEL = 64  # columns between two products of pivoted Cholesky
-_MANY = 16
+_MANY = 16  # fewer entries than this are all positive by chance too often
 _UPWARDS = 1e-4  # a pivot this far below a later one: eigenvalues would lose digits to the order
 
 
 def trace_of_roots(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor]:
-    """Factor one side, the deficient one if one is, and add the roots of the sandwich."""
+    """The sum of the roots for a factor of one side: of the deficient side, if there is one."""
     left, right = cholesky(a), cholesky(b)
     if left is not None and right is not None:
         return (roots_of(_triangular_sandwich(left, b)).sum(-1),)
@@ -57,16 +57,16 @@ def trace_of_roots(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tup
 
 
 def roots_of(sandwich: Tensor) -> Tensor:
-    """Of its eigenvalues, by its lower triangle alone."""
+    """The roots of its eigenvalues, read from its lower triangle alone."""
     return torch.linalg.eigvalsh(sandwich).clamp(min=0).sqrt()
 
 
 def is_resolved(roots: Tensor, sizes: Tensor) -> bool:
     """Whether squaring a matrix with rows of these sizes left 13 digits of its nuclear norm.
 
-    Ranges that are orthogonal in part leave zeros in the product of two factors, which squaring
-    blows up to 1e-8. Entry (i, j) of the square is wrong by eps sizes_i sizes_j, and so a root, one
-    after another from the largest, by sqrt(eps) sizes_i at most, where it is not larger than that.
+    Ranges that are partly orthogonal leave zeros in the product of two factors, which squaring
+    blows up to 1e-8. Entry (i, j) of the square is wrong by eps sizes_i sizes_j. So, counted from
+    the largest, root i is wrong by at most sqrt(eps) sizes_i, and only if it is no larger than that.
     """
     doubt = EPS**0.5 * sizes
     lost = torch.where(roots.flip(-1) > 8 * doubt, 0, doubt).sum(-1)
@@ -82,10 +82,10 @@ def _deficient_sandwich(a: Tensor, b: Tensor, tolerance: float) -> Tensor:
 
 
 def _triangular_sandwich(factor: Tensor, b: Tensor) -> Tensor:
-    """The lower triangle of L^T b L for a lower triangular L (..., n, r); above it is nothing.
+    """The lower triangle of L^T b L for a lower triangular L (..., n, r); the rest is undefined.
 
-    n^3 flops for r = n in place of 4 n^3: no block that is known to be zero is multiplied, and of
-    b L, too, only the lower triangle is needed.
+    n^3 flops for r = n in place of 4 n^3: no block that is known to be zero is multiplied, and only
+    the lower triangle of b L is needed, too.
     """
     n, rank = factor.shape[-2:]
     if n <= _BLOCK:
@@ -105,7 +105,7 @@ def _triangular_sandwich(factor: Tensor, b: Tensor) -> Tensor:
 
 
 def _lower_square(rows: Tensor) -> Tensor:
-    """The lower triangle of rows rows^T in half the flops; above it is nothing."""
+    """The lower triangle of rows rows^T in half the flops; the rest is undefined."""
     n = rows.shape[-2]
     if n <= _BLOCK:
         return rows @ rows.mT
@@ -118,10 +118,9 @@ def _lower_square(rows: Tensor) -> Tensor:
 
 
 def cholesky(a: Tensor) -> Tensor | None:
-    """Lower triangular factor(s), or None unless all are definite beyond doubt and graded.
+    """Lower triangular factor(s), or None unless all are clearly definite and graded.
 
-    Only the lower triangle is read, and, in a matrix of more than one _BLOCK, only that of the
-    result means something.
+    Only the lower triangle is read, and only that of the result is defined.
     """
     least = a.shape[-1] * EPS * a.diagonal(dim1=-2, dim2=-1).amax(-1)
     if a.dim() == 2 and a.is_cpu and a.shape[-1] > _BLOCK:
@@ -140,8 +139,8 @@ def cholesky(a: Tensor) -> Tensor | None:
 
 
 def _cholesky_in_place(a: Tensor, least: Tensor) -> Tensor | None:
-    """As LAPACK's potrf, but it stops at the first block with a pivot of at most ``least``, and
-    neither copies the matrix nor clears the other triangle, which takes torch as long."""
+    """LAPACK's potrf, but it stops at the first block with a pivot of at most ``least``, and does
+    not clear the other triangle, which takes torch as long as the factorisation."""
     n = len(a)
     for start in range(0, n, _BLOCK):
         stop = min(start + _BLOCK, n)
@@ -158,17 +157,17 @@ def _cholesky_in_place(a: Tensor, least: Tensor) -> Tensor | None:
 
 
 def rank_revealing_factor(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor | None]:
-    """A graded factor (n, r) of one matrix, (..., n, n) with columns of zeros for a batch.
+    """A graded factor (n, r) of one matrix, or (..., n, n) with columns of zeros for a batch; and
+    the order of its rows that makes it triangular, if there is one.
 
-    With it the order of the factor's rows in which it is triangular, if there is one. Raises
-    NotDefinite as eigenvector_factor does.
+    Raises NotDefinite as eigenvector_factor does.
     """
     pivoted = pivoted_cholesky(a) if a.dim() == 2 and a.shape[-1] > _PANEL else None
     return (eigenvector_factor(a, tolerance), None) if pivoted is None else pivoted
 
 
 def eigenvector_factor(a: Tensor, tolerance: float) -> Tensor:
-    """V sqrt(w), largest first. Raises NotDefinite below -tolerance of the largest eigenvalue."""
+    """V sqrt(w), the largest first; NotDefinite if a w is below -tolerance of the largest."""
     w, v = torch.linalg.eigh(a)
     top = w.abs().amax(-1, keepdim=True)
     if bool((w[..., :1] < -tolerance * top).any()):
@@ -183,10 +182,10 @@ def eigenvector_factor(a: Tensor, tolerance: float) -> Tensor:
 def pivoted_cholesky(a: Tensor) -> tuple[Tensor, Tensor] | None:
     """Cholesky with complete pivoting of one matrix, stopped at its rank r: r^2 n flops.
 
-    Returns the factor (n, r) and the order of pivots (n): factor[order] is lower triangular. Panels
-    of 64 columns, each followed by one matrix product for all that is left. Returns None where what
-    remains is not the round-off of a semi-definite matrix (float32 noise, or a matrix that is
-    indefinite): eigenvalues have to decide there.
+    Returns the factor (n, r) and the order of the pivots (n): factor[order] is lower triangular.
+    Works in panels of 64 columns, each followed by one matrix product for the rest of the matrix.
+    Returns None if the rest is not the round-off of a semi-definite matrix (float32 noise, or an
+    indefinite matrix): eigenvalues have to decide there.
     """
     n = a.shape[-1]
     unit = EPS * float(a.diagonal().amax())

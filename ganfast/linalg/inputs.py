@@ -1,4 +1,4 @@
-"""What may be given to ganfast.linalg: three kinds of array in, checked, and the same kind out."""
+"""The arguments of ganfast.linalg: three kinds of array, checked and rescaled, and the way back."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor
 from ganfast import _dispatch
 from ganfast.errors import InputError, InputTypeError
 
-# Relative to the largest entry (symmetry) or eigenvalue (definiteness). Covariances of other tools
-# were often computed in float32, whatever they are stored in; theirs are off by up to 1e-6.
+# Relative to the largest entry (symmetry) or eigenvalue (definiteness). Other tools often compute
+# covariances in float32, whatever they store them in: those are off by up to 1e-6.
 TOLERANCE = 1e-5
 EPS = torch.finfo(torch.float64).eps
 _HALF_TOLERANCE = 1e-2  # float16 and bfloat16 hold two to three digits
 _ROUND_OFF = 64 * EPS  # what a matrix product leaves between the two triangles of a covariance
-_FAR = 100
+_FAR = 100  # a binary exponent; scales beyond it are rescaled
 
 
 class Matrices(NamedTuple):
@@ -36,7 +36,7 @@ class Matrices(NamedTuple):
 
 
 class Arrays:
-    """The arguments of one call by name, all of one kind: as float64 tensors, and the way back."""
+    """The arguments of one call by name, all of one kind, as tensors."""
 
     def __init__(self, **given: Any) -> None:
         kinds = {name: _kind(name, value) for name, value in given.items()}
@@ -82,10 +82,9 @@ class Arrays:
     def symmetric(self, name: str) -> Matrices:
         """The argument as finite, square, symmetric float64 matrices.
 
-        What differs from its mirror by no more than round-off is left alone, since whoever reads
-        one triangle then reads the matrix; else it becomes the mean with its transpose. Raises
-        InputError where an entry differs by more than ``TOLERANCE`` of the largest one (1e-2 for
-        float16 and bfloat16).
+        A matrix that is symmetric to round-off is left alone, since either triangle of it will do;
+        any other becomes the mean with its transpose. Raises InputError where an entry differs from
+        its mirror by more than TOLERANCE of the largest entry (1e-2 for float16 and bfloat16).
         """
         x = self.tensors[name]
         shape = tuple(x.shape)
@@ -168,14 +167,11 @@ def flatten_batch(x: Tensor, batch: torch.Size) -> Tensor:
     return x.expand(*batch, *x.shape[-2:]).reshape(-1, *x.shape[-2:])
 
 
-# A scale is a power of four, so that it costs no rounding, nor does its root.
-
-
 def rescale(x: Tensor, peak: Tensor) -> tuple[Tensor, Tensor | None]:
-    """``x`` (..., n, m) so that no product of a few over- or underflows: x / 4^e, and e (...).
+    """x / 4^e, of which products of a few factors neither overflow nor underflow, and e (...).
 
-    Only what is beyond 2^-100 .. 2^100 (1e-30 .. 1e30) is scaled: it takes a pass over the matrix
-    that hardly anybody needs. Where nothing is scaled, e is None.
+    Only matrices beyond 2^-100 .. 2^100 (1e-30 .. 1e30) are scaled: it takes a pass over them that
+    hardly anybody needs. Where none is, e is None.
     """
     low, high = peak.detach().aminmax()
     if float(low) > 2.0**-_FAR and float(high) < 2.0**_FAR:
@@ -194,7 +190,7 @@ def unscale(x: Tensor, *exponents: Tensor | None) -> Tensor:
 
 
 def _exponent(peak: Tensor) -> Tensor:
-    """e with peak / 4^e in 1/4 .. 2."""
+    """e with peak / 4^e in 1/4 .. 2: neither a power of four nor its root costs a rounding."""
     return torch.frexp(peak.detach()).exponent.clamp(-1000, 1000) // 2
 
 
@@ -203,7 +199,7 @@ def _power(exponent: Tensor) -> Tensor:
 
 
 class NotDefinite(Exception):
-    """Raised where the matrix has no name; naming_indefinite knows it."""
+    """Raised where the name of the matrix is not known; naming_indefinite knows it."""
 
 
 @contextmanager

@@ -1,5 +1,5 @@
-"""Tr (S1 S2)^{1/2} from samples: the nuclear norm of F1 F2^T where both sides are centred features,
-and against one side that is given by its moments, a Gaussian."""
+"""Tr (S1 S2)^{1/2} from samples: the nuclear norm of F1 F2^T, F being a side's centred features; or
+of one side's samples and a Gaussian, which is given by its moments."""
 
 from __future__ import annotations
 
@@ -48,10 +48,7 @@ def nuclear_norm(rows1: Tensor, rows2: Tensor, batch: torch.Size) -> Tensor:
     """|| rows1 rows2^T ||_* over the leading shape ``batch``, to which both broadcast."""
     if rows1.shape[-1] == 0 or 0 in batch:
         return rows1.new_zeros(batch)
-    sides = (rows1, rows2)
-    scaled, exponents = zip(
-        *(rescale(x, x.detach().abs().amax((-2, -1))) for x in sides), strict=True
-    )
+    scaled, exponents = zip(*map(_rescale_rows, (rows1, rows2)), strict=True)
     norm = closed_form(_norms, gradients, *(flatten_batch(x, batch) for x in scaled))
     # It is linear in the rows themselves, not in their roots: each exponent counts twice.
     return unscale(norm.reshape(batch), *exponents, *exponents)
@@ -77,7 +74,7 @@ def _norm(one: Tensor, two: Tensor) -> tuple[Tensor]:
 
 
 def gradients(grad: Tensor, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    """Of grad * || one two^T ||_*, (B,), with respect to both."""
+    """The gradients of grad * || one two^T ||_*, shape (B,), with respect to both."""
     smooth = _smooth(one, two) if torch.is_grad_enabled() else None
     if smooth is None:
         with torch.no_grad():
@@ -134,9 +131,9 @@ class Gaussian:
         for samples in generated:
             distance = frechet_distance_from_features(reference, samples)
 
-    With N samples of d features the distance costs 2 N d^2 flops where N <= d, 28 ms where the
-    eigenvalues of the product of two covariances take seconds, and has more digits than they: no
-    second covariance is formed. Mean and covariance are constants: no gradient goes to them.
+    With N <= d samples of d features the distance costs 2 N d^2 flops (28 ms for N = 256, d = 2048,
+    where the eigenvalues of the product of two covariances take seconds) and keeps more digits: no
+    second covariance is formed. Mean and covariance are constants: no gradient flows to them.
 
     Args:
         mean: (..., d), an array (torch, NumPy or CuPy) of any floating dtype.
@@ -197,7 +194,7 @@ class Gaussian:
         return unscale(trace.reshape(batch), exponent, exponent, self._scaled[1])
 
     def _value(self, batch: torch.Size, rows: Tensor) -> Tensor:
-        """The roots of the eigenvalues of F S F^T, from the largest row down (see factor.py)."""
+        """The sum of the roots of the eigenvalues of F S F^T, graded downwards (see factor.py)."""
         product = rows @ flatten_batch(self._scaled[0], batch)
         gram = product @ rows.mT
         sizes, order = gram.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt().sort(descending=True)

@@ -28,7 +28,7 @@ from ganfast.linalg.root import root
 
 Tensors = tuple[Tensor, ...]
 
-_SMALL = 64  # a batch of larger matrices is faster one by one, each with all threads
+_SMALL = 64  # larger matrices are faster one by one, each with all threads
 # Below this ratio of the smallest eigenvalue to the largest, second derivatives (which grow with
 # its inverse) have no digits left.
 _RESOLVED = 1e-8
@@ -111,9 +111,8 @@ def _value(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> Tensor:
 
 
 def _large(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor]:
-    """Which way a large matrix goes: LAPACK's eigenvalues (3 n^3 flops) on a CPU, matrix products
-    (162 n^3) on a GPU, whose eigensolvers wait for memory; eigenvalues there, too, where products
-    did not converge."""
+    """By LAPACK's eigenvalues (3 n^3 flops) on a CPU; on a GPU, whose eigensolvers wait for memory,
+    by matrix products (162 n^3), and by eigenvalues only where those did not converge."""
     if a.is_cuda and a.dim() == 2:
         found = polar_trace(a, b)
         if bool(found.converged):
