@@ -66,7 +66,7 @@ def is_resolved(roots: Tensor, sizes: Tensor) -> bool:
 
     Ranges that are partly orthogonal leave zeros in the product of two factors, which squaring
     blows up to 1e-8. Entry (i, j) of the square is wrong by eps sizes_i sizes_j. So, counted from
-    the largest, root i is wrong by at most sqrt(eps) sizes_i, and only if it is no larger than that.
+    the largest, root i is wrong by at most sqrt(eps) sizes_i, and only if it is not above that.
     """
     doubt = EPS**0.5 * sizes
     lost = torch.where(roots.flip(-1) > 8 * doubt, 0, doubt).sum(-1)
