@@ -33,7 +33,7 @@ class Replaced(NamedTuple):
 
 
 def patch(*names: str) -> tuple[Replaced, ...]:
-    """Replace the Fréchet distance of the named projects (without names: of all that are installed).
+    """Replace the Fréchet distance of the named projects (without names: of all installed).
 
     The signature and the type of what it returns stay as they were. Every module of the project
     that holds the function gets ours; a copy that your own code took before (``from

@@ -46,7 +46,7 @@ def frechet_distance(mu1: Any, sigma1: Any, mu2: Any, sigma2: Any, eps: float = 
 
 
 def fid_statistics_to_metric(stat_1: Any, stat_2: Any, verbose: Any) -> dict[str, float]:
-    """torch-fidelity's (https://github.com/toshas/torch-fidelity): a dict, printed if ``verbose``."""
+    """torch-fidelity's (https://github.com/toshas/torch-fidelity): an entry of a dict."""
     # Their key and their way to print: this runs only where the project is imported.
     from torch_fidelity.metric_fid import KEY_METRIC_FID, vprint
 

@@ -145,9 +145,7 @@ def test_context_manager_leaves_an_earlier_patch_alone(fakes):
 
 
 def test_an_unknown_name_is_refused(fakes):
-    with pytest.raises(
-        ValueError, match="got 'pytorch_fit'; give one of pytorch_fid, .*mean 'pytorch_fid'"
-    ):
+    with pytest.raises(ValueError, match="got 'pytorch_fit'; give .*did you mean 'pytorch"):
         compat.patch("cleanfid", "pytorch_fit")
     assert not ours(current("cleanfid"))
     with pytest.raises(ValueError, match="project: got 'x'; give one of"):
