@@ -37,7 +37,7 @@ def batch_sqrtm(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
 
 
 def _decomposed(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    roots, definite = reference.linalg.batch_sqrtm(a.double(), tolerance)
+    roots, definite = reference.batch_sqrtm(a.double(), tolerance)
     return roots.to(a.dtype), definite
 
 
@@ -47,7 +47,7 @@ def batch_trace_sqrtm(
     """As in the reference. Waits once, to see what failed."""
     plan = _plan(a)
     if plan is None:
-        return reference.linalg.batch_trace_sqrtm(a, b, tolerance_a, tolerance_b)
+        return reference.batch_trace_sqrtm(a, b, tolerance_a, tolerance_b)
     a, b = a.contiguous(), b.contiguous()
     count, n = a.shape[:2]
     traces, failed = a.new_empty(count, dtype=torch.float64), _flags(a)
@@ -56,7 +56,7 @@ def batch_trace_sqrtm(
     definite = torch.ones_like(failed, dtype=torch.bool)
     again = failed.nonzero().squeeze(1)
     if len(again):
-        traces[again], definite[again] = reference.linalg.batch_trace_sqrtm(
+        traces[again], definite[again] = reference.batch_trace_sqrtm(
             a[again], b[again], tolerance_a, tolerance_b
         )
     return traces, definite

@@ -186,7 +186,7 @@ class Plan:
         if found_inf is not None and counters:  # a step that was left out has not been counted
             torch._foreach_sub_(counters, [(found_inf != 0).to(c) for c in counters])
         if bound is not None and self.idle:
-            clip = reference.optim.clip_weights_ if self.capturing else clip_weights_
+            clip = reference.clip_weights_ if self.capturing else clip_weights_
             clip(self.idle, bound, False)
         increment_version(self.touched if scale is None else self.touched + self.grads)
 

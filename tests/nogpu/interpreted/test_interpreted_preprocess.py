@@ -76,7 +76,7 @@ def test_images_of_many_sizes():
 def test_forced():
     images = random_images(2, 5, 6)
     with _dispatch.backend("triton"):
-        assert _dispatch.pick("preprocess", images) is backend
+        assert _dispatch.serve("preprocess", (images,)) is backend
         got = preprocess(images, "clean", size=(7, 8))
         assert preprocess(images[:0], "clean", size=(7, 8)).shape == (0, 3, 7, 8)
     assert torch.equal(got, backend.preprocess(images, spec_of("clean", (7, 8)), torch.float32))
