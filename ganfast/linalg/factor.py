@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from ganfast._dispatch import serve
-from ganfast.linalg.definite import NotDefinite
 from ganfast.linalg.inputs import EPS, NotDefinite
 
 # Columns that one matrix product takes at a time: few enough that halves of matrices are skipped,

@@ -15,7 +15,7 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 
 from aot import VECTOR, build, resources  # noqa: E402
 
-from ganfast.backends.triton.losses import map_kernel, sum_kernel  # noqa: E402
+from ganfast.backends.triton.kernels.losses import map_kernel, sum_kernel  # noqa: E402
 from ganfast.games import PHIS  # noqa: E402
 
 CAPABILITIES = [80, 90, 100]

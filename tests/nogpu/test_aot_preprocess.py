@@ -10,11 +10,11 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 
 import triton  # noqa: E402
 from aot import ELEMENT, resources  # noqa: E402
-from ganfast.backends.triton.launch_preprocess import _BLOCK_LOG2  # noqa: E402
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from ganfast.backends.triton.preprocess import preprocess_kernel  # noqa: E402
+from ganfast.backends.triton.kernels.preprocess import preprocess_kernel  # noqa: E402
+from ganfast.backends.triton.preprocess import _BLOCK_LOG2  # noqa: E402
 
 CAPABILITIES = [80, 90, 100]
 TAPS = {

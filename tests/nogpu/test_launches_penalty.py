@@ -12,11 +12,10 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 import triton  # noqa: E402
 from stub_driver import StubDriver  # noqa: E402
 
-from ganfast.backends import triton as backend  # noqa: E402
-from ganfast.backends.triton import launch_penalty  # noqa: E402
+from ganfast.backends.triton import penalty as backend  # noqa: E402
 from ganfast.reference.penalty import PenaltySpec  # noqa: E402
 
-KERNELS = [k for k in vars(launch_penalty).values() if isinstance(k, triton.JITFunction)]
+KERNELS = [k for k in vars(backend).values() if isinstance(k, triton.JITFunction)]
 
 
 @pytest.fixture

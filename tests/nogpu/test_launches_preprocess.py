@@ -12,8 +12,8 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 import triton  # noqa: E402
 from stub_driver import StubDriver  # noqa: E402
 
-from ganfast.backends import triton as backend  # noqa: E402
-from ganfast.backends.triton.preprocess import preprocess_kernel  # noqa: E402
+from ganfast.backends.triton import preprocess as backend  # noqa: E402
+from ganfast.backends.triton.kernels.preprocess import preprocess_kernel  # noqa: E402
 from ganfast.metrics.protocols import PROTOCOLS  # noqa: E402
 from ganfast.reference.preprocess import PreprocessSpec  # noqa: E402
 

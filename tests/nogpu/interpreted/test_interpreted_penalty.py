@@ -6,7 +6,7 @@ from oracle import DEVICE, DTYPES, TINY
 
 import ganfast.functional as GF
 from ganfast import _dispatch, reference
-from ganfast.backends import triton as backend
+from ganfast.backends.triton import penalty as backend
 from ganfast.reference.penalty import PenaltySpec
 
 KEY = 0x123456789ABCDEF0
@@ -92,19 +92,19 @@ def test_penalty(shape, spec, dtype):
 
 def test_many_programs_for_short_rows():
     x = normal(1500, 2)
-    got, expected = (m.penalty(x, SPECS["two-sided"]) for m in (backend, reference))
+    got, expected = (m.penalty(x, SPECS["two-sided"]) for m in (backend, reference.penalty))
     torch.testing.assert_close(got, expected, rtol=2e-6, atol=0)
     one = torch.ones((), device=DEVICE)
-    slopes = (m.penalty_gradient(one, x, got[1], SPECS["two-sided"]) for m in (backend, reference))
+    slopes = (m.penalty_gradient(one, x, got[1], SPECS["two-sided"]) for m in (backend, reference.penalty))
     torch.testing.assert_close(*slopes, rtol=2e-6, atol=1e-8)
 
 
 def test_many_programs_for_a_row(monkeypatch):
     """Several blocks for each program, the last of them cut short or missing."""
-    monkeypatch.setattr("ganfast.backends.triton.launch_penalty._MOST_PROGRAMS", 6)
+    monkeypatch.setattr("ganfast.backends.triton.penalty.MAX_PROGRAMS", 6)
     for length in (1025, 5 * 1024, 7 * 1024 + 3, 9 * 1024 + 1):
         x = normal(3, length)
-        got, expected = (m.penalty(x, SPECS["two-sided"]) for m in (backend, reference))
+        got, expected = (m.penalty(x, SPECS["two-sided"]) for m in (backend, reference.penalty))
         torch.testing.assert_close(got, expected, rtol=2e-6, atol=0)
 
 

@@ -5,7 +5,7 @@ import torch
 from oracle import DEVICE, TINY
 
 from ganfast import _dispatch, reference
-from ganfast.backends import triton as backend
+from ganfast.backends.triton import preprocess as backend
 from ganfast.metrics.preprocess import preprocess
 from ganfast.metrics.protocols import PROTOCOLS
 from ganfast.reference.preprocess import PreprocessSpec
@@ -80,4 +80,5 @@ def test_forced():
         got = preprocess(images, "clean", size=(7, 8))
         assert preprocess(images[:0], "clean", size=(7, 8)).shape == (0, 3, 7, 8)
     assert torch.equal(got, backend.preprocess(images, spec_of("clean", (7, 8)), torch.float32))
-    assert "uint8" in backend.why_not("preprocess", images.device.type, torch.float32)
+    told = {row.backend: row.reason for row in _dispatch.explain("preprocess", images.float())}
+    assert "uint8" in told["triton"]
