@@ -18,10 +18,6 @@ def interpolate(
     """eps_i real_i + (1 - eps_i) fake_i of checked samples, by the backend that serves."""
     backend = serving("interpolate", (real, fake))
     differentiated = (real.requires_grad or fake.requires_grad) and torch.is_grad_enabled()
-    if not differentiated:
-        draw_and_interpolate = getattr(backend, "draw_and_interpolate", None)
-        if draw_and_interpolate is not None:
-            return draw_and_interpolate(real, fake, generator, group_size)
     key = new_key(real.device, generator)
     if differentiated and backend is not reference:
         return _apply_interpolate(backend, key, group_size, real, fake)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ganfast import _dispatch, reference
 from ganfast._autograd.tracing import must_trace
+from ganfast.errors import Refusal
 
 __all__ = ["clip_weights_"]
 
@@ -67,7 +68,10 @@ def clip_weights_(
     if tensors and isinstance(tensors[0], Tensor) and must_trace(()) is None:
         backend = _dispatch.pick("clip_weights_", tensors[0])
         if backend is not reference:
-            count = backend.clip_weights_(tensors, bound, return_fraction)
+            try:
+                count = backend.clip_weights_(tensors, bound, return_fraction)
+            except Refusal:
+                pass
     if count is NotImplemented:  # mixed devices, memory with holes, or something to refuse
         _check(parameters, named)
         count = _one_by_one(tensors, bound, return_fraction)
@@ -109,8 +113,11 @@ def _one(x: Tensor, bound: float, count: bool) -> Tensor | None:
     if why is None:
         backend = _dispatch.pick("clip_weights_", x)
         if backend is not reference:
-            done = backend.clip_weights_([x], bound, count)
             why = f"a tensor of strides {x.stride()} does not fill its memory"
+            try:
+                done = backend.clip_weights_([x], bound, count)
+            except Refusal:
+                pass
     if done is not NotImplemented:
         return done
     if not torch.compiler.is_compiling() and _dispatch.forced() not in (None, "reference"):

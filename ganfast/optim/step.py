@@ -13,6 +13,7 @@ from torch.optim import optimizer as torch_optimizer
 
 from ganfast import _dispatch, reference
 from ganfast._autograd.tracing import must_trace
+from ganfast.errors import Refusal
 
 
 class StepAndClip(Optimizer):
@@ -63,11 +64,7 @@ class StepAndClip(Optimizer):
         why = must_trace(())
         if why is None:
             backend = _dispatch.pick(self._op, first)
-            step = getattr(backend, self._op)
-            why = step(self)
-            if why == reference.NO_STATE:
-                self._create_state()
-                why = step(self)
+            why = self._refused_by(getattr(backend, self._op))
         if why is not None:
             if not torch.compiler.is_compiling() and _dispatch.forced() not in (None, "reference"):
                 raise RuntimeError(
@@ -75,6 +72,18 @@ class StepAndClip(Optimizer):
                 )
             getattr(reference, self._op)(self)
         return loss
+
+    def _refused_by(self, step: Callable[[Any], Any]) -> str | None:
+        """Why ``step`` does nothing for this optimizer; None if it has done its work."""
+        for _ in range(2):
+            try:
+                return step(self)
+            except Refusal as refusal:
+                why = str(refusal)
+            if why != reference.NO_STATE:
+                break
+            self._create_state()
+        return why
 
     _watched_step = Optimizer.profile_hook_step(_step)
 

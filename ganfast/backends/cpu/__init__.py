@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ganfast import _cpu
-from ganfast.backends.cpu.dtypes import CODE
+from ganfast.backends.cpu.layout import DTYPES
 from ganfast.backends.cpu.linalg import (
     BATCH_LIMIT,
     batch_sqrtm,
@@ -16,7 +16,6 @@ from ganfast.backends.cpu.linalg import (
 from ganfast.backends.cpu.losses import adversarial_loss, adversarial_loss_gradient
 from ganfast.backends.cpu.optim import adam, clip_weights_, rmsprop
 from ganfast.backends.cpu.penalty import (
-    draw_and_interpolate,
     interpolate,
     interpolate_gradient,
     penalty,
@@ -36,7 +35,6 @@ __all__ = [
     "batch_trace_sqrtm",
     "clip_weights_",
     "describe",
-    "draw_and_interpolate",
     "interpolate",
     "interpolate_gradient",
     "penalty",
@@ -49,13 +47,6 @@ __all__ = [
     "why_not",
 ]
 
-_ON_TENSORS = (
-    "clip_weights_",
-    "rmsprop",
-    "adam",
-    "interpolate",
-    "penalty_from_gradient",
-)  # asked in C++ where and how they lie in memory
 _OPS = (
     "discriminator_loss",
     "generator_loss",
@@ -63,9 +54,13 @@ _OPS = (
     "trace_sqrtm",
     "moments",
     "preprocess",
-    *_ON_TENSORS,
+    "clip_weights_",
+    "rmsprop",
+    "adam",
+    "interpolate",
+    "penalty_from_gradient",
 )
-_SERVED = {"moments": {*CODE, torch.uint8}, "preprocess": {torch.uint8}}
+_SERVED = {"moments": {*DTYPES, torch.uint8}, "preprocess": {torch.uint8}}
 _FLOAT64 = ("sqrtm", "trace_sqrtm")  # linalg computes in it, whatever it is given
 
 
@@ -75,12 +70,10 @@ def why_not(op: str, device: str, dtype: torch.dtype) -> str | None:
         return f"the C++ kernels work on CPU tensors, not on {device}"
     if op not in _OPS:
         return f"no C++ kernel for {op}"
-    if dtype not in _SERVED.get(op, CODE) or (op in _FLOAT64 and dtype != torch.float64):
+    if dtype not in _SERVED.get(op, DTYPES) or (op in _FLOAT64 and dtype != torch.float64):
         return f"no C++ kernel for {dtype}"
     if not _cpu.isa():
         return "this processor lacks x86-64-v2"
-    if op in _ON_TENSORS and not _cpu.reads_tensors():
-        return f"torch {torch.__version__} has no DLPack exchange API"
     return None
 
 
