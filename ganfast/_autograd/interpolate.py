@@ -20,10 +20,6 @@ def interpolate(
     """eps_i real_i + (1 - eps_i) fake_i of checked samples, by the backend that serves."""
     kernels = serve(_OP, (real, fake))
     differentiated = (real.requires_grad or fake.requires_grad) and torch.is_grad_enabled()
-    if not differentiated:
-        draw_and_interpolate = getattr(kernels, "draw_and_interpolate", None)
-        if draw_and_interpolate is not None:
-            return draw_and_interpolate(real, fake, generator, group_size)
     key = new_key(real.device, generator)
     if differentiated and kernels is not reference:
         return _apply_interpolate(kernels, key, group_size, real, fake)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ganfast import _cpu
+from ganfast.backends.cpu.layout import any_layout
 
 
 class RowBuffer:
@@ -18,7 +19,6 @@ class RowBuffer:
         self._packed = torch.empty(
             panels, capacity + 1, _cpu.PANEL, dtype=torch.float64, device="cpu"
         )
-        self._place = self._packed.data_ptr(), capacity + 1, n
 
     def append(self, rows: Tensor) -> bool:
         """As in the reference."""
@@ -30,21 +30,19 @@ class RowBuffer:
     def rows(self) -> Tensor:
         """As in the reference."""
         out = torch.empty(self.count, self.n, dtype=torch.float64, device="cpu")
-        _cpu.unpack_rows(*self._place, self.count, out.data_ptr())
+        _cpu.unpack_rows(self._packed, self.n, out)
         return out
 
     def centre(self) -> tuple[Tensor, Tensor]:
         """As in the reference."""
         high, low = torch.empty(2, self.n, dtype=torch.float64, device="cpu")
-        threads = torch.get_num_threads()
-        _cpu.centre_rows(*self._place, self.count, high.data_ptr(), low.data_ptr(), threads)
+        _cpu.centre_rows(self._packed, self.n, self.count, high, low)
         return high, low
 
     def square(self, matrix: Tensor, row: Tensor) -> None:
         """As in the reference; ``matrix`` is contiguous float64."""
         self._pack(row[None])
-        threads = torch.get_num_threads()
-        _cpu.syrk(*self._place, self.count + 1, matrix.data_ptr(), threads)
+        _cpu.syrk(self._packed, self.n, self.count + 1, matrix)
         self.count = 0
 
     def _pack(self, rows: Tensor) -> bool:
@@ -53,15 +51,4 @@ class RowBuffer:
             # Half precision and uint8 are exact in float32.
             dtype = torch.float64 if rows.dtype == torch.float64 else torch.float32
             rows = rows.to("cpu", dtype)
-        rows = rows.resolve_neg()
-        if rows.stride(1) != 1:
-            rows = rows.contiguous()
-        return _cpu.pack_rows(
-            *self._place,
-            self.count,
-            rows.data_ptr(),
-            rows.dtype == torch.float64,
-            rows.stride(0),
-            len(rows),
-            torch.get_num_threads(),
-        )
+        return bool(any_layout(_cpu.pack_rows, (self._packed, self.n, self.count, rows), ()))

@@ -95,7 +95,9 @@ def test_many_programs_for_short_rows():
     got, expected = (m.penalty(x, SPECS["two-sided"]) for m in (backend, reference.penalty))
     torch.testing.assert_close(got, expected, rtol=2e-6, atol=0)
     one = torch.ones((), device=DEVICE)
-    slopes = (m.penalty_gradient(one, x, got[1], SPECS["two-sided"]) for m in (backend, reference.penalty))
+    slopes = (
+        m.penalty_gradient(one, x, got[1], SPECS["two-sided"]) for m in (backend, reference.penalty)
+    )
     torch.testing.assert_close(*slopes, rtol=2e-6, atol=1e-8)
 
 
