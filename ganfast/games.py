@@ -83,12 +83,12 @@ class Game:
 _ROWS = (
     Game(
         "minimax", ("mm",), "cross_entropy", "negative_cross_entropy", FAKE, True,
-        "softplus(-x) = -log D", "softplus(x) = -log(1 - D)", "-softplus(x) = log(1 - D)",
+        "softplus(-x) = -log(D)", "softplus(x) = -log(1 - D)", "-softplus(x) = log(1 - D)",
         "Goodfellow et al. 2014, Generative Adversarial Networks, arXiv:1406.2661, eq. 1",
     ),
     Game(
         "nonsaturating", ("ns",), "cross_entropy", "cross_entropy", REAL, True,
-        "softplus(-x) = -log D", "softplus(x) = -log(1 - D)", "softplus(-x) = -log D",
+        "softplus(-x) = -log(D)", "softplus(x) = -log(1 - D)", "softplus(-x) = -log(D)",
         "Goodfellow et al. 2014, Generative Adversarial Networks, arXiv:1406.2661, section 3",
     ),
     Game(
@@ -108,7 +108,7 @@ _ROWS = (
     ),
     Game(
         "maximum_likelihood", ("ml",), "cross_entropy", "negative_exponential", REAL, True,
-        "softplus(-x) = -log D", "softplus(x) = -log(1 - D)", "-exp(x) = -D/(1 - D)",
+        "softplus(-x) = -log(D)", "softplus(x) = -log(1 - D)", "-exp(x) = -D/(1 - D)",
         "Goodfellow 2016, NIPS tutorial on GANs, arXiv:1701.00160, section 3.2.4",
     ),
 )  # fmt: skip

@@ -218,6 +218,6 @@ def test_symmetry_of_each_backend(n):
         for i, j in ((0, 0), (0, n - 1), (n - 1, 0)):
             broken = a.clone()
             broken[1, i, j] = bad
-            for module in (_dispatch.serve("symmetry", (a,)), reference):
+            for module in (_dispatch.serve("symmetry", (a,)), reference.linalg):
                 peak, _ = module.symmetry(broken)
                 assert peak.isnan().tolist() == [False, True, False]
