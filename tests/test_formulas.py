@@ -112,7 +112,7 @@ def test_a_game_is_what_its_row_says(game):
 
 def readme_table():
     lines = [
-        "| game | f_real(x), mean over D(real) | f_fake(x), over D(fake) | f_gen(x), over D(fake) | paper |",
+        "| game | f_real(x) of D(real) | f_fake(x) of D(fake) | f_gen(x) of D(fake) | paper |",
         "|---|---|---|---|---|",
     ]
     for row in GAMES.values():

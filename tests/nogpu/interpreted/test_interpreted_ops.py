@@ -1,4 +1,4 @@
-"""Every row of the op table that Triton serves, by its oracle; tests/gpu runs it on the hardware."""
+"""Every row of the op table that Triton serves, by its oracle."""
 
 import op_oracles
 import pytest
