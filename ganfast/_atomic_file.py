@@ -15,12 +15,12 @@ def require_writable(path: str | os.PathLike[str], argument: str) -> None:
     """Raise InputError if a file can't be put there: better before hours of work than after."""
     path = Path(path)
     if path.is_dir():
-        raise InputError(f"{argument} must be a file, got the folder {str(path)!r}")
+        raise InputError(f"{argument}: got {str(path)!r}, which is a folder; give a file in it")
     if not path.parent.is_dir():
-        raise InputError(f"{argument}: there is no folder {str(path.parent)!r}: make it first")
+        raise InputError(f"{argument}: there is no folder {str(path.parent)!r}; make it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(
-            f"{argument}: the folder {str(path.parent)!r} can't be written to: choose another"
+            f"{argument}: can't write to the folder {str(path.parent)!r}; choose another"
         )
 
 

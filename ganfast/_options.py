@@ -173,13 +173,15 @@ def given(arguments: argparse.Namespace, cls: type) -> dict[str, Any]:
 
 
 def _text(one: dataclasses.Field[Any]) -> str:
-    """What an option is, with its default where the signature does not show it well."""
+    """What an option is, and its default."""
     known: _Option = one.metadata["option"]
     words = [*known.choices, *filter(None, [known.form])]
     listed = " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
     text = known.help.replace("{choices}", listed)
     default = known.unset if one.default is None else str(one.default)
-    return text if isinstance(one.default, bool) or not default else f"{text} (default: {default})"
+    if isinstance(one.default, bool):
+        default = "on" if one.default else ""
+    return f"{text} (default: {default})" if default else text
 
 
 class with_options(Generic[P, O]):

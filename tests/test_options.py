@@ -126,7 +126,7 @@ def test_help_says_what_is_known(capsys):
         "--game GAME what is played: hinge or minimax (default: hinge)",
         "--data DATA one of ring, grid or folder:PATH (default: ring)",
         "--exif turn the images",
-        "--score, --no-score also the score",
+        "--score, --no-score also the score (default: on)",
         "--out DIR where it goes",
     ):
         assert words in text

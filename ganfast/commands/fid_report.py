@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import PurePath
 from typing import Any
+
+from ganfast._terminal import printable
 
 
 def certificate(exact: dict[str, Any], fast: dict[str, Any]) -> dict[str, Any]:
@@ -27,16 +28,16 @@ def certificate(exact: dict[str, Any], fast: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_json(found: dict[str, Any]) -> str:
+def as_json(result: dict[str, Any]) -> str:
     """One object of standard JSON, which has no NaN: such a value is null."""
-    return json.dumps(_plain(found), indent=2, allow_nan=False)
+    return json.dumps(_to_json(result), indent=2, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): _to_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_to_json(inner) for inner in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value) if isinstance(value, PurePath) else value
@@ -63,13 +64,8 @@ def report(found: dict[str, Any]) -> str:
         *(("note", sentence) for sentence in found["notes"]),
         *(("skipped", name) for name in found["skipped"]),
     ]
-    return printable("\n".join(f"{name:14}{text}" for name, text in rows if text is not None))
-
-
-def printable(text: str) -> str:
-    """``text`` with escapes for what stdout can't show: a file's name need not be text."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    lines = (f"{name:14}{text}" for name, text in rows if text is not None)
+    return "\n".join(printable(line, lines=False) for line in lines)
 
 
 def _number(value: float | None, digits: int = 6) -> str:

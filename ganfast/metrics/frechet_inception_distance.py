@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ganfast.errors import InputError
 from ganfast.metrics.distances.frechet import frechet_terms
-from ganfast.metrics.moments import Moments
-from ganfast.metrics.plain import plain
-from ganfast.metrics.process_group import gather
+from ganfast.metrics.distributed import gather
+from ganfast.metrics.no_autograd import no_autograd
+from ganfast.metrics.summary import Moments
 
 Extract = Callable[[Tensor], Any]
 """uint8 images to features (n, d), or to a pair of them and logits (or None)."""
@@ -115,7 +115,7 @@ class FrechetInceptionDistance:
         side.update(features)
         self._sides[real] = side
 
-    @plain
+    @no_autograd
     def compute(self) -> Tensor:
         """The FID, a float64 tensor without axes, on the CPU.
 
@@ -137,7 +137,7 @@ class FrechetInceptionDistance:
                 f"dimensions: with fewer than {real.dim + 1} of a side it is far too large and "
                 "comparable only at equal numbers",
                 UserWarning,
-                stacklevel=3,  # the caller of compute: plain() is in between
+                stacklevel=4,  # the caller of compute: no_autograd() is in between
             )
         return torch.tensor(frechet_terms(real, fake).fid, dtype=torch.float64)
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.files.arrays_file import ArraysFile, save_arrays
-from ganfast.metrics.moments import Moments
+from ganfast.metrics.arrays_file import ArraysFile, save_arrays
+from ganfast.metrics.summary import Moments
 
 _ASYMMETRY = 1e-5
 """Relative to the largest entry: files of other tools were often computed in float32."""

@@ -15,11 +15,9 @@ import numpy as np
 import pytest
 import torch.distributed as dist
 
+from benchmarks.fid import pictures
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
-
-from benchmarks.fid import pictures  # noqa: E402
-
 COUNT = 30
 TINY = ["--extractor", "tiny_network:network", "--device", "cpu", "--batch-size", "4"]
 

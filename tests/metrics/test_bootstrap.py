@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from ganfast.metrics.distances.bootstrap import bootstrap_interval, student
+from ganfast.metrics.distances.chunks import Chunks, distances
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
-from ganfast.metrics.summary.chunks import Chunks, distances
 
 K = 20
 

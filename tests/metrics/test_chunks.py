@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ganfast.linalg import frechet_distance
+from ganfast.metrics.distances.chunks import Chunks, distances
 from ganfast.metrics.statistics import Statistics
-from ganfast.metrics.summary.chunks import Chunks, distances
-from ganfast.metrics.summary.position_hash import position_hash
+from ganfast.metrics.summary.sample import position_hash
 from ganfast.metrics.summary.summary import PURPOSE, Summary
 
 N, DIM, K = 300, 4, 6
@@ -38,7 +38,7 @@ def test_distances_are_the_same_in_any_batches(monkeypatch):
     one, two = Chunks.of(real, "real"), Chunks.of(fake, "fake")
     a, b = torch.randint(0, 3, (2, 7, K)) + (torch.arange(K) < 2)
     together = distances(one, two, a, b)
-    monkeypatch.setattr("ganfast.metrics.summary.chunks._BATCH_BYTES", 8 * DIM * DIM * 2)
+    monkeypatch.setattr("ganfast.metrics.distances.chunks._BATCH_BYTES", 8 * DIM * DIM * 2)
     torch.testing.assert_close(distances(one, two, a, b), together, rtol=1e-11, atol=0)
     (m1, s1), (m2, s2) = one.moments(a), two.moments(b)
     for i, value in enumerate(together):

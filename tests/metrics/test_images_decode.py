@@ -337,7 +337,7 @@ def test_random_damage_is_always_a_decode_error():
 
 
 def test_an_unknown_background():
-    with pytest.raises(InputError, match="background must be white or black, got 'pink'"):
+    with pytest.raises(InputError, match="background: got 'pink'; give one of white, black"):
         Decoder(background="pink")
 
 

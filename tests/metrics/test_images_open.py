@@ -62,8 +62,10 @@ def test_a_source_is_returned_as_it_is(tmp_path):
 
 def test_options_are_checked(tmp_path):
     write(tmp_path, {"a.png": PNG})
-    assert message(tmp_path, background="pink") == "background must be white or black, got 'pink'"
-    assert message(tmp_path, on_error="ignore") == "on_error must be raise or skip, got 'ignore'"
+    assert (
+        message(tmp_path, background="pink") == "background: got 'pink'; give one of white, black"
+    )
+    assert message(tmp_path, on_error="ignore") == "on_error: got 'ignore'; give one of raise, skip"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from image_samples import assert_same_batches, crop, encode, images_in, png_file
 from torch.utils.data._utils import signal_handling
 
 from ganfast.errors import InputError
-from ganfast.metrics.images import Skipped, lookahead, open_images, reader
+from ganfast.metrics.images import Skipped, open_images, reader
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.folder import FolderFiles
 from ganfast.metrics.images.reader import SharedBatches
@@ -92,8 +92,8 @@ def test_an_unreadable_file_is_one_line_and_no_traceback_of_a_worker(folder, wor
         for batch in open_images(folder).batches(4, workers=workers):
             before.append(batch.number)
     assert str(caught.value) == (
-        f"cannot read {folder}/013.png: image file is truncated "
-        '(use on_error="skip" / --on-error skip to leave such files out)'
+        f"cannot read {folder}/013.png: image file is truncated; "
+        'mend or remove it, or leave such files out with --on-error skip (on_error="skip")'
     )
     assert before == [0, 1, 2] and caught.value.__cause__ is None
 
@@ -169,11 +169,11 @@ def test_of_large_images_fewer_are_decoded_ahead(tmp_path, monkeypatch, budget, 
     source = open_images(
         write(tmp_path, {f"{i}.bmp": encode(crop(i, 30, 40), "BMP") for i in range(9)})
     )
-    monkeypatch.setattr(lookahead, "BUDGET", budget * 30 * 40 * 3)
-    assert lookahead.lookahead(source._files, Decoder(), 3, 8) == limits
+    monkeypatch.setattr(reader, "BUDGET", budget * 30 * 40 * 3)
+    assert reader.lookahead(source._files, Decoder(), 3, 8) == limits
     assert len(images_in(source, 3, workers=2)) == 9
     write(tmp_path, {"0.bmp": b"text"})
-    assert lookahead.lookahead(source._files, Decoder(), 3, 8) == (8, 2)
+    assert reader.lookahead(source._files, Decoder(), 3, 8) == (8, 2)
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):

@@ -198,9 +198,9 @@ def test_places_that_can_not_be_written(tmp_path):
         (tmp_path / "none" / "a.npz", "there is no folder"),
     ]
     (tmp_path / "dir.npz").mkdir()
-    cases.append((tmp_path / "dir.npz", "must be a file"))
+    cases.append((tmp_path / "dir.npz", "which is a folder"))
     if os.geteuid():
-        cases.append((folder / "a.npz", "can't be written to"))
+        cases.append((folder / "a.npz", "can't write to the folder"))
     for path, match in cases:
         with pytest.raises(ValueError, match=match):
             statistics().save(path)

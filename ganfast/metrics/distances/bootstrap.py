@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.plain import plain
+from ganfast.metrics.distances.chunks import Chunks, distances, require_one_dim
+from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
-from ganfast.metrics.summary.chunks import Chunks, distances, require_one_dim
 
 _NORMAL = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
 
 
-@plain
+@no_autograd
 def bootstrap_interval(
     real: Summary | Statistics,
     fake: Summary | Statistics,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from ganfast.errors import InputError
+from ganfast.metrics.distances.chunks import Chunks, distances, require_one_dim
 from ganfast.metrics.distances.frechet import moments_of
-from ganfast.metrics.plain import plain
+from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
-from ganfast.metrics.summary.chunks import Chunks, distances, require_one_dim
 
 SMALLEST = 4
 """The smallest union has one chunk in so many: below, the bias is no line in 1/N any more where
@@ -31,7 +31,7 @@ class FidInfinity:
     fids: tuple[float, ...]
 
 
-@plain
+@no_autograd
 def fid_infinity(real: Summary | Statistics, fake: Summary, *, seed: int = 0) -> FidInfinity:
     """FID extrapolated to infinitely many generated images (Chong and Forsyth, 2020,
     arXiv:1911.07023).

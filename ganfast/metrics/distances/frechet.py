@@ -8,10 +8,9 @@ from torch import Tensor
 
 from ganfast.errors import InputError
 from ganfast.linalg import frechet_distance
-from ganfast.metrics.moments import Moments
-from ganfast.metrics.plain import plain
+from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.statistics import Statistics
-from ganfast.metrics.summary import Summary
+from ganfast.metrics.summary import Moments, Summary
 
 Side = Moments | Statistics | Summary
 """What has a mean and a covariance."""
@@ -26,7 +25,7 @@ class FrechetTerms:
     covariance_term: float
 
 
-@plain
+@no_autograd
 def frechet_terms(real: Side, fake: Side) -> FrechetTerms:
     """|mu1 - mu2|^2 and Tr(S1 + S2 - 2 (S1 S2)^{1/2}) apart, in float64.
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.plain import plain
+from ganfast.metrics.no_autograd import no_autograd
 
 
-@plain
+@no_autograd
 def kernel_inception_distance(
     x: Tensor, y: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
@@ -47,7 +47,7 @@ def kernel_inception_distance(
     return float(values.mean()), float(values.std(correction=0))
 
 
-@plain
+@no_autograd
 def squared_discrepancy(x: Tensor, y: Tensor) -> float:
     """The unbiased estimate from all rows of x (n, d) and y (m, d):
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganfast._atomic_file import path_beside, require_writable
 from ganfast.errors import InputError
-from ganfast.metrics.files.arrays_file import ArraysFile, save_arrays
+from ganfast.metrics.arrays_file import ArraysFile, save_arrays
 
 FORMAT = 1
 _FACTS = "facts"

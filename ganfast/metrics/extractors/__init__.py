@@ -9,12 +9,10 @@ import torch
 from ganfast.errors import InputError
 from ganfast.metrics.extractors.custom import load_custom
 from ganfast.metrics.extractors.extractor import Extractor
+from ganfast.metrics.options import EXTRACTORS
 from ganfast.metrics.protocols import Protocol, find_protocol
 
-__all__ = ["ALIASES", "Extractor", "load_extractor"]
-
-ALIASES = {"digits": "ganfast.train.classifier:digits_extractor"}
-"""Short names of import paths."""
+__all__ = ["Extractor", "load_extractor"]
 
 
 def load_extractor(
@@ -57,7 +55,7 @@ def load_extractor(
     if weights is not None:
         raise InputError(f"weights: are the inception extractor's; {name} has its own")
     return load_custom(
-        ALIASES.get(name, name),
+        EXTRACTORS.get(name) or name,
         name=name,
         protocol=protocol,
         precision=precision,

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.extractors.extractor import Extractor, Preprocess, split_output
-from ganfast.metrics.extractors.identity import identity
-from ganfast.metrics.extractors.precision import check_precision, find_device, float32_products
+from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity, split_output
+from ganfast.metrics.extractors.precision import check_precision, float32_products
+from ganfast.metrics.options import EXTRACTORS
 from ganfast.metrics.protocols import Protocol
 
 DEFAULT_SIZE = 299
@@ -42,7 +43,7 @@ def load_custom(
     Raises InputError, in one line, for whatever is wrong with the path, the factory or the output.
     """
     name = name or path
-    device = find_device(device)
+    device = _checks.device("device", device)
     check_precision(precision, device)
     with _current_folder():
         module = _made(path, name)
@@ -96,8 +97,10 @@ def _made(path: str, name: str) -> nn.Module:
 def _factory(path: str) -> Callable[[], Any]:
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
+        known = ", ".join(EXTRACTORS)
         raise InputError(
-            f"extractor: got {path!r}; give inception, digits or an import path module:factory"
+            f"extractor: got {path!r}; give one of {known}, module:factory"
+            f"{_checks.suggestion(path, EXTRACTORS)}"
         )
     try:
         found: Any = importlib.import_module(module_name)

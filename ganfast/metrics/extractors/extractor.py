@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.extractors.precision import check_precision, find_device, float32_products
+from ganfast.metrics.extractors.precision import check_precision, float32_products
 from ganfast.metrics.protocols import Protocol
 
 Network = Callable[[Tensor], Any]
@@ -52,7 +55,7 @@ class Extractor:
         preprocess: Preprocess | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        self.device = find_device(device)
+        self.device = _checks.device("device", device)
         check_precision(precision, self.device)
         self.network = network
         self.name = name
@@ -108,7 +111,7 @@ class Extractor:
 
 
 def _default_preprocess() -> Preprocess:
-    from ganfast.metrics.preprocess import preprocess
+    from ganfast.metrics.preprocessing import preprocess
 
     return preprocess
 
@@ -131,3 +134,21 @@ def split_output(output: Any, name: str) -> tuple[Tensor, Tensor | None]:
         f"extractor {name}: the network gave {got}; it must give a tensor of features (n, d), "
         f"or (features, logits)"
     )
+
+
+def identity(name: str, state: Mapping[str, Tensor]) -> str:
+    """sha256, in hex, of ``name`` and of every tensor's name, shape, dtype and values.
+
+    Tensors go by their names' order, and values as little-endian rows whatever the memory format,
+    device or file they come from: the same weights have the same identity everywhere.
+    """
+    digest = hashlib.sha256(name.encode())
+    for key in sorted(state):
+        value = state[key].detach().cpu().contiguous()
+        dtype = str(value.dtype).removeprefix("torch.")
+        digest.update(f"\n{key} {tuple(value.shape)} {dtype}\n".encode())
+        raw = value.reshape(-1).view(torch.uint8).numpy()  # as bytes: NumPy knows no bfloat16
+        if sys.byteorder == "big":
+            raw = raw.reshape(-1, value.element_size())[:, ::-1]
+        digest.update(raw.tobytes())
+    return digest.hexdigest()

@@ -6,9 +6,9 @@ import os
 
 import torch
 
-from ganfast.metrics.extractors.extractor import Extractor, Preprocess
-from ganfast.metrics.extractors.identity import identity
-from ganfast.metrics.extractors.precision import check_precision, find_device
+from ganfast import _checks
+from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity
+from ganfast.metrics.extractors.precision import check_precision
 from ganfast.metrics.inception.fast import FastInception
 from ganfast.metrics.inception.network import CLASSES, FEATURES, SIZE, build_network
 from ganfast.metrics.inception.weights import load_weights
@@ -32,7 +32,7 @@ def load_inception(
     The arguments are those of :func:`load_extractor`. Raises InputError where the weights can't be
     had or are not what they should be.
     """
-    device = find_device(device)
+    device = _checks.device("device", device)
     check_precision(precision, device)  # before 96 MB are fetched
     found = load_weights(weights, progress=progress)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

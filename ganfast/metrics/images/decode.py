@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.metrics.images.formats import PILLOW_FORMATS
-
-BACKGROUNDS = {"white": 255, "black": 0}
+from ganfast.metrics.options import BACKGROUNDS
 
 
 class DecodeError(Exception):
@@ -44,10 +44,7 @@ class Decoder:
     exif: bool = False
 
     def __post_init__(self) -> None:
-        if self.background not in BACKGROUNDS:
-            raise InputError(
-                f"background must be {' or '.join(BACKGROUNDS)}, got {self.background!r}"
-            )
+        _checks.one_of("background", self.background, BACKGROUNDS)
         _pillow_formats()  # before workers are forked, that what it loads is loaded once
 
     def decode(self, data: bytes, name: str) -> np.ndarray:

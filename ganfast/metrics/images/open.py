@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.images.array import ArrayImages, npy_images
-from ganfast.metrics.images.decode import BACKGROUNDS, Decoder
+from ganfast.metrics.images.archives import OPENERS, TarFiles, ZipFiles
+from ganfast.metrics.images.arrays import ArrayImages, npy_images, npz_images
+from ganfast.metrics.images.decode import Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
-from ganfast.metrics.images.files import FileImages
 from ganfast.metrics.images.folder import FolderFiles
 from ganfast.metrics.images.formats import is_image_name
-from ganfast.metrics.images.npz import npz_images
+from ganfast.metrics.images.reader import FileImages
 from ganfast.metrics.images.source import ImageSource
 from ganfast.metrics.images.stream import StreamImages
-from ganfast.metrics.images.tar_archive import OPENERS, TarFiles
-from ganfast.metrics.images.zip_archive import ZipFiles
+from ganfast.metrics.options import BACKGROUNDS, ON_ERROR
 
 KINDS = "a folder, .zip, .tar (.gz, .bz2, .xz), .npz or .npy"
 
@@ -56,10 +56,8 @@ def open_images(
     known kind, an empty source, pixels that are not uint8, a shape that is not images', or Pillow
     missing.
     """
-    if background not in BACKGROUNDS:
-        raise InputError(f"background must be {' or '.join(BACKGROUNDS)}, got {background!r}")
-    if on_error not in ("raise", "skip"):
-        raise InputError(f"on_error must be raise or skip, got {on_error!r}")
+    _checks.one_of("background", background, BACKGROUNDS)
+    _checks.one_of("on_error", on_error, ON_ERROR)
     if isinstance(source, ImageSource):
         return source
     if isinstance(source, (str, os.PathLike)):

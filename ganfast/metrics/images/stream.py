@@ -9,10 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.images.batch import Batch, BatchStream
+from ganfast.metrics.images.batch import Batch, BatchStream, images_of
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.layout import as_tensor, channels_axis, check_dtype, to_rgb
-from ganfast.metrics.images.packed import images_of
 from ganfast.metrics.images.source import ImageSource, fingerprint
 
 

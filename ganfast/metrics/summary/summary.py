@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.moments import Moments
-from ganfast.metrics.plain import plain
-from ganfast.metrics.process_group import gather
-from ganfast.metrics.summary.bottom_sample import BottomSample
-from ganfast.metrics.summary.position_hash import position_hash
+from ganfast.metrics.distributed import gather
+from ganfast.metrics.no_autograd import no_autograd
+from ganfast.metrics.summary.sample import BottomSample, position_hash
 from ganfast.metrics.summary.score_tally import ScoreTally
+from ganfast.metrics.summary.streaming import Moments
 
 PURPOSE = 1
 """Of the hash that gives an image its chunk."""
@@ -87,7 +86,7 @@ class Summary:
     def __repr__(self) -> str:
         return f"Summary(dim={self.dim}, count={self.count})"
 
-    @plain
+    @no_autograd
     def add(self, features: Tensor, logits: Tensor | None, positions: Sequence[int]) -> None:
         """Take in images: ``features`` (n, dim), ``logits`` (n, classes), any floating dtype.
 
@@ -159,7 +158,7 @@ class Summary:
             )
         return self._tally.score()
 
-    @plain
+    @no_autograd
     def all_reduce(self, group: Any = None) -> None:
         """Make this object, in every process of ``group``, hold the images of all of them.
 
@@ -181,7 +180,7 @@ class Summary:
         if self._sample.size:
             self._sample.all_reduce(group)
 
-    @plain
+    @no_autograd
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all there is, as plain tensors: an object that goes on from here computes the
         same bits as one that never stopped. At dim 2048 up to 50 MB for each chunk."""
@@ -194,7 +193,7 @@ class Summary:
             },
         }
 
-    @plain
+    @no_autograd
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Replace all images by those of ``state``, which ``state_dict()`` of an object made with
         the same arguments gave. Raises InputError for any other state."""

@@ -10,11 +10,9 @@ from torch import Tensor
 
 from ganfast import _dispatch
 from ganfast.errors import InputError
-from ganfast.metrics.moments.all_reduce import all_reduce
-from ganfast.metrics.moments.feature_rows import FeatureRows
-from ganfast.metrics.moments.running_mean import RunningMean
-from ganfast.metrics.moments.scatter import Scatter
-from ganfast.metrics.plain import plain
+from ganfast.metrics.no_autograd import no_autograd
+from ganfast.metrics.summary.feature_rows import FeatureRows
+from ganfast.metrics.summary.scatter import RunningMean, Scatter, all_reduce
 from ganfast.reference import WaitingRows
 
 BLOCK = 1024
@@ -72,7 +70,7 @@ class Moments:
             return 0
         return self._waiting.count + self._scatter.mean.count
 
-    @plain
+    @no_autograd
     def update(self, features: Tensor | np.ndarray) -> None:
         """Take in the rows of ``features`` (n, dim); n may be 0, or more than memory for a copy.
 
@@ -94,7 +92,7 @@ class Moments:
             for piece in rows.pieces():
                 self._append(piece, rows.device)
 
-    @plain
+    @no_autograd
     def merge(self, other: Moments) -> None:
         """Take in all the rows that ``other`` has; ``other`` stays as it is."""
         if not isinstance(other, Moments):
@@ -110,7 +108,7 @@ class Moments:
         self._append(rows, rows.device)
 
     @property
-    @plain
+    @no_autograd
     def mean(self) -> Tensor:
         """(dim,) float64."""
         self._need(1, "mean")
@@ -121,20 +119,20 @@ class Moments:
         return scatter.mean.with_also(also).value()
 
     @property
-    @plain
+    @no_autograd
     def covariance(self) -> Tensor:
         """(dim, dim) float64, over N - 1 as np.cov has it; it needs two rows."""
         self._need(2, "covariance")
         return self._total().whole(self.count - 1)
 
     @property
-    @plain
+    @no_autograd
     def population_covariance(self) -> Tensor:
         """(dim, dim) float64, over N: np.cov(..., ddof=0)."""
         self._need(1, "population_covariance")
         return self._total().whole(self.count)
 
-    @plain
+    @no_autograd
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all there is, as plain contiguous tensors.
 
@@ -155,7 +153,7 @@ class Moments:
             "pending": pending,
         }
 
-    @plain
+    @no_autograd
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Replace all rows by those of ``state``, which ``state_dict()`` made."""
         dim = self.dim
@@ -182,7 +180,7 @@ class Moments:
         self._scatter = Scatter(RunningMean(int(state["count"]), high, low), state["scatter"])
         self._append(pending, pending.device)
 
-    @plain
+    @no_autograd
     def all_reduce(self, group: Any = None) -> None:
         """Make this object, in every process of ``group``, hold the rows of all of them.
 
