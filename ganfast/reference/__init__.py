@@ -34,7 +34,7 @@ from ganfast.reference.penalty import (
     penalty_second_order,
 )
 from ganfast.reference.preprocess import PreprocessSpec, Taps, preprocess, resize_taps
-from ganfast.reference.waiting_rows import WaitingRows, add_squares, column_panels
+from ganfast.reference.row_buffer import RowBuffer, add_squares, column_panels
 
 __all__ = [
     "BATCH_LIMIT",
@@ -44,7 +44,7 @@ __all__ = [
     "PenaltySpec",
     "PreprocessSpec",
     "Taps",
-    "WaitingRows",
+    "RowBuffer",
     "accumulation_dtype",
     "adam",
     "add_squares",

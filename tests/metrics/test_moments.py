@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ganfast.metrics import Moments, moments
-from ganfast.reference import waiting_rows
+from ganfast.reference import row_buffer
 
 DIMS = (1, 5, 300)
 
@@ -69,7 +69,7 @@ def test_any_order_of_merges(seed, mean, tolerance):
 
 
 def test_wider_than_a_panel():
-    assert waiting_rows.PANEL < 300
+    assert row_buffer.PANEL < 300
     x = features(2500, 300, 3.0)
     close(streamed(x.split(100), 300), x)
 

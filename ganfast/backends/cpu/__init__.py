@@ -24,11 +24,11 @@ from ganfast.backends.cpu.penalty import (
     penalty_second_order,
 )
 from ganfast.backends.cpu.preprocess import preprocess
-from ganfast.backends.cpu.waiting_rows import WaitingRows
+from ganfast.backends.cpu.row_buffer import RowBuffer
 
 __all__ = [
     "BATCH_LIMIT",
-    "WaitingRows",
+    "RowBuffer",
     "adam",
     "adversarial_loss",
     "adversarial_loss_gradient",

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganfast.errors import InputError
 from ganfast.metrics.distributed import gather, require_group, total
-from ganfast.reference import WaitingRows, add_squares, column_panels
+from ganfast.reference import RowBuffer, add_squares, column_panels
 
 
 class Scatter:
@@ -48,7 +48,7 @@ class Scatter:
         """One that can change without this one changing."""
         return Scatter(self.mean.to(device), self._matrix)
 
-    def absorb(self, waiting: WaitingRows) -> None:
+    def absorb(self, waiting: RowBuffer) -> None:
         """Take in all rows that wait, of which there is at least one; none waits any more."""
         mean = RunningMean(waiting.count, *waiting.centre())
         waiting.square(self._matrix, self._move(mean))

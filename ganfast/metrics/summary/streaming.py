@@ -13,7 +13,7 @@ from ganfast.errors import InputError
 from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.summary.feature_rows import FeatureRows
 from ganfast.metrics.summary.scatter import RunningMean, Scatter, all_reduce
-from ganfast.reference import WaitingRows
+from ganfast.reference import RowBuffer
 
 BLOCK = 1024
 """Rows that are squared together, one of which is the mean's: enough for the product to run at the
@@ -61,7 +61,7 @@ class Moments:
         """Forget all rows."""
         # Made when rows come: the device may not be known before.
         self._scatter: Scatter | None = None
-        self._waiting: WaitingRows | None = None
+        self._waiting: RowBuffer | None = None
 
     @property
     def count(self) -> int:
@@ -204,23 +204,23 @@ class Moments:
     def _none(self) -> Scatter:
         return Scatter.of_none(self.dim, self._device or torch.device("cpu"))
 
-    def _storage(self, device: torch.device) -> tuple[Scatter, WaitingRows]:
+    def _storage(self, device: torch.device) -> tuple[Scatter, RowBuffer]:
         """What rows go into; made on ``device`` if no other was asked for."""
         if self._scatter is None or self._waiting is None:
             self._scatter = Scatter.of_none(self.dim, self._device or device)
             self._waiting = self._room(BLOCK - 1)
         return self._scatter, self._waiting
 
-    def _room(self, capacity: int) -> WaitingRows:
+    def _room(self, capacity: int) -> RowBuffer:
         """For rows, where the scatter is."""
         assert self._scatter is not None
         high = self._scatter.mean.high
-        room: WaitingRows = _dispatch.pick("moments", high).WaitingRows(
+        room: RowBuffer = _dispatch.pick("moments", high).RowBuffer(
             capacity, self.dim, high.device
         )
         return room
 
-    def _copied(self, waiting: WaitingRows) -> WaitingRows:
+    def _copied(self, waiting: RowBuffer) -> RowBuffer:
         copy = self._room(waiting.count)
         copy.append(waiting.rows())
         return copy

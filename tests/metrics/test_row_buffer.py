@@ -17,10 +17,10 @@ DTYPES = ["float64", "float32", "float16", "bfloat16", "uint8"]
 CPU = torch.device("cpu")
 
 
-def waiting(capacity, n):
-    from ganfast.backends.cpu import WaitingRows
+def row_buffer(capacity, n):
+    from ganfast.backends.cpu import RowBuffer
 
-    return WaitingRows(capacity, n, CPU)
+    return RowBuffer(capacity, n, CPU)
 
 
 @pytest.fixture(params=["x86-64-v2", "x86-64-v3", "x86-64-v4", "generic"])
@@ -40,7 +40,7 @@ def each_isa(request):
 def test_squares(each_isa, k, n):
     x, start = torch.randn(k, n, dtype=torch.float64), torch.randn(n, n, dtype=torch.float64)
     row = torch.randn(n, dtype=torch.float64)
-    rows, matrix = waiting(k, n), start.clone()
+    rows, matrix = row_buffer(k, n), start.clone()
     assert rows.append(x) and rows.count == k
     rows.square(matrix, row)
     assert rows.count == 0
@@ -60,7 +60,7 @@ def test_what_comes_in_comes_out(each_isa, dtype, n):
         if x.shape[1] != n:
             x = x.mT
         x = x[:, :n]
-        rows = waiting(100, x.shape[1])
+        rows = row_buffer(100, x.shape[1])
         assert rows.append(x[:3]) and rows.append(x[3:])
         assert torch.equal(rows.rows(), x.double())
 
@@ -72,7 +72,7 @@ def test_not_finite_anywhere(each_isa, dtype, value):
     largest = torch.finfo(dtype).max  # finite numbers whose sum is not
     for n in (1, 24, 29):
         for at in range(n):
-            rows, x = waiting(20, n), torch.full((9, n), largest, dtype=dtype)
+            rows, x = row_buffer(20, n), torch.full((9, n), largest, dtype=dtype)
             assert rows.append(x)
             kept = x.double().clone()
             x[at % 9, at] = value
@@ -83,7 +83,7 @@ def test_not_finite_anywhere(each_isa, dtype, value):
 @pytest.mark.parametrize("mean", [0.0, 1e7])
 def test_centre(each_isa, mean):
     x = torch.randn(1000, 37, dtype=torch.float64) + mean
-    rows = waiting(1000, 37)
+    rows = row_buffer(1000, 37)
     rows.append(x)
     high, low = rows.centre()
     exact = x.numpy().astype(np.longdouble).mean(0)
@@ -99,7 +99,7 @@ def test_the_same_bits_for_any_number_of_threads(each_isa, n):
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            rows, matrix = waiting(1000, n), torch.zeros(n, n, dtype=torch.float64)
+            rows, matrix = row_buffer(1000, n), torch.zeros(n, n, dtype=torch.float64)
             rows.append(x)
             pair = rows.centre()
             rows.square(matrix, pair[0])
@@ -112,7 +112,7 @@ def test_the_same_bits_for_any_number_of_threads(each_isa, n):
 
 def test_the_reference_does_the_same():
     x = torch.randn(300, 40) + 5
-    ours, theirs = waiting(400, 40), reference.WaitingRows(400, 40, CPU)
+    ours, theirs = row_buffer(400, 40), reference.RowBuffer(400, 40, CPU)
     results = []
     for rows in (ours, theirs):
         assert rows.append(x) and not rows.append(torch.full((1, 40), torch.nan))

@@ -8,8 +8,8 @@ from torch import Tensor
 from ganfast import _cpu
 
 
-class WaitingRows:
-    """As :class:`ganfast.reference.WaitingRows`."""
+class RowBuffer:
+    """As :class:`ganfast.reference.RowBuffer`."""
 
     def __init__(self, capacity: int, n: int, device: torch.device) -> None:
         self.capacity, self.n, self.device = capacity, n, device

@@ -27,7 +27,7 @@ def add_squares(matrix: Tensor, rows: Tensor) -> None:
         matrix[a:b, :b].addmm_(rows[:, a:b].T, rows[:, :b])
 
 
-class WaitingRows:
+class RowBuffer:
     """Up to ``capacity`` rows of n numbers, as float64."""
 
     def __init__(self, capacity: int, n: int, device: torch.device) -> None:
