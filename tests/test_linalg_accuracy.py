@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ganfast.linalg import frechet_distance, frechet_distance_from_features, sqrtm, trace_sqrtm
-from ganfast.linalg.factor import by_eigenvectors, pivoted_cholesky
+from ganfast.linalg.factor import eigenvector_factor, pivoted_cholesky
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +101,7 @@ def test_pivoted_cholesky_leaves_indefinite_matrices_to_eigenvalues():
     w[0] = -1e-6  # less than float32 round-off: counts as zero
     a = (q * w) @ q.T
     assert pivoted_cholesky(a) is None
-    assert by_eigenvectors(a, 1e-5).shape == (100, 99)
+    assert eigenvector_factor(a, 1e-5).shape == (100, 99)
     assert float(trace_sqrtm(a, torch.eye(100).double())) == pytest.approx(99, rel=1e-5)
 
 

@@ -84,7 +84,7 @@ def test_zero():
 
 def test_refuses_an_indefinite_matrix():
     eye = torch.eye(8).double()
-    with pytest.raises(ValueError, match="a is not positive semi-definite"):
+    with pytest.raises(ValueError, match="a: .* not positive semi-definite"):
         trace_interval(eye - 2 * torch.diag(eye[0]), eye)
 
 
@@ -96,5 +96,5 @@ def test_batches_kinds_and_scales():
     assert low.shape == (3,) and (low <= found).all() and (found <= high).all()
     assert ((high - low) <= 1e-8 * found).all()
     assert trace_interval(stack[:0], b)[0].shape == (0,)
-    with pytest.raises(ValueError, match="b must have the size of a"):
+    with pytest.raises(ValueError, match="b: .* size of a"):
         trace_interval(a, b[1:, 1:])

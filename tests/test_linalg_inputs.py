@@ -1,5 +1,6 @@
 """Three kinds of array in, the same kind out; and what is refused, by name."""
 
+import re
 import sys
 import types
 
@@ -8,7 +9,9 @@ import pytest
 import torch
 
 from ganfast import _dispatch, reference
+from ganfast.errors import InputError, InputTypeError
 from ganfast.linalg import frechet_distance, frechet_distance_from_features, sqrtm, trace_sqrtm
+from ganfast.linalg.frechet import distance_of_moments
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +87,7 @@ def test_cupy_goes_through_dlpack_and_is_not_imported_for_the_question(monkeypat
     result = trace_sqrtm(ndarray(torch.tensor(A)), ndarray(torch.tensor(B)))
     assert isinstance(result, ndarray)
     assert float(result.tensor) == pytest.approx(trace_sqrtm(A, B))
-    with pytest.raises(ValueError, match="b is a torch array but a is a CuPy one"):
+    with pytest.raises(ValueError, match="b: got a torch array, but a is a CuPy one; give"):
         trace_sqrtm(ndarray(torch.tensor(A)), torch.tensor(B))
 
 
@@ -94,28 +97,27 @@ T, E = torch.eye(3), torch.eye(3).double()
 @pytest.mark.parametrize(
     "a, b, what",
     [
-        (torch.ones(3), T, "a must be square.*(3,)"),
-        (T, torch.ones(2, 3), "b must be square.*(2, 3)"),
-        (T, torch.eye(4), "b must have the size of a"),
-        (T.int(), T, "a must have a floating dtype.*int32"),
-        (T, T.to(torch.complex64), "b must have a floating dtype.*complex64"),
-        (np.eye(3, dtype=int), np.eye(3), "a must have a floating dtype.*int64"),
-        (T, np.eye(3), "b is a NumPy array but a is a torch one"),
-        ([[1.0]], T, "a must be a torch tensor.*list"),
-        (T, T * torch.nan, "b has values that are not finite"),
-        (T / 0, T, "a has values that are not finite"),
-        (T, T + torch.ones(3, 3).triu(1) * 0.01, "b is not symmetric.*0.01 of the largest"),
-        (torch.diag(torch.tensor([1.0, 2.0, -0.5])), T, "a is not positive.* from -0.5 to 2,"),
-        (T, -T, "b is not positive semi-definite: its eigenvalues run from -1 to -1"),
-        (T, E[[1, 0, 2]], "b is not positive semi-definite.*from -1 to 1"),
-        (torch.zeros(3, 3), -1e-150 * E, "b is not positive semi-definite"),
-        (torch.stack([T, -T]), T, "a is not positive.*matrix 1 of the batch"),
-        (T.expand(2, 3, 3), T.expand(5, 3, 3), "leading dimensions of b, .5,., do not broadcast"),
+        (torch.ones(3), T, "a: got shape (3,); give square"),
+        (T, torch.ones(2, 3), "b: got shape (2, 3); give square"),
+        (T, torch.eye(4), "b: got shape (4, 4); give .* size of a, (3, 3)"),
+        (T.int(), T, "a: got dtype torch.int32; give a floating dtype"),
+        (T, T.to(torch.complex64), "b: got dtype torch.complex64; give a floating"),
+        (np.eye(3, dtype=int), np.eye(3), "a: got dtype int64; give a floating dtype"),
+        (T, np.eye(3), "b: got a NumPy array, but a is a torch one; give"),
+        ([[1.0]], T, "a: got list; give a torch tensor"),
+        (T, T * torch.nan, "b: got values that are not finite"),
+        (T / 0, T, "a: got values that are not finite"),
+        (T, T + torch.ones(3, 3).triu(1) * 0.01, "b: .* not symmetric .*0.01 of the largest"),
+        (torch.diag(torch.tensor([1.0, 2.0, -0.5])), T, "a: .* not positive.* from -0.5 to 2)"),
+        (T, -T, "b: .* not positive semi-definite (its eigenvalues run from -1 to -1)"),
+        (T, E[[1, 0, 2]], "b: .* not positive semi-definite.*from -1 to 1"),
+        (torch.zeros(3, 3), -1e-150 * E, "b: .* not positive semi-definite"),
+        (torch.stack([T, -T]), T, "a: .* not positive.* (matrix 1 of the batch: its"),
+        (T.expand(2, 3, 3), T.expand(5, 3, 3), "b: got leading dimensions (5,); give .* (2,) of a"),
     ],
 )
 def test_trace_says_what_is_wrong(a, b, what):
-    what = what.replace("(3,)", r"\(3,\)").replace("(2, 3)", r"\(2, 3\)")
-    with pytest.raises(ValueError, match=what):
+    with pytest.raises(InputError, match=re.sub(r"[()]", r"\\\g<0>", what)):
         trace_sqrtm(a, b)
 
 
@@ -131,30 +133,34 @@ def test_an_indefinite_matrix_is_found_beside_any_other(n, sides, good):
         "deficient": torch.diag((torch.arange(n) > 1).double()),
     }[good]
     given = (bad, other) if sides[0] == "a" else (other, bad)
-    with pytest.raises(ValueError, match=f"{sides[0] if sides == 'ab' else 'b'} is not positive"):
+    with pytest.raises(ValueError, match=f"^{sides[0] if sides == 'ab' else 'b'}: .* not positive"):
         trace_sqrtm(*given)
 
 
 def test_sqrtm_says_what_is_wrong():
-    with pytest.raises(ValueError, match="a is not positive semi-definite.*from -2 to 1"):
+    with pytest.raises(ValueError, match="a: .* not positive semi-definite.*from -2 to 1"):
         sqrtm(torch.diag(torch.tensor([1.0, -2.0])))
-    with pytest.raises(ValueError, match="a is not symmetric"):
+    with pytest.raises(ValueError, match="a: .* not symmetric"):
         sqrtm(torch.ones(2, 2).triu())
-    with pytest.raises(ValueError, match="method must be"):
+    with pytest.raises(ValueError, match="method: got .magic.; give one of auto, eigh"):
         sqrtm(T, method="magic")
 
 
 @pytest.mark.parametrize(
     "x, y, what",
     [
-        (torch.ones(3), torch.ones(3, 2), "x must have shape"),
-        (torch.ones(5, 2), torch.ones(1, 2), "y needs at least 2 samples.*got 1"),
-        (torch.ones(0, 2), torch.ones(5, 2), "x needs at least 2 samples.*got 0"),
-        (torch.ones(5, 2), torch.ones(5, 3), "y must have the d of x, 2"),
-        (torch.ones(5, 2), torch.ones(5, 2) * torch.inf, "y has values that are not finite"),
-        (torch.ones(5, 2).long(), torch.ones(5, 2), "x must have a floating dtype"),
-        (torch.ones(5, 2), np.ones((5, 2)), "y is a NumPy array"),
-        (torch.ones(2, 5, 2), torch.ones(3, 5, 2), "do not broadcast"),
+        (torch.ones(3), torch.ones(3, 2), "x: got shape .*; give"),
+        (torch.ones(5, 2), torch.ones(1, 2), "y: got 1 samples .* at least 2"),
+        (torch.ones(0, 2), torch.ones(5, 2), "x: got 0 samples .* at least 2"),
+        (torch.ones(5, 2), torch.ones(5, 3), "y: .* the d of x, 2"),
+        (torch.ones(5, 2), torch.ones(5, 2) * torch.inf, "y: got values that are not finite"),
+        (
+            torch.ones(5, 2).long(),
+            torch.ones(5, 2),
+            "x: got dtype torch.int64; give a floating dtype",
+        ),
+        (torch.ones(5, 2), np.ones((5, 2)), "y: got a NumPy array"),
+        (torch.ones(2, 5, 2), torch.ones(3, 5, 2), "y: got leading .*; give ones that broadcast"),
     ],
 )
 def test_features_say_what_is_wrong(x, y, what):
@@ -164,14 +170,32 @@ def test_features_say_what_is_wrong(x, y, what):
 
 def test_distance_says_which_moment_is_wrong():
     zero = torch.zeros(3)
-    with pytest.raises(ValueError, match="sigma2 is not positive"):
+    with pytest.raises(ValueError, match="sigma2: .* not positive"):
         frechet_distance(zero, T, zero, -T)
-    with pytest.raises(ValueError, match="sigma1 is not symmetric"):
+    with pytest.raises(ValueError, match="sigma1: .* not symmetric"):
         frechet_distance(zero, T + T[[1, 0, 2]].triu(), zero, T)
-    with pytest.raises(ValueError, match="mu2 is a NumPy array"):
+    with pytest.raises(ValueError, match="mu2: got a NumPy array"):
         frechet_distance(zero, T, zero.numpy(), T)
-    with pytest.raises(ValueError, match=r"mu1 must have shape \(..., d\)"):
+    with pytest.raises(ValueError, match=r"mu1: got shape \(\); give \(..., d\)"):
         frechet_distance(torch.tensor(0.0), T, zero, T)
+
+
+def test_a_caller_with_other_names_hears_of_those():
+    names = ("real mu", "real sigma", "fake mu", "fake sigma")
+    zero = torch.zeros(3)
+    assert float(distance_of_moments(zero, T, zero + 1, T, names=names)) == pytest.approx(3)
+    with pytest.raises(InputError, match="fake sigma: .* not positive"):
+        distance_of_moments(zero, T, zero, -T, names=names)
+    with pytest.raises(InputError, match="fake mu: got shape .*as real mu has 3 features"):
+        distance_of_moments(zero, T, zero[:2], T, names=names)
+
+
+def test_a_wrong_type_is_python_s_type_error_too():
+    for given in ([[1.0]], T.int()):
+        with pytest.raises(TypeError):
+            sqrtm(given)
+        with pytest.raises(InputTypeError):
+            sqrtm(given)
 
 
 def test_float32_covariances_are_not_taken_for_indefinite_ones():

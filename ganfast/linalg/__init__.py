@@ -6,8 +6,8 @@ is computed in float64. Nothing that is given is modified.
 
 from ganfast.linalg.certificate import trace_interval
 from ganfast.linalg.frechet import frechet_distance, frechet_distance_from_features
-from ganfast.linalg.gaussian import Gaussian
 from ganfast.linalg.root import sqrtm
+from ganfast.linalg.samples import Gaussian
 from ganfast.linalg.trace import trace_sqrtm
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Small matrices: whether a backend's kernel takes the batch, or torch's LAPACK does."""
+"""Batches of small matrices: by a backend's kernel, or by torch's LAPACK."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor
 
 from ganfast import _dispatch, reference
 from ganfast._autograd.tracing import must_trace
-from ganfast.linalg.definite import NotDefinite
+from ganfast.linalg.inputs import NotDefinite
 
 
 def _kernel(op: str, a: Tensor) -> ModuleType | None:
-    """The backend whose batch kernel is the fastest way for matrices of this size, if one is."""
+    """The backend whose batch kernel is the fastest for matrices of this size, if there is one."""
     if must_trace((a,)) is not None:
         return None
     module = _dispatch.pick(op, a)

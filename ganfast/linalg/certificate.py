@@ -1,4 +1,4 @@
-"""An interval that Tr (A B)^{1/2} lies in, whatever computed the polar factor."""
+"""An interval that contains Tr (A B)^{1/2}, however the polar factor was computed."""
 
 from __future__ import annotations
 
@@ -7,28 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast.linalg.definite import NotDefinite, refuse_indefinite
-from ganfast.linalg.factor import by_rank, cholesky
+from ganfast.linalg.factor import cholesky, rank_revealing_factor
 from ganfast.linalg.inputs import (
     EPS,
     Arrays,
+    NotDefinite,
     check_sizes,
     common_batch,
-    half,
-    moderate,
-    times_power_of_two,
+    flatten_batch,
+    refuse_indefinite,
+    rescale,
+    unscale,
 )
 from ganfast.linalg.polar import polar_factor
 
 
 def trace_interval(a: Any, b: Any) -> tuple[Any, Any]:
     """(low, high) with low <= Tr (a b)^{1/2} <= high: how far trace_sqrtm can be trusted.
-
-    Args:
-        a, b: as for trace_sqrtm. Eigenvalues up to n eps of a matrix's largest count as zero.
-
-    Returns:
-        Two of the same kind, of shape (...), in float64; no gradient flows through them.
 
     With factors a = F1 F1^T, b = F2 F2^T and C = F1^T F2 the trace is |C|_*, the nuclear norm. For
     ANY matrix U and ANY positive definite W
@@ -48,33 +43,31 @@ def trace_interval(a: Any, b: Any) -> tuple[Any, Any]:
     of a singular or collapsed matrix wide, for such a trace is badly determined by its rounded
     matrices. Where rounding destroys W the upper bound is infinite.
 
-    Raises ValueError, naming the argument, as trace_sqrtm does.
+    Args:
+        a, b: as for trace_sqrtm. Eigenvalues up to n eps of a matrix's largest count as zero.
+
+    Returns:
+        Two of the same kind, of shape (...), in float64; no gradient flows through them.
+
+    Raises:
+        InputError, InputTypeError: as trace_sqrtm does.
     """
     arrays = Arrays(a=a, b=b)
     first, second = arrays.symmetric("a"), arrays.symmetric("b")
     check_sizes(first, second)
     batch = common_batch(("a", first.x, 2), ("b", second.x, 2))
-    n = first.x.shape[-1]
-    if n == 0 or 0 in batch:
+    if first.x.shape[-1] == 0 or 0 in batch:
         zeros = first.x.new_zeros(batch)
-        return arrays.back(zeros), arrays.back(zeros.clone())
-    (unit_a, scale_a), (unit_b, scale_b) = (moderate(m.x.detach(), m.peak) for m in (first, second))
-    pairs = zip(
-        unit_a.expand(*batch, n, n).reshape(-1, n, n),
-        unit_b.expand(*batch, n, n).reshape(-1, n, n),
-        strict=True,
-    )
+        return arrays.wrap(zeros), arrays.wrap(zeros.clone())
+    scaled, exponents = zip(*(rescale(m.x.detach(), m.peak) for m in (first, second)), strict=True)
+    pairs = zip(*(flatten_batch(x, batch) for x in scaled), strict=True)
     try:
         ends = [_interval((first.tolerance, second.tolerance), *pair) for pair in pairs]
     except NotDefinite:
-        refuse_indefinite(first.name, first.x, first.tolerance)
-        refuse_indefinite(second.name, second.x, second.tolerance)
+        refuse_indefinite(first, second)
         raise
-    low, high = (
-        times_power_of_two(torch.stack(column).reshape(batch), half(scale_a), half(scale_b))
-        for column in zip(*ends, strict=True)
-    )
-    return arrays.back(low), arrays.back(high)
+    low, high = (torch.stack(column).reshape(batch) for column in zip(*ends, strict=True))
+    return arrays.wrap(unscale(low, *exponents)), arrays.wrap(unscale(high, *exponents))
 
 
 def _interval(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,11 +84,11 @@ def _interval(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Te
 
 def _factor(a: Tensor, tolerance: float) -> Tensor:
     lower = cholesky(a)
-    return by_rank(a, tolerance) if lower is None else lower.tril()
+    return rank_revealing_factor(a, tolerance)[0] if lower is None else lower.tril()
 
 
 def _polar(cross: Tensor) -> Tensor:
-    """Any way to U will do: LAPACK's where the matrix is on the CPU, products alone elsewhere."""
+    """Any U will do: LAPACK's on the CPU, by products alone elsewhere."""
     if cross.device.type == "cpu":
         u, _, vt = torch.linalg.svd(cross, full_matrices=False)
         return u @ vt

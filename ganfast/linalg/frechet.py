@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ganfast.linalg.gaussian import Gaussian
+from ganfast.errors import InputError
 from ganfast.linalg.inputs import Arrays, common_batch
-from ganfast.linalg.nuclear import centred, nuclear_norm
+from ganfast.linalg.samples import Gaussian, centred, nuclear_norm
 from ganfast.linalg.trace import trace_of_checked
 
 
@@ -17,6 +17,9 @@ def frechet_distance(mu1: Any, sigma1: Any, mu2: Any, sigma2: Any) -> Any:
 
     The squared Wasserstein-2 distance between N(mu1, sigma1) and N(mu2, sigma2) (Dowson & Landau,
     1982); of Inception features it is the FID (Heusel et al., 2017, arXiv:1706.08500).
+
+    Derivatives: 2 (mu1 - mu2) for mu1, I - 2 dT/dsigma for the covariances, with T and what is said
+    of its first and second derivatives at trace_sqrtm.
 
     Args:
         mu1, mu2: means of shape (..., d).
@@ -28,45 +31,42 @@ def frechet_distance(mu1: Any, sigma1: Any, mu2: Any, sigma2: Any) -> Any:
         The same kind, of shape (...), in float64 and never below 0: d(d) differs from 0 by
         round-off alone.
 
-    Derivatives: 2 (mu1 - mu2) for mu1, I - 2 dT/dsigma for the covariances, with T and what is said
-    of its first and second derivatives at trace_sqrtm.
-
-    Raises ValueError, naming the argument, as trace_sqrtm does.
+    Raises:
+        InputError, InputTypeError: as trace_sqrtm does.
     """
-    arrays = Arrays(mu1=mu1, sigma1=sigma1, mu2=mu2, sigma2=sigma2)
-    shape = tuple(arrays.tensors["mu1"].shape)
+    return distance_of_moments(mu1, sigma1, mu2, sigma2, names=("mu1", "sigma1", "mu2", "sigma2"))
+
+
+def distance_of_moments(
+    mu1: Any, sigma1: Any, mu2: Any, sigma2: Any, *, names: tuple[str, str, str, str]
+) -> Any:
+    """frechet_distance for a caller whose arguments have other ``names``, in this order."""
+    arrays = Arrays(**dict(zip(names, (mu1, sigma1, mu2, sigma2), strict=True)))
+    name1, name_cov1, name2, name_cov2 = names
+    shape = tuple(arrays.tensors[name1].shape)
     if len(shape) < 1:
-        raise ValueError(f"mu1 must have shape (..., d), got {shape}")
+        raise InputError(f"{name1}: got shape {shape}; give (..., d)")
     d = shape[-1]
-    for name, wanted in (("sigma1", (d, d)), ("mu2", (d,)), ("sigma2", (d, d))):
+    for name, wanted in ((name_cov1, (d, d)), (name2, (d,)), (name_cov2, (d, d))):
         given = tuple(arrays.tensors[name].shape)
         if given[-len(wanted) :] != wanted:
-            raise ValueError(
-                f"{name} must have shape (..., {', '.join(map(str, wanted))}) to match mu1, "
-                f"got {given}"
+            raise InputError(
+                f"{name}: got shape {given}; give (..., {', '.join(map(str, wanted))}), as "
+                f"{name1} has {d} features"
             )
-    mean1, mean2 = arrays.float64("mu1"), arrays.float64("mu2")
-    cov1, cov2 = arrays.symmetric("sigma1"), arrays.symmetric("sigma2")
-    common_batch(("mu1", mean1, 1), ("mu2", mean2, 1))
-    common_batch(("mu1", mean1, 1), ("sigma1", cov1.x, 2))
-    common_batch(("mu2", mean2, 1), ("sigma2", cov2.x, 2))
+    mean1, mean2 = arrays.float64(name1), arrays.float64(name2)
+    cov1, cov2 = arrays.symmetric(name_cov1), arrays.symmetric(name_cov2)
+    common_batch((name1, mean1, 1), (name2, mean2, 1))
+    common_batch((name1, mean1, 1), (name_cov1, cov1.x, 2))
+    common_batch((name2, mean2, 1), (name_cov2, cov2.x, 2))
     coupling = trace_of_checked(cov1, cov2)
-    return arrays.back(
+    return arrays.wrap(
         _distance((mean1 - mean2).square().sum(-1), _trace(cov1.x), _trace(cov2.x), coupling)
     )
 
 
 def frechet_distance_from_features(x: Any, y: Any) -> Any:
     """The Fréchet distance between Gaussians fitted to two sets of feature vectors, in float64.
-
-    Args:
-        x, y: arrays of one kind (torch, NumPy or CuPy) and any floating dtype, of shapes
-            (..., N1, d) and (..., N2, d), N1 and N2 at least 2. Leading dimensions (classes, say)
-            broadcast. The covariances divide by N - 1. Either may be a ganfast.linalg.Gaussian
-            instead: the stored statistics of a reference.
-
-    Returns:
-        The same kind, of shape (...), in float64 and never below 0.
 
     No d x d covariance is formed. With F the centred features over sqrt(N - 1), rotated so that the
     null direction of centring drops out (N - 1 rows), Tr (S1 S2)^{1/2} is the nuclear norm of
@@ -77,13 +77,25 @@ def frechet_distance_from_features(x: Any, y: Any) -> Any:
     Derivatives: with the polar factor U of F1 F2^T, dT/dF1 = U F2 and dT/dF2 = U^T F1, without
     singular values that are round-off: bounded, and right for fewer samples than features,
     features that are always zero, and duplicated samples. A second backward works where F1 F2^T
-    has full rank and is well-conditioned, and raises RuntimeError elsewhere.
+    has full rank and is well-conditioned.
 
-    Raises ValueError, naming the argument, for mixed kinds or devices, a dtype that is not
-    floating, shapes that do not fit, fewer than 2 samples, and values that are not finite.
+    Args:
+        x, y: arrays of one kind (torch, NumPy or CuPy) and any floating dtype, of shapes
+            (..., N1, d) and (..., N2, d), N1 and N2 at least 2. Leading dimensions (classes, say)
+            broadcast. The covariances divide by N - 1. Either may be a ganfast.linalg.Gaussian
+            instead: the stored statistics of a reference.
+
+    Returns:
+        The same kind, of shape (...), in float64 and never below 0.
+
+    Raises:
+        InputError: a ValueError that names the argument: mixed kinds or devices, shapes that do not
+            fit, fewer than 2 samples, or values that are not finite.
+        InputTypeError: also a TypeError: not an array, or not of a floating dtype.
+        RuntimeError: a second backward where F1 F2^T is singular or ill-conditioned.
     """
     if isinstance(x, Gaussian) and isinstance(y, Gaussian):
-        raise ValueError("x and y are both Gaussian: call frechet_distance with their moments")
+        raise InputError("x, y: got two Gaussians; call frechet_distance with their moments")
     if isinstance(x, Gaussian):
         return _to_reference(x, Arrays(y=y), "y")
     if isinstance(y, Gaussian):
@@ -92,14 +104,14 @@ def frechet_distance_from_features(x: Any, y: Any) -> Any:
     for name in ("x", "y"):
         _check_samples(arrays, name)
     if arrays.tensors["x"].shape[-1] != arrays.tensors["y"].shape[-1]:
-        raise ValueError(
-            f"y must have the d of x, {arrays.tensors['x'].shape[-1]}, "
-            f"got shape {tuple(arrays.tensors['y'].shape)}"
+        raise InputError(
+            f"y: got shape {tuple(arrays.tensors['y'].shape)}; give (..., N, d) with the d of x, "
+            f"{arrays.tensors['x'].shape[-1]}"
         )
     first, second = arrays.float64("x"), arrays.float64("y")
     batch = common_batch(("x", first, 2), ("y", second, 2))
     rows1, rows2 = centred(first), centred(second)
-    return arrays.back(
+    return arrays.wrap(
         _distance(
             (first.mean(-2) - second.mean(-2)).square().sum(-1),
             rows1.square().sum((-2, -1)),
@@ -114,19 +126,19 @@ def _to_reference(reference: Gaussian, arrays: Arrays, name: str) -> Any:
     _check_samples(arrays, name)
     given = arrays.tensors[name]
     if arrays.kind != reference.kind or given.device != reference.mean.device:
-        raise ValueError(
-            f"{name} is a {arrays.kind} array on {given.device} but the Gaussian is of "
-            f"{reference.kind} ones on {reference.mean.device}"
+        raise InputError(
+            f"{name}: got a {arrays.kind} array on {given.device}; give a {reference.kind} array "
+            f"on {reference.mean.device}, as the Gaussian has"
         )
     if given.shape[-1] != reference.mean.shape[-1]:
-        raise ValueError(
-            f"{name} must have the d of the Gaussian, {reference.mean.shape[-1]}, got shape "
-            f"{tuple(given.shape)}"
+        raise InputError(
+            f"{name}: got shape {tuple(given.shape)}; give (..., N, d) with the d of the Gaussian, "
+            f"{reference.mean.shape[-1]}"
         )
     samples = arrays.float64(name)
     batch = common_batch((name, samples, 2), ("covariance", reference.covariance.x, 2))
     rows = centred(samples)
-    return arrays.back(
+    return arrays.wrap(
         _distance(
             (samples.mean(-2) - reference.mean).square().sum(-1),
             rows.square().sum((-2, -1)),
@@ -139,10 +151,10 @@ def _to_reference(reference: Gaussian, arrays: Arrays, name: str) -> Any:
 def _check_samples(arrays: Arrays, name: str) -> None:
     shape = tuple(arrays.tensors[name].shape)
     if len(shape) < 2:
-        raise ValueError(f"{name} must have shape (..., N, d), got {shape}")
+        raise InputError(f"{name}: got shape {shape}; give (..., N, d)")
     if shape[-2] < 2:
-        raise ValueError(
-            f"{name} needs at least 2 samples for a covariance, got {shape[-2]} (shape {shape})"
+        raise InputError(
+            f"{name}: got {shape[-2]} samples (shape {shape}); give at least 2 for a covariance"
         )
 
 

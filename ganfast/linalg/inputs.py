@@ -1,4 +1,4 @@
-"""What may be given to ganfast.linalg: three kinds of array in, checked, and the same kind out."""
+"""The arguments of ganfast.linalg: three kinds of array, checked and rescaled, and the way back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from ganfast import _dispatch
+from ganfast.errors import InputError, InputTypeError
 
-# Relative to the largest entry (symmetry) or eigenvalue (definiteness). Covariances of other tools
-# were often computed in float32, whatever they are stored in; theirs are off by up to 1e-6.
+# Relative to the largest entry (symmetry) or eigenvalue (definiteness). Other tools often compute
+# covariances in float32, whatever they store them in: those are off by up to 1e-6.
 TOLERANCE = 1e-5
 EPS = torch.finfo(torch.float64).eps
 _HALF_TOLERANCE = 1e-2  # float16 and bfloat16 hold two to three digits
 _ROUND_OFF = 64 * EPS  # what a matrix product leaves between the two triangles of a covariance
-_FAR = 100
+_FAR = 100  # a binary exponent; scales beyond it are rescaled
 
 
 class Matrices(NamedTuple):
@@ -33,30 +34,31 @@ class Matrices(NamedTuple):
 
 
 class Arrays:
-    """The arguments of one call by name, all of one kind: as float64 tensors, and the way back."""
+    """The arguments of one call by name, all of one kind, as tensors."""
 
     def __init__(self, **given: Any) -> None:
         kinds = {name: _kind(name, value) for name, value in given.items()}
         first = next(iter(kinds))
         for name, kind in kinds.items():
             if kind != kinds[first]:
-                raise ValueError(
-                    f"{name} is a {kind} array but {first} is a {kinds[first]} one: "
+                raise InputError(
+                    f"{name}: got a {kind} array, but {first} is a {kinds[first]} one; "
                     "give arrays of one kind"
                 )
         self.kind = kinds[first]
         self.tensors = {name: self._tensor(name, value) for name, value in given.items()}
         for name, x in self.tensors.items():
             if x.device != self.tensors[first].device:
-                raise ValueError(
-                    f"{name} is on {x.device} but {first} is on {self.tensors[first].device}"
+                raise InputError(
+                    f"{name}: got an array on {x.device}, but {first} is on "
+                    f"{self.tensors[first].device}; give arrays on one device"
                 )
         self.dtypes = {name: x.dtype for name, x in self.tensors.items()}
 
     def _tensor(self, name: str, value: Any) -> Tensor:
         if self.kind == "NumPy":
             if value.dtype.kind != "f":
-                raise ValueError(f"{name} must have a floating dtype, got {value.dtype}")
+                raise _not_floating(name, value.dtype)
             # torch reads neither foreign byte orders nor negative strides, and warns of arrays that
             # are not writeable; float16 and float32 keep their dtype for sqrtm's result.
             dtype = value.dtype if value.dtype.itemsize < 8 else np.dtype(np.float64)
@@ -65,7 +67,7 @@ class Arrays:
         else:
             x = torch.from_dlpack(value) if self.kind == "CuPy" else value
         if not x.is_floating_point():
-            raise ValueError(f"{name} must have a floating dtype, got {x.dtype}")
+            raise _not_floating(name, x.dtype)
         return x
 
     def float64(self, name: str) -> Tensor:
@@ -78,15 +80,14 @@ class Arrays:
     def symmetric(self, name: str) -> Matrices:
         """The argument as finite, square, symmetric float64 matrices.
 
-        What differs from its mirror by no more than round-off is left alone, since whoever reads
-        one triangle then reads the matrix; else it becomes the mean with its transpose. Raises
-        ValueError where an entry differs by more than ``TOLERANCE`` of the largest one (1e-2 for
-        float16 and bfloat16).
+        A matrix that is symmetric to round-off is left alone, since either triangle of it will do;
+        any other becomes the mean with its transpose. Raises InputError where an entry differs from
+        its mirror by more than TOLERANCE of the largest entry (1e-2 for float16 and bfloat16).
         """
         x = self.tensors[name]
         shape = tuple(x.shape)
         if len(shape) < 2 or shape[-1] != shape[-2]:
-            raise ValueError(f"{name} must be square, of shape (..., n, n), got {shape}")
+            raise InputError(f"{name}: got shape {shape}; give square matrices, (..., n, n)")
         x = x.to(torch.float64)
         if x.numel() == 0:
             return Matrices(name, x, x.new_zeros(shape[:-2]), self.tolerance(name))
@@ -98,9 +99,9 @@ class Arrays:
         if not bool(peak.isfinite().all()):
             raise _not_finite(name)
         if worst > limit:
-            raise ValueError(
-                f"{name} is not symmetric: an entry differs from its mirror by {worst:.3g} of the "
-                f"largest entry, more than {limit:g}"
+            raise InputError(
+                f"{name}: got a matrix that is not symmetric (an entry differs from its mirror by "
+                f"{worst:.3g} of the largest entry); give one that is symmetric to {limit:g}"
             )
         return Matrices(name, (x + x.mT) / 2, peak, limit)
 
@@ -108,8 +109,8 @@ class Arrays:
         half = self.dtypes[name] in (torch.float16, torch.bfloat16)
         return _HALF_TOLERANCE if half else TOLERANCE
 
-    def back(self, result: Tensor) -> Any:
-        """``result`` in the kind that was given; NumPy scalars for NumPy results without axes."""
+    def wrap(self, result: Tensor) -> Any:
+        """``result`` in the kind that was given; a NumPy scalar for a 0-d NumPy result."""
         if self.kind == "NumPy":
             return result.numpy()[()]
         if self.kind == "CuPy":
@@ -117,8 +118,14 @@ class Arrays:
         return result
 
 
-def _not_finite(name: str) -> ValueError:
-    return ValueError(f"{name} has values that are not finite: check the features it came from")
+def _not_finite(name: str) -> InputError:
+    return InputError(
+        f"{name}: got values that are not finite; check the features that they come from"
+    )
+
+
+def _not_floating(name: str, dtype: Any) -> InputError:
+    return InputTypeError(f"{name}: got dtype {dtype}; give a floating dtype")
 
 
 def _kind(name: str, value: Any) -> str:
@@ -128,15 +135,16 @@ def _kind(name: str, value: Any) -> str:
         return "NumPy"
     if type(value).__module__.partition(".")[0] == "cupy":  # never imported for the question
         return "CuPy"
-    raise ValueError(
-        f"{name} must be a torch tensor, a NumPy array or a CuPy array, got {type(value).__name__}"
+    raise InputTypeError(
+        f"{name}: got {type(value).__name__}; give a torch tensor, a NumPy array or a CuPy array"
     )
 
 
 def check_sizes(a: Matrices, b: Matrices) -> None:
     if a.x.shape[-1] != b.x.shape[-1]:
-        raise ValueError(
-            f"{b.name} must have the size of {a.name}, {tuple(a.x.shape)}, got {tuple(b.x.shape)}"
+        raise InputError(
+            f"{b.name}: got shape {tuple(b.x.shape)}; give matrices of the size of {a.name}, "
+            f"{tuple(a.x.shape)}"
         )
 
 
@@ -146,44 +154,81 @@ def common_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]
     try:
         return torch.broadcast_shapes(*shapes)
     except RuntimeError:
-        raise ValueError(
-            f"the leading dimensions of {second[0]}, {tuple(shapes[1])}, do not broadcast with "
-            f"{tuple(shapes[0])} of {first[0]}"
+        raise InputError(
+            f"{second[0]}: got leading dimensions {tuple(shapes[1])}; give ones that broadcast "
+            f"with {tuple(shapes[0])} of {first[0]}"
         ) from None
 
 
-def exponents(peak: Tensor) -> Tensor:
-    """Even e with peak / 2^e in 1/4 .. 2: a scale that costs no rounding."""
-    exponent = torch.frexp(peak.detach()).exponent.clamp(-1000, 1000)
-    return exponent - exponent % 2
+def flatten_batch(x: Tensor, batch: torch.Size) -> Tensor:
+    """``x`` (..., n, m), broadcast to the leading shape ``batch``, as (B, n, m)."""
+    return x.expand(*batch, *x.shape[-2:]).reshape(-1, *x.shape[-2:])
 
 
-def power_of_two(exponent: Tensor) -> Tensor:
-    return torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
+def rescale(x: Tensor, peak: Tensor) -> tuple[Tensor, Tensor | None]:
+    """x / 4^e, of which products of a few factors neither overflow nor underflow, and e (...).
 
-
-def moderate(x: Tensor, peak: Tensor) -> tuple[Tensor, Tensor | None]:
-    """``x`` (..., n, m) so that no product of a few over- or underflows: x / 2^e, and e (...).
-
-    Only what is beyond 2^-100 .. 2^100 (1e-30 .. 1e30) is scaled: a pass over a large matrix that
-    mostly nobody needs. Where nothing was, e is None.
+    Only matrices beyond 2^-100 .. 2^100 (1e-30 .. 1e30) are scaled: it takes a pass over them that
+    hardly anybody needs. Where none is, e is None.
     """
     low, high = peak.detach().aminmax()
     if float(low) > 2.0**-_FAR and float(high) < 2.0**_FAR:
         return x, None
-    exponent = exponents(peak)
-    exponent = torch.where(exponent.abs() > _FAR, exponent, 0)
-    return x * power_of_two(-exponent)[..., None, None], exponent
+    exponent = _exponent(peak)
+    exponent = torch.where(2 * exponent.abs() > _FAR, exponent, 0)
+    return x * _power(2 * -exponent)[..., None, None], exponent
 
 
-def half(exponent: Tensor | None) -> Tensor | None:
-    """Of an even exponent: what a root has of it."""
-    return None if exponent is None else exponent // 2
-
-
-def times_power_of_two(x: Tensor, *exponents: Tensor | None) -> Tensor:
-    """x * 2^(their sum); None is 0."""
+def unscale(x: Tensor, *exponents: Tensor | None) -> Tensor:
+    """``x`` times 2^e for each e of rescale: for what is linear in the root of each matrix."""
     for exponent in exponents:
         if exponent is not None:
-            x = x * power_of_two(exponent)
+            x = x * _power(exponent)
     return x
+
+
+def _exponent(peak: Tensor) -> Tensor:
+    """e with peak / 4^e in 1/4 .. 2: neither a power of four nor its root costs a rounding."""
+    return torch.frexp(peak.detach()).exponent.clamp(-1000, 1000) // 2
+
+
+def _power(exponent: Tensor) -> Tensor:
+    return torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
+
+
+class NotDefinite(Exception):
+    """Raised where the name of the matrix is not known: its caller calls refuse_indefinite."""
+
+
+def refuse_indefinite(*given: Matrices) -> None:
+    """Raise InputError for the first that has an eigenvalue below 0 by more than round-off."""
+    for a in given:
+        _refuse_indefinite(a)
+
+
+def _refuse_indefinite(a: Matrices) -> None:
+    x = a.x.detach()
+    exponent = _exponent(x.abs().amax((-2, -1)))
+    w = torch.linalg.eigvalsh(x * _power(2 * -exponent)[..., None, None])
+    w = w.reshape(-1, x.shape[-1])
+    top = w.abs().amax(-1)
+    relative = torch.where(top > 0, w[:, 0] / top, 0)
+    worst = int(relative.argmin())
+    if float(relative[worst]) < -a.tolerance:
+        scale = float(_power(2 * exponent).reshape(-1)[worst])
+        low, high = float(w[worst, 0]) * scale, float(w[worst, -1]) * scale
+        where = "" if x.dim() == 2 else f"matrix {worst} of the batch: "
+        raise InputError(
+            f"{a.name}: got a matrix that is not positive semi-definite ({where}its eigenvalues "
+            f"run from {low:.6g} to {high:.6g}); give one without eigenvalues below "
+            f"-{a.tolerance:g} of the largest"
+        )
+
+
+def require_definite(a: Matrices) -> None:
+    """refuse_indefinite for matrices that are not factored: n^3/3 flops where all is well."""
+    if a.x.numel() == 0:
+        return
+    shift = (a.tolerance * a.peak)[..., None, None] * torch.eye(a.x.shape[-1]).to(a.x)
+    if bool(torch.linalg.cholesky_ex(a.x + shift).info.any()):
+        refuse_indefinite(a)

@@ -8,8 +8,8 @@ Factors. Cholesky of A + shift, shift = n eps max diag, gives L; what the shift 
 that A lacks is filtered out again: of Q = L^-1 A L^-T, whose eigenvalues are q = w / (w + shift)
 for those of A, F = L p(Q) with p(q) = q^4 times the quadratic that makes p agree with sqrt(q) at
 q = 1 to third order. Eigenvalues of round-off (q near 0) vanish, signal (q near 1) is kept, and
-what lies between is measured: it counts as error. Positive eigenvalues below n eps that are too
-many for round-off are left to those who look at each.
+what lies between is measured: it counts as error. Where there are more positive eigenvalues below
+n eps than round-off explains, the result counts as not converged.
 
 Polar factor. X <- a X + b X X^T X + c (X X^T)^2 X with the odd quintics that are best for the
 interval that the singular values are in at that step (Amsel et al., 2025, arXiv:2505.16932): a
@@ -32,10 +32,11 @@ from torch import Tensor
 from ganfast.linalg.inputs import EPS
 
 LOWEST = 1e-12
-"""Singular values below this part of the largest are not resolved; the check says if it matters."""
+"""Relative to the largest, the singular value below which none is resolved. polar_trace checks
+whether that matters."""
 
-_CUSHION = 0.005  # of the interval: a quintic that is best for less would map its dips to round-off
-_MARGIN = 1e-9  # beyond each interval, where a quintic shoots up: round-off must not leave it
+_CUSHION = 0.005  # of the interval: a quintic fitted further down would dip to round-off in between
+_MARGIN = 1e-9  # past the end of each interval, where a quintic grows fast: room for round-off
 _PROBES = 8
 
 
@@ -45,16 +46,16 @@ class Polar(NamedTuple):
     trace: Tensor
     factors: tuple[Tensor, Tensor]  # F1, F2
     unitary: Tensor  # U, the polar factor of F1^T F2 where that is not 0
-    error: Tensor  # an estimate of the absolute error, beyond rounding
+    error: Tensor  # an estimate of the absolute error besides rounding
     converged: Tensor  # bool: whether the error is below 1e-12 of the trace
 
 
 def polar_trace(a: Tensor, b: Tensor) -> Polar:
     """Tr (a b)^{1/2} of two symmetric positive semi-definite float64 matrices (n, n).
 
-    Nothing waits for the device: the caller reads ``converged`` and, where it is False (an
-    indefinite matrix, eigenvalues between signal and round-off, NaN), must compute the trace by
-    eigenvalues. Gradients: d trace / d F1 = F2 U^T and d trace / d F2 = F1 U.
+    Nothing waits for the device. Where ``converged`` is False (an indefinite matrix, eigenvalues
+    between signal and round-off, NaN) the caller must compute the trace by eigenvalues. Gradients:
+    d trace / d F1 = F2 U^T and d trace / d F2 = F1 U.
     """
     one, lost1, good1 = _factor(a)
     two, lost2, good2 = _factor(b)
@@ -68,7 +69,7 @@ def polar_trace(a: Tensor, b: Tensor) -> Polar:
     filtered = torch.linalg.vector_norm(two.mT @ lost1) + torch.linalg.vector_norm(one.mT @ lost2)
     error = n**0.5 * (missed + filtered / _PROBES**0.5)
     rounding = 8 * n * EPS * torch.linalg.matrix_norm(one) * torch.linalg.matrix_norm(two)
-    # Written so that NaN is not converged. A product that is 0 to rounding has converged, too.
+    # NaN fails both comparisons. A product that is 0 to rounding has converged, too.
     small = (error <= 1e-12 * trace) | (trace + error <= rounding)
     return Polar(trace, (one, two), unitary, error, small & good1 & good2)
 
@@ -89,12 +90,12 @@ def polar_factor(c: Tensor) -> Tensor:
 
 @cache
 def quintics(lowest: float) -> tuple[tuple[float, float, float], ...]:
-    """(a, b, c) of each step a x + b x^3 + c x^5 that takes [lowest, 1] to 1, to rounding.
+    """(a, b, c) of each step a x + b x^3 + c x^5; together they take [lowest, 1] to 1.
 
-    Each is the best approximation of 1 on the interval that the one before leaves. The quintic errs
-    by e in turns at both ends and at its two extrema; from a guess of the extrema the four
-    equations give a, b, c and e, hence better extrema, and so on (Remez). An interval narrower than
-    a few percent takes the quintic that is flattest at its middle.
+    Each step is the best approximation of 1 on the interval that the one before leaves: its error
+    alternates between e and -e at both ends and at its two extrema. From a guess of the extrema
+    those four equations give a, b, c and e, hence better extrema, and so on (Remez). On an interval
+    narrower than a few percent the step is the quintic that is flattest in the middle.
     """
     steps = []
     low, high = lowest, 1.0
@@ -133,7 +134,7 @@ def _equioscillating(low: float, high: float) -> tuple[tuple[float, float, float
 
 
 def _factor(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """F, what its filter may have lost on some probes, and whether that is all that it lost."""
+    """F, what its filter may have lost, seen through some probes, and whether nothing else was."""
     n = a.shape[-1]
     tiny = 1e-280  # the zero matrix has a factor, too
     shift = (n * EPS * a.diagonal().amax()).clamp(min=tiny)
@@ -146,14 +147,14 @@ def _factor(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # With e = 1 - q: (1 - e)^{-7/2} = 1 + 7/2 e + 63/8 e^2 + 231/16 e^3 + ...
     fourth = square @ square
     factor = lower @ (fourth @ (eye * 12.375 - 19.25 * q + 7.875 * square))
-    # At least what the rest of the series adds for w >= shift, and next to nothing for round-off:
-    # 231 q^6 e^3.
+    # 231 q^6 e^3: no less than what the rest of the series adds where w >= shift, and next to
+    # nothing for round-off.
     probes = _signs(n, a)
     for _ in range(3):
         probes = probes - q @ probes
     lost = 231 * (lower @ (fourth @ (square @ probes)))
-    # What is left at the other end, q near 0: round-off has both signs, so its sum is no larger
-    # than its norm. Weak signal (a collapsed generator) is positive throughout.
+    # At the other end, q near 0: round-off has both signs, so its sum is no larger than its norm.
+    # Weak signal (a collapsed generator) is positive throughout.
     rest = q - 3 * (q @ square) + 2 * fourth
     total = rest.diagonal().sum()
     weak = (total > 0.75 * torch.linalg.matrix_norm(rest)) & (total > 1e-6)
@@ -161,7 +162,7 @@ def _factor(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _signs(n: int, like: Tensor) -> Tensor:
-    """8 columns of +-1 without a pattern that a matrix could share: |M signs|^2 is near 8 |M|^2."""
+    """8 columns of +-1 with no pattern that a matrix could share: |M signs|^2 is near 8 |M|^2."""
     row = torch.arange(1, n + 1, dtype=like.dtype, device=like.device)[:, None]
     column = torch.arange(1, _PROBES + 1, dtype=like.dtype, device=like.device)
     return torch.where(torch.sin(row * row * column.sqrt()) > 0, 1.0, -1.0).to(like.dtype)

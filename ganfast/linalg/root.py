@@ -9,13 +9,27 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form
+from ganfast._checks import one_of
 from ganfast.linalg.batch import roots
-from ganfast.linalg.definite import NotDefinite, refuse_indefinite
-from ganfast.linalg.inputs import EPS, TOLERANCE, Arrays, moderate, power_of_two
+from ganfast.linalg.inputs import (
+    EPS,
+    TOLERANCE,
+    Arrays,
+    NotDefinite,
+    refuse_indefinite,
+    rescale,
+    unscale,
+)
 
 
 def sqrtm(a: Any, *, method: str = "auto") -> Any:
     """The symmetric positive semi-definite X with X X = a.
+
+    Derivatives (torch), of any order: dX solves the Sylvester (Lyapunov) equation
+    X dX + dX X = da, which in the eigenbasis of X, with eigenvalues s, is a division by
+    s_i + s_j: right for repeated eigenvalues. Where s_i + s_j is at most sqrt(n eps) of the largest
+    s, both eigenvalues of a are below its round-off and the true derivative is unbounded: zero is
+    taken there.
 
     Args:
         a: an array (torch, NumPy or CuPy) of shape (..., n, n), symmetric positive semi-definite,
@@ -25,34 +39,28 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
     Returns:
         The same kind, shape and dtype, computed in float64.
 
-    Derivatives (torch), of any order: dX solves the Sylvester (Lyapunov) equation
-    X dX + dX X = da, which in the eigenbasis of X, with eigenvalues s, is a division by
-    s_i + s_j: right for repeated eigenvalues. Where s_i + s_j is at most sqrt(n eps) of the largest
-    s, both eigenvalues of a are below its round-off and the true derivative is unbounded: zero is
-    taken there. A second backward through such a point raises RuntimeError.
-
-    Raises ValueError for an unknown method and for the inputs that trace_sqrtm refuses.
+    Raises:
+        InputError: an unknown method, and the inputs that trace_sqrtm refuses.
+        RuntimeError: a second backward through a singular matrix.
     """
-    if method not in ("auto", "eigh"):
-        raise ValueError(f'method must be "auto" or "eigh", got {method!r}')
+    one_of("method", method, ("auto", "eigh"))
     arrays = Arrays(a=a)
-    name, x, peak, tolerance = arrays.symmetric("a")
-    dtype = arrays.dtypes["a"]
-    if x.numel() == 0:
-        return arrays.back(x.to(dtype))
-    unit, scale = moderate(x, peak)
+    given, dtype = arrays.symmetric("a"), arrays.dtypes["a"]
+    if given.x.numel() == 0:
+        return arrays.wrap(given.x.to(dtype))
+    scaled, exponent = rescale(given.x, given.peak)
     try:
-        result = closed_form(partial(roots, tolerance), _vjp, unit)
+        result = closed_form(partial(roots, given.tolerance), _vjp, scaled)
     except NotDefinite:
-        refuse_indefinite(name, x, tolerance)
+        refuse_indefinite(given)
         raise
-    if scale is not None:
-        result = result * power_of_two(scale // 2)[..., None, None]
-    return arrays.back(result.to(dtype))
+    if exponent is not None:
+        result = unscale(result, exponent[..., None, None])
+    return arrays.wrap(result.to(dtype))
 
 
 def root(a: Tensor) -> Tensor:
-    """The differentiable root of definite symmetric float64 matrices of moderate scale."""
+    """The differentiable root of definite symmetric float64 matrices, rescaled."""
     return closed_form(partial(roots, TOLERANCE), _vjp, a)
 
 

@@ -11,23 +11,25 @@ from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form, once_only
 from ganfast.linalg.batch import traces
-from ganfast.linalg.definite import NotDefinite, refuse_indefinite
-from ganfast.linalg.factor import by_eigenvectors
+from ganfast.linalg.factor import eigenvector_factor, trace_of_roots
 from ganfast.linalg.inputs import (
     EPS,
     Arrays,
     Matrices,
+    NotDefinite,
     check_sizes,
     common_batch,
-    half,
-    moderate,
-    times_power_of_two,
+    flatten_batch,
+    refuse_indefinite,
+    rescale,
+    unscale,
 )
 from ganfast.linalg.polar import polar_trace
 from ganfast.linalg.root import root
-from ganfast.linalg.sandwich import trace_of_roots
 
-_SMALL = 64  # a batch of larger matrices is faster one by one, each with all threads
+Tensors = tuple[Tensor, ...]
+
+_SMALL = 64  # larger matrices are faster one by one, each with all threads
 # Below this ratio of the smallest eigenvalue to the largest, second derivatives (which grow with
 # its inverse) have no digits left.
 _RESOLVED = 1e-8
@@ -40,6 +42,16 @@ def trace_sqrtm(a: Any, b: Any) -> Any:
     a = L L^T it is the sum of the square roots of the eigenvalues of L^T b L: symmetric, hence real
     at any rank. No matrix root and no product a b is formed.
 
+    Derivatives (torch): with a = L1 L1^T, b = L2 L2^T and the singular value decomposition
+    L1^T L2 = V S U^T,
+
+        dT/da = (L2 U) S^-1 (L2 U)^T / 2,    dT/db = (L1 V) S^-1 (L1 V)^T / 2,
+
+    without the singular values that are round-off (n eps |L1| |L2|): finite for repeated and for
+    zero eigenvalues. The true derivative with respect to b grows without bound where b loses rank
+    within the range of a; there the formula gives the one along changes that keep the rank.
+    Second derivatives exist where both matrices are well-conditioned (to 1e8).
+
     Args:
         a, b: arrays of one kind (torch, NumPy or CuPy) of shape (..., n, n) and any floating dtype.
             Leading dimensions broadcast. Any scale from 1e-150 to 1e150 and any rank; eigenvalues
@@ -49,27 +61,19 @@ def trace_sqrtm(a: Any, b: Any) -> Any:
         The same kind, of shape (...), in float64 whatever the input's dtype (a distance is the
         small difference of such numbers). A NumPy scalar for two NumPy matrices.
 
-    Derivatives (torch): with a = L1 L1^T, b = L2 L2^T and the singular value decomposition
-    L1^T L2 = V S U^T,
-
-        dT/da = (L2 U) S^-1 (L2 U)^T / 2,    dT/db = (L1 V) S^-1 (L1 V)^T / 2,
-
-    without the singular values that are round-off (n eps |L1| |L2|): finite for repeated and for
-    zero eigenvalues. The true derivative with respect to b grows without bound where b loses rank
-    within the range of a; there the formula gives the one along changes that keep the rank.
-    Second derivatives exist where both matrices are well-conditioned (to 1e8); elsewhere a second
-    backward raises RuntimeError.
-
-    Raises ValueError, naming the argument, for arrays of mixed kinds or devices, a dtype that is
-    not floating, shapes that do not fit, values that are not finite, and a matrix that is not
-    symmetric (by more than 1e-5 of its largest entry) or not positive semi-definite (an eigenvalue
-    below -1e-5 of the largest); both bounds are 1e-2 for float16 and bfloat16. Smaller faults are
-    taken for round-off: the matrix is symmetrised and its negative eigenvalues count as zero.
+    Raises:
+        InputError: a ValueError that names the argument: arrays of mixed kinds or devices, shapes
+            that do not fit, values that are not finite, a matrix that is not symmetric (by more
+            than 1e-5 of its largest entry) or not positive semi-definite (an eigenvalue below -1e-5
+            of the largest); both bounds are 1e-2 for float16 and bfloat16. Smaller faults are taken
+            for round-off: the matrix is symmetrised and its negative eigenvalues count as zero.
+        InputTypeError: also a TypeError: not an array, or not of a floating dtype.
+        RuntimeError: a second backward where a matrix is singular or ill-conditioned.
     """
     arrays = Arrays(a=a, b=b)
     first, second = arrays.symmetric("a"), arrays.symmetric("b")
     check_sizes(first, second)
-    return arrays.back(trace_of_checked(first, second))
+    return arrays.wrap(trace_of_checked(first, second))
 
 
 def trace_of_checked(a: Matrices, b: Matrices) -> Tensor:
@@ -78,24 +82,25 @@ def trace_of_checked(a: Matrices, b: Matrices) -> Tensor:
     n = a.x.shape[-1]
     if n == 0 or 0 in batch:
         return a.x.new_zeros(batch)
-    unit_a, scale_a = moderate(a.x, a.peak)
-    unit_b, scale_b = moderate(b.x, b.peak)
+    scaled_a, exponent_a = rescale(a.x, a.peak)
+    scaled_b, exponent_b = rescale(b.x, b.peak)
     tolerances = a.tolerance, b.tolerance
     try:
         trace = closed_form(
             partial(_value, tolerances),
             partial(_vjp, tolerances),
-            unit_a.expand(*batch, n, n).reshape(-1, n, n),
-            unit_b.expand(*batch, n, n).reshape(-1, n, n),
+            flatten_batch(scaled_a, batch),
+            flatten_batch(scaled_b, batch),
         )
     except NotDefinite:
-        refuse_indefinite(a.name, a.x, a.tolerance)
-        refuse_indefinite(b.name, b.x, b.tolerance)
+        refuse_indefinite(a, b)
         raise
-    return times_power_of_two(trace.reshape(batch), half(scale_a), half(scale_b))
+    return unscale(trace.reshape(batch), exponent_a, exponent_b)
 
 
-def each(function: Callable[..., tuple[Tensor, ...]], *batches: Tensor) -> tuple[Tensor, ...]:
+def map_matrices(
+    function: Callable[..., tuple[Tensor, ...]], *batches: Tensor
+) -> tuple[Tensor, ...]:
     """``function`` on (B, n, n) batches: at once if the matrices are small, else one by one."""
     count, n = batches[0].shape[:2]
     if n <= _SMALL and count > 1:
@@ -106,13 +111,12 @@ def each(function: Callable[..., tuple[Tensor, ...]], *batches: Tensor) -> tuple
 
 def _value(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> Tensor:
     small = traces(tolerances, a, b)
-    return each(partial(_large, tolerances), a, b)[0] if small is None else small
+    return map_matrices(partial(_large, tolerances), a, b)[0] if small is None else small
 
 
 def _large(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor]:
-    """Which way a large matrix goes: LAPACK's eigenvalues (3 n^3 flops) on a CPU, matrix products
-    (162 n^3) on a GPU, whose eigensolvers wait for memory; eigenvalues there, too, where products
-    did not converge."""
+    """By LAPACK's eigenvalues (3 n^3 flops) on a CPU; on a GPU, whose eigensolvers wait for memory,
+    by matrix products (162 n^3), and by eigenvalues only where those did not converge."""
     if a.is_cuda and a.dim() == 2:
         found = polar_trace(a, b)
         if bool(found.converged):
@@ -128,7 +132,7 @@ def _vjp(
         one, two = smooth_gradients(a, b)
     else:
         with torch.no_grad():
-            one, two = each(partial(_gradients, tolerances), a.detach(), b.detach())
+            one, two = map_matrices(partial(_gradients, tolerances), a.detach(), b.detach())
         reason = (
             "trace_sqrtm has no second derivative at a singular or ill-conditioned matrix: add a "
             "multiple of the identity to both"
@@ -138,7 +142,8 @@ def _vjp(
 
 
 def _gradients(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    one, two = by_eigenvectors(a, tolerances[0]), by_eigenvectors(b, tolerances[1])
+    one = eigenvector_factor(a, tolerances[0])
+    two = eigenvector_factor(b, tolerances[1])
     v, s, ut = torch.linalg.svd(one.mT @ two, full_matrices=False)
     # Round-off of the product L1^T L2, which is relative to its factors: ranges that are orthogonal
     # to each other leave nothing but noise in s.

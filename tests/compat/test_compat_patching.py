@@ -145,10 +145,10 @@ def test_context_manager_leaves_an_earlier_patch_alone(fakes):
 
 
 def test_an_unknown_name_is_refused(fakes):
-    with pytest.raises(ValueError, match="'pytorch_fit'.*pytorch_fid, torch_fidelity"):
+    with pytest.raises(ValueError, match="got 'pytorch_fit'; give .*did you mean 'pytorch"):
         compat.patch("cleanfid", "pytorch_fit")
     assert not ours(current("cleanfid"))
-    with pytest.raises(ValueError, match="unknown project 'x'"):
+    with pytest.raises(ValueError, match="project: got 'x'; give one of"):
         compat.unpatch("x")
 
 
@@ -262,9 +262,9 @@ def test_any_layout_is_taken_and_nothing_is_changed(fakes):
 def test_sides_that_differ_in_shape_fail_as_theirs(fakes, project):
     compat.patch(project)
     mu1, sigma1, mu2, sigma2 = statistics()
-    with pytest.raises(AssertionError, match="mu1 has shape"):
+    with pytest.raises(AssertionError, match="mu2: got shape"):
         current(project)(mu1[1:], sigma1, mu2, sigma2)
-    with pytest.raises(AssertionError, match="sigma1 has shape"):
+    with pytest.raises(AssertionError, match="sigma2: got shape"):
         current(project)(mu1, sigma1[1:, 1:], mu2, sigma2)
 
 
@@ -277,7 +277,7 @@ def test_torch_fidelity_prints_only_when_asked(fakes, capsys):
     assert type(answer) is dict and type(answer[KEY]) is float
     current("torch_fidelity")(*sides, True)
     assert f"{answer[KEY]:.7g}" in capsys.readouterr().err
-    with pytest.raises(AssertionError, match="mu must have 1 dimension"):
+    with pytest.raises(AssertionError, match="mu: got .* 1 dimension"):
         current("torch_fidelity")({"mu": mu1.astype(np.float32), "sigma": sigma1}, sides[1], False)
 
 
