@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ganfast import _checks
 from ganfast.errors import InputError
 
 
 def require_writable(path: str | os.PathLike[str], argument: str) -> None:
     """Raise InputError if a file can't be put there: better before hours of work than after."""
-    path = Path(path)
+    path = _checks.path(argument, path)
     if path.is_dir():
         raise InputError(f"{argument}: got {str(path)!r}, which is a folder; give a file in it")
     if not path.parent.is_dir():
@@ -38,7 +39,7 @@ def write_atomically(
     ``one_writer`` what a killed process left beside is overwritten the next time; without it,
     several processes may write one path at a time, and the last one's stays.
     """
-    path = Path(path)
+    path = _checks.path(argument, path)
     require_writable(path, argument)
     beside = path_beside(path) if one_writer else path_beside(path, os.getpid())
     try:

@@ -13,17 +13,15 @@ from ganfast.errors import InputError
 
 
 def require_group(group: Any = None) -> tuple[int, torch.device]:
-    """How many processes ``group`` has, and the device on which they communicate.
-
-    Raises InputError where there is no such group, or this process is not in it.
-    """
+    """How many processes ``group`` has, and the device on which they communicate; InputError where
+    there is no such group, or this process is not in it."""
     if not dist.is_available() or not dist.is_initialized():
         raise InputError(
-            "all_reduce needs a process group: call torch.distributed.init_process_group() first"
+            "all_reduce: got no process group; call torch.distributed.init_process_group() first"
         )
     world = dist.get_world_size(group)
     if world < 1:
-        raise InputError("group must have this process in it: call all_reduce in its members only")
+        raise InputError("group: got one without this process; call all_reduce in its members only")
     if dist.get_backend(group) == "nccl":
         return world, torch.device("cuda", torch.cuda.current_device())
     return world, torch.device("cpu")

@@ -68,12 +68,12 @@ def test_empty_chunks_are_left_out_and_too_few_are_refused():
     none = Summary(DIM)
     none.add(x, None, range(12))
     for given, match in (
-        (few, "real must have images in at least 4 chunks, got 3"),
-        (none, "got 0: make the Summary with chunks=20"),
-        (Summary(DIM, chunks=20), "real needs at least 2 images"),
-        (summary.moments, "real must be a Summary with chunks, or Statistics .*, got Moments"),
+        (few, "real: got images in 3 chunks; give them in at least 4"),
+        (none, "in 0 chunks; .* Summary with chunks=20"),
+        (Summary(DIM, chunks=20), "real: got 0 images; give at least 2"),
+        (summary.moments, "real: got a Moments; give a Summary with chunks, or Statistics"),
     ):
         with pytest.raises(ValueError, match=match):
             Chunks.of(given, "real")
-    with pytest.raises(ValueError, match="selection of chunks has fewer than 2"):
+    with pytest.raises(ValueError, match="selection with fewer than 2"):
         chunks.moments(torch.zeros(1, len(chunks)))

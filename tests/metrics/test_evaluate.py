@@ -158,7 +158,7 @@ def test_few_images_are_noted(arrays):
 
 
 def test_one_image_is_refused(arrays):
-    with pytest.raises(InputError, match="fake needs at least 2 images"):
+    with pytest.raises(InputError, match="fake: got 1 images; give at least 2"):
         evaluate(arrays[0], arrays[1][:1])
 
 

@@ -261,12 +261,12 @@ def test_compiled_modules(mine, monkeypatch):
         ("{}:Once", ["features of shape (1, 3) for 2 images"]),
         ("{}:Empty", ["features of shape (2, 0) for 2 images"]),
         ("{}:Three", ["a tuple of Tensor, Tensor, Tensor", "(features, logits)"]),
-        ("{}:Text", ["gave a str", "(features, logits)"]),
+        ("{}:Text", ["got a str", "(features, logits)"]),
         ("{}:Whole", ["int64", "floats"]),
         ("{}:NaN", ["features that are NaN or inf"]),
         ("{}:NaNLogits", ["logits that are NaN or inf"]),
         ("{}:Fails", ["fails on float32 (2, 3, 6, 6): RuntimeError"]),
-        ("{}:BadSize", ["input_size is 'big'"]),
+        ("{}:BadSize", ["got the input_size 'big'"]),
     ],
 )
 def test_mistakes_in_a_module(mine, path, parts):
@@ -281,7 +281,7 @@ def test_mistakes_in_a_module(mine, path, parts):
 def test_an_output_that_changes_later(mine):
     extractor = load_extractor(f"{mine}:Changing")
     assert extractor(images(2))[0].shape == (2, 3)
-    with pytest.raises(InputError, match=r"shape \(3, 2\) for 3 images; \(3, 3\)"):
+    with pytest.raises(InputError, match=r"shape \(3, 2\) for 3 images; give \(3, 3\)"):
         extractor(images(3))
 
 
@@ -295,7 +295,9 @@ def test_mistakes_in_the_other_arguments(mine, tmp_path):
             load_extractor(name, precision="tf32")
         with pytest.raises(InputError, match="device: got 'gpu'"):
             load_extractor(name, device="gpu")
-    with pytest.raises(InputError, match="weights: are the inception extractor's"):
+    with pytest.raises(
+        InputError, match="weights: got a file, and the extractor digits has its own"
+    ):
         load_extractor("digits", weights=tmp_path)
     with pytest.raises(InputError, match="no such file"):
         load_extractor(weights=tmp_path / "none.pth")

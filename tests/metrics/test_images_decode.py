@@ -343,5 +343,5 @@ def test_an_unknown_background():
 
 def test_without_pillow(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(InputError, match=r"Pillow: pip install 'ganfast\[fid\]'"):
+    with pytest.raises(InputError, match=r"Pillow; pip install 'ganfast\[fid\]'"):
         Decoder()

@@ -322,7 +322,10 @@ BAD = {
     "planes": (random_images(2, 5, 6).movedim(3, 1), r"images: got shape .*movedim\(-3, -1\)"),
     "no rows": (random_images(2, 0, 6), r"images: got shape \(2, 0, 6, 3\); .* one pixel"),
     "no columns": ([random_images(2, 0)], r"images\[0\]: got shape \(2, 0, 3\); .* one pixel"),
-    "devices": ([random_images(2, 2), random_images(2, 2).to("meta")], r"images\[1\]: is on meta"),
+    "devices": (
+        [random_images(2, 2), random_images(2, 2).to("meta")],
+        r"images\[1\]: got one on meta",
+    ),
     "batches": ([random_images(2, 2), random_images(1, 2, 2)], r"images\[1\]: got shape"),
 }
 

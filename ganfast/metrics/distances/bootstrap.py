@@ -7,8 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.distances.chunks import Chunks, distances, require_one_dim
+from ganfast.metrics.distances.chunks import Chunks, distances
+from ganfast.metrics.distances.frechet import require_one_dim
 from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
@@ -57,17 +59,17 @@ def bootstrap_interval(
     Returns:
         (low, high), low not below 0.
 
-    Raises InputError for fewer than 4 chunks with images, replicates below 4, and sides of
-    different numbers of features.
+    Raises:
+        ValueError: (an InputError) fewer than 4 chunks with images, fewer than 4 replicates, or
+            sides of different numbers of features.
     """
-    if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 4:
-        raise InputError(f"replicates must be a whole number of at least 4, got {replicates!r}")
+    replicates = _checks.integer("replicates", replicates, least=4)
     one, two = Chunks.of(real, "real"), Chunks.of(fake, "fake")
-    require_one_dim(one, two)
+    require_one_dim(one.dim, two.dim)
     divided = [len(side) for side in (one, two) if side.fixed is None]
     if not divided:
         raise InputError(
-            "real and fake are both Statistics, which have no chunks: one must be a Summary"
+            "real, fake: got two Statistics, which have no chunks; give a Summary for one of them"
         )
     generator = torch.Generator().manual_seed(seed)
     pairs = replicates // 2

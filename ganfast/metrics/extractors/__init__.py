@@ -37,7 +37,9 @@ def load_extractor(
         compile: by torch.compile, which takes a minute and needs a C++ compiler.
         progress: whether a download shows how far it is, on stderr.
 
-    Raises InputError, in one line, for every mistake in these, and where weights can't be had.
+    Raises:
+        ValueError: (an InputError of one line) a mistake in these, or weights that can be neither
+            found nor downloaded.
     """
     protocol = find_protocol(protocol)
     if name == "inception":
@@ -53,7 +55,9 @@ def load_extractor(
             progress=progress,
         )
     if weights is not None:
-        raise InputError(f"weights: are the inception extractor's; {name} has its own")
+        raise InputError(
+            f"weights: got a file, and the extractor {name} has its own; leave weights out"
+        )
     return load_custom(
         EXTRACTORS.get(name) or name,
         name=name,

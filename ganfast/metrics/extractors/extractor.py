@@ -37,7 +37,8 @@ class Extractor:
         preprocess: in place of :func:`ganfast.metrics.preprocess.preprocess`.
         notes: sentences that a reader of the number should know.
 
-    Raises InputError for a precision that the device doesn't have.
+    Raises:
+        ValueError: (an InputError) a precision that the device doesn't have.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class Extractor:
     def __call__(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """uint8 images, (n, h, w, 3) or a sequence of (h, w, 3) -> features (n, dim), logits.
 
-        Both float32 on ``device``; logits are None where the network has none. Raises InputError
-        for what ``preprocess`` refuses, and for a network whose output has another shape.
+        Both float32 on ``device``; logits are None where the network has none.
+
+        Raises:
+            ValueError: (an InputError) what ``preprocess`` refuses, or an output of another shape.
         """
         with torch.inference_mode():
             return self.extract(self.prepare(images))
@@ -102,11 +105,11 @@ class Extractor:
             self._check(logits, "logits", len(batch), self.classes)
         return features.float(), None if logits is None else logits.float()
 
-    def _check(self, found: Tensor, what: str, n: int, width: int | None) -> None:
-        if found.shape != (n, width):
+    def _check(self, x: Tensor, what: str, n: int, width: int | None) -> None:
+        if x.shape != (n, width):
             raise InputError(
-                f"extractor {self.name}: gave {what} of shape {tuple(found.shape)} for {n} images; "
-                f"({n}, {width}) is needed"
+                f"extractor {self.name}: got {what} of shape {tuple(x.shape)} for {n} images; give "
+                f"({n}, {width})"
             )
 
 
@@ -131,8 +134,8 @@ def split_output(output: Any, name: str) -> tuple[Tensor, Tensor | None]:
     else:
         got = f"a {type(output).__name__}"
     raise InputError(
-        f"extractor {name}: the network gave {got}; it must give a tensor of features (n, d), "
-        f"or (features, logits)"
+        f"extractor {name}: got {got} from the network; give a tensor of features (n, d), or "
+        "(features, logits)"
     )
 
 

@@ -27,7 +27,7 @@ class ArrayImages(ImageSource):
         shape = tuple(rows.shape)
         self._axis = channels_axis(shape, what)
         if not shape[0]:
-            raise InputError(f"{what}: there are no images: shape {shape}")
+            raise InputError(f"{what}: got no images, shape {shape}")
         self._rows = rows
         self.name = name
         self.count = shape[0]
@@ -69,7 +69,7 @@ def is_statistics_file(source: Any) -> bool:
     pytorch-fid."""
     if not isinstance(source, (str, os.PathLike)):
         return False
-    path = os.fspath(source)
+    path = os.path.expanduser(os.fspath(source))
     if not path.lower().endswith(".npz"):
         return False
     try:
@@ -88,11 +88,11 @@ def npz_images(path: str, name: str, what: str) -> ArrayImages:
         if key is None:
             if {"mu", "sigma"} <= set(members):
                 raise InputError(
-                    f"{what}: {path!r} holds statistics (mu, sigma), not images: they can be "
-                    "compared with, not read as images"
+                    f"{what}: {path!r} holds statistics (mu, sigma), which can be compared "
+                    "with but not read as images"
                 )
             raise InputError(
-                f"{what}: {path!r} has the arrays {', '.join(members) or 'none'}: save the images "
+                f"{what}: {path!r} has the arrays {', '.join(members) or 'none'}; save the images "
                 f"as one of {', '.join(KEYS)}"
             )
         rows = NpzRows(path, members[key])
@@ -102,7 +102,7 @@ def npz_images(path: str, name: str, what: str) -> ArrayImages:
         raise InputError(f"{what}: cannot read {path!r}: {error}") from None
     if rows.fortran_order:
         raise InputError(
-            f"{what}: {key} in {path!r} is in Fortran order, which can't be read image by image: "
+            f"{what}: {key} in {path!r} is in Fortran order, which can't be read image by image; "
             "save np.ascontiguousarray of it"
         )
     return ArrayImages(rows, name, what)

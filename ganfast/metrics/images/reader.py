@@ -61,10 +61,9 @@ class BatchDataset(Dataset[Any]):
     def _decode(self, position: int) -> Any:
         try:
             data = self._files.read(position)
-        except OSError as error:
-            raise DecodeError(error.strerror or str(error)) from None
-        except Exception as error:  # of a damaged archive: zipfile raises zlib.error and others
-            raise DecodeError(str(error) or type(error).__name__) from None
+        except Exception as error:  # of a damaged archive zipfile raises zlib.error and others
+            why = error.strerror if isinstance(error, OSError) else None
+            raise DecodeError(why or one_line(error)) from None
         return self._decoder.decode(data, self._files.names[position])
 
 
@@ -130,8 +129,8 @@ def _from_workers(
         if "DataLoader worker" not in str(error):
             raise
         raise InputError(
-            "a worker process died, most likely because memory ran out: use fewer workers or a "
-            f"smaller batch_size ({' '.join(str(error).split())})"
+            f"a worker process died, most likely because memory ran out ({one_line(error)}); use "
+            "fewer workers or a smaller batch_size"
         ) from None
     finally:
         # Now, and not when the last traceback is gone that has it, as an interrupt's does.
@@ -197,7 +196,7 @@ def lookahead(
 
 
 class FileImages(ImageSource):
-    """The images in a folder or an archive. Raises InputError if there are none."""
+    """The images in a folder or an archive; InputError if there are none."""
 
     resumable = True
 

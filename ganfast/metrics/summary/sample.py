@@ -69,8 +69,8 @@ class BottomSample:
         different, seen = np.unique(everyones, return_counts=True)
         if len(different) < len(everyones):
             raise InputError(
-                f"positions must be counted in one process each, got {different[seen > 1][0]} in "
-                "several: give each process images of its own"
+                f"positions: got {different[seen > 1][0]} in several processes; give each process "
+                "images of its own"
             )
         kept = everyones[np.argsort(self._hashes(everyones))][: self.size]
         _, place, index = np.intersect1d(

@@ -48,10 +48,10 @@ class Scatter:
         """One that can change without this one changing."""
         return Scatter(self.mean.to(device), self._matrix)
 
-    def absorb(self, waiting: RowBuffer) -> None:
-        """Take in all rows that wait, of which there is at least one; none waits any more."""
-        mean = RunningMean(waiting.count, *waiting.centre())
-        waiting.square(self._matrix, self._move(mean))
+    def absorb(self, buffer: RowBuffer) -> None:
+        """Take in all rows of ``buffer``, of which there is at least one; it is empty then."""
+        mean = RunningMean(buffer.count, *buffer.centre())
+        buffer.square(self._matrix, self._move(mean))
 
     def merge(self, other: Scatter) -> None:
         """Take in the rows that ``other``, on the same device, has absorbed."""
@@ -135,7 +135,7 @@ def all_reduce(own: Scatter, group: Any = None) -> Scatter:
     # Before any tensor whose size they must agree on.
     dims, counts = gather(torch.tensor([own.dim, own.mean.count]), group).T.tolist()
     if len(set(dims)) > 1:
-        raise InputError(f"dim must be the same in all processes, got {dims} by rank")
+        raise InputError(f"dim: got {dims} by rank; give the same in all processes")
 
     pairs = gather(torch.stack([own.mean.high, own.mean.low]), group)
     mean = RunningMean.of_none(own.dim, device)
