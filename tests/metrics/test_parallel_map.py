@@ -30,7 +30,7 @@ def test_results_in_order_and_without_gradients(threads):
 def test_every_thread_works_alone(threads):
     """All at once, which the barrier proves, each on one thread, and gone at the end."""
     running = threading.active_count()
-    barrier = threading.Barrier(threads, timeout=20)
+    barrier = threading.Barrier(threads, timeout=600)
     seen = []
 
     def look(x):
