@@ -87,7 +87,8 @@ def bootstrap_interval(
 
 def student(freedom: int) -> float:
     """The 97.5 % point of Student's distribution, by the series in 1/freedom about the normal one:
-    within 1 % from 3 degrees of freedom on (Abramowitz and Stegun, 26.7.5)."""
+    within 1 % from 3 degrees of freedom on (Abramowitz and Stegun, 26.7.5). Exactly it is
+    scipy.stats.t.ppf(0.975, freedom), but nothing else here needs SciPy."""
     z, v = _NORMAL, float(freedom)
     return math.fsum(
         (

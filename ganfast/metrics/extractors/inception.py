@@ -34,18 +34,18 @@ def load_inception(
     """
     device = _checks.device("device", device)
     check_precision(precision, device)  # before 96 MB are fetched
-    found = load_weights(weights, progress=progress)
+    loaded = load_weights(weights, progress=progress)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     notes = []
-    if not found.published:
+    if not loaded.published:
         notes.append(
-            f"{found.path} is not the published file of Inception weights: the number compares "
+            f"{loaded.path} is not the published file of Inception weights: the number compares "
             f"only with others by the same weights"
         )
     return Extractor(
-        FastInception(build_network(found.state), dtype=dtype, device=device, compile=compile),
+        FastInception(build_network(loaded.state), dtype=dtype, device=device, compile=compile),
         name=NAME,
-        identity=identity(NAME, found.state),
+        identity=identity(NAME, loaded.state),
         dim=FEATURES,
         classes=CLASSES,
         protocol=protocol,

@@ -8,6 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ganfast.metrics.inception.network import ConvNorm
 
@@ -56,12 +57,13 @@ class FusedConv(nn.Module):
 
 def folded(source: ConvNorm) -> tuple[Tensor, Tensor]:
     """Weight and bias, float64, of the one convolution that does what ``source`` does before its
-    ReLU: W s and b - m s with s = g / sqrt(v + eps)."""
+    ReLU."""
     bn = source.bn
     assert bn.running_mean is not None and bn.running_var is not None
-    scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
-    weight = source.conv.weight.double() * scale.view(-1, 1, 1, 1)
-    return weight, bn.bias.double() - bn.running_mean.double() * scale
+    statistics = bn.running_mean.double(), bn.running_var.double(), bn.eps
+    affine = bn.weight.double(), bn.bias.double()
+    weight, bias = fuse_conv_bn_weights(source.conv.weight.double(), None, *statistics, *affine)
+    return weight.detach(), bias.detach()
 
 
 def _pack(
@@ -101,10 +103,10 @@ def can_pack(dtype: torch.dtype) -> bool:
     try:
         with torch.inference_mode():
             blocks = _pack(weight, x.shape, stride, padding)
-            found = _packed_conv(x, blocks, bias, stride, padding, True)
+            packed = _packed_conv(x, blocks, bias, stride, padding, True)
     # Missing, of another signature, or refused by this CPU.
     except (AttributeError, RuntimeError, TypeError):
         return False
     wanted = F.relu(F.conv2d(x.double(), weight.double(), bias.double(), stride, padding))
     tolerance = 64 * torch.finfo(dtype).eps
-    return bool(torch.allclose(found.double(), wanted, rtol=tolerance, atol=tolerance))
+    return bool(torch.allclose(packed.double(), wanted, rtol=tolerance, atol=tolerance))
