@@ -25,6 +25,7 @@ LAYERS = (
         "_rows",
         "_csrc_path",
         "_checks",
+        "_options",
         "_terminal",
         "_atomic_file",
     ),
