@@ -70,9 +70,12 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
     [
         ([], ["COMMAND"]),
         (["trian"], ["trian", "train"]),
-        (["train", "--game", "wgn-gp"], ["minimax, nonsaturating, wgan, wgan-gp", "mean wgan-gp?"]),
-        (["train", "--game", "WGAN"], ["did you mean wgan?"]),
-        (["train", "--data", "digit"], ["digits, ring, grid, folder:PATH", "mean digits?"]),
+        (
+            ["train", "--game", "wgn-gp"],
+            ["minimax, nonsaturating, wgan, wgan-gp", "mean 'wgan-gp'?"],
+        ),
+        (["train", "--game", "WGAN"], ["did you mean 'wgan'?"]),
+        (["train", "--data", "digit"], ["digits, ring, grid, folder:PATH", "mean 'digits'?"]),
         (["train", "--data", "folder:"], ["folder:PATH"]),
         (["train", "--data", "folder:PATH", "--steps", "many"], ["--steps", "many"]),
         (["train", "--steps", "0"], ["steps", "at least 1"]),

@@ -8,15 +8,13 @@ from pathlib import Path
 import torch
 
 from ganfast.train import pictures, report
-from ganfast.train.classifier import train_classifier
+from ganfast.train.classifier import Judge, train_classifier
 from ganfast.train.config import TrainConfig
 from ganfast.train.data import digits
-from ganfast.train.diagnostics import generator_costs
-from ganfast.train.evaluation import Judge
+from ganfast.train.environment import cpu_threads
+from ganfast.train.generator_cost import Pull, generator_costs, generator_pulls
 from ganfast.train.report import Row
-from ganfast.train.run import Run, train
-from ganfast.train.threads import cpu_threads
-from ganfast.train.vanishing import Pull, generator_pulls
+from ganfast.train.run import Run, train, writable_folder
 
 # Generator steps of each game. A Wasserstein critic steps more often, so its games get fewer.
 STEPS = {"minimax": 2000, "nonsaturating": 2000, "wgan": 2000, "wgan-gp": 1000}
@@ -44,7 +42,7 @@ def _run_demo(out: Path, seed: int) -> list[Row]:
         TrainConfig(game=game, steps=steps, seed=seed, out=out / game, overwrite=True, log_every=25)
         for game, steps in STEPS.items()
     ]
-    TrainConfig(out=out).prepare_out()  # before the first minute is spent
+    writable_folder(out)  # before the first minute is spent
 
     classifier = train_classifier(seed=seed)
     real = digits().all()

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ganfast.train.classifier import TrainedClassifier
-from ganfast.train.evaluation import Score
+from ganfast.train.classifier import Score, TrainedClassifier
+from ganfast.train.generator_cost import Pull
 from ganfast.train.pictures import series
 from ganfast.train.run import Run
-from ganfast.train.vanishing import Pull
 
 HEADER = f"{'game':<14}{'seconds':>9}{'FID':>9}{'Inception Score':>20}"
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ganfast.train.threads import cpu_threads
+from ganfast.train.environment import cpu_threads
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -4,11 +4,9 @@ import pytest
 import torch
 
 from ganfast.train import demo, report
-from ganfast.train.classifier import train_classifier
-from ganfast.train.data import digits, ring
-from ganfast.train.diagnostics import generator_costs, mode_coverage
-from ganfast.train.evaluation import Judge, Score
-from ganfast.train.vanishing import generator_pulls
+from ganfast.train.classifier import Judge, Score, train_classifier
+from ganfast.train.data import digits
+from ganfast.train.generator_cost import generator_costs, generator_pulls
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +45,6 @@ def test_generator_costs_are_the_textbooks():
     for game, (cost, slope) in expected.items():
         torch.testing.assert_close(costs[game][0], cost)
         torch.testing.assert_close(costs[game][1], slope)
-
-
-def test_mode_coverage():
-    mixture = ring()
-    assert mode_coverage(mixture.centres, mixture) == (8, 1.0)
-    points = torch.cat([mixture.centres[:3], torch.zeros(3, 2)])
-    assert mode_coverage(points, mixture) == (3, 0.5)
-    assert mode_coverage(points, mixture, least=2) == (0, 0.5)
 
 
 def test_the_minimax_gradient_vanishes_as_the_critic_gets_ahead():

@@ -1,4 +1,5 @@
-"""What a critic that gets ahead leaves of the generator's gradient (arXiv:1701.04862, figure 2)."""
+"""Why the generator's cost matters: each game's cost and slope, and what a critic that gets ahead
+leaves of the gradient (arXiv:1701.04862, figure 2)."""
 
 from __future__ import annotations
 
@@ -6,12 +7,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 import ganfast.functional as GF
 from ganfast.train.config import TrainConfig
 from ganfast.train.data import digits
-from ganfast.train.diagnostics import gradient_norm
-from ganfast.train.trainer import Trainer
+from ganfast.train.trainer import Trainer, gradient_norm
+
+
+def generator_costs(probability: Tensor, games: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Each game's generator cost at D(G(z)) = ``probability`` and its slope with respect to it,
+    both (n,) float64.
+
+    Costs come from ``ganfast.functional.generator_loss`` and slopes from autograd through it: what
+    training runs on.
+    """
+    costs = {}
+    for game in games:
+        p = probability.detach().to(torch.float64).requires_grad_()
+        cost = GF.generator_loss(torch.logit(p), game=game, reduction="none")
+        (slope,) = torch.autograd.grad(cost.sum(), p)
+        costs[game] = (cost.detach(), slope)
+    return costs
 
 
 @dataclass
