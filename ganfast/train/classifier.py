@@ -133,8 +133,8 @@ class DigitsExtractor(nn.Module):
         return features, self.classifier.head(features)
 
 
+@cpu_threads(1)  # the number of threads shows in the last bits
 def digits_extractor() -> DigitsExtractor:
     """What ``ganfast fid --extractor digits`` looks with: trained anew in some seconds, to the same
     weights in every process of a machine."""
-    with cpu_threads(1):  # the number of threads shows in the last bits
-        return DigitsExtractor(train_classifier().model)
+    return DigitsExtractor(train_classifier().model)

@@ -117,7 +117,7 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
     finally:
         progress.close()
         log.close()
-        pictures.save_loss_curves(out / "losses.png", log.lines, f"{config.game} on {config.data}")
+        pictures.save_log(out / "losses.png", log.lines, f"{config.game} on {config.data}")
     return Run(config, out, trainer, log.lines, time.perf_counter() - start)
 
 

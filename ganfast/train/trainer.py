@@ -56,7 +56,9 @@ class Trainer:
             self.critic_step()
         self.generator_step()
         self.steps_done += 1
-        follow(self.average, self.generator, over=min(AVERAGE_OVER, 1 + self.steps_done // 4))
+        update_average(
+            self.average, self.generator, over=min(AVERAGE_OVER, 1 + self.steps_done // 4)
+        )
 
     def critic_step(self) -> None:
         """Teach the critic to tell real from fake."""
@@ -169,7 +171,7 @@ def gradient_norm(gradients: Iterable[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def follow(average: nn.Module, module: nn.Module, over: int) -> None:
+def update_average(average: nn.Module, module: nn.Module, over: int) -> None:
     """Move ``average``, batch norm statistics too, 1/over of the way to ``module``, in place."""
     means = [t for t in average.state_dict().values() if t.is_floating_point()]
     values = [t for t in module.state_dict().values() if t.is_floating_point()]
