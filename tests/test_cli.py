@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import ganfast
 from ganfast import cli, doctor
@@ -105,6 +106,19 @@ def test_an_empty_folder_is_exit_1_and_one_line(capsys, tmp_path):
     data = f"folder:{tmp_path / 'images'}"
     code, out, err = run(capsys, "train", "--data", data, "--out", str(tmp_path / "run"))
     assert code == 1 and "no images" in error_line(err)
+
+
+def test_damaged_images_end_a_run_or_are_skipped_and_named(capsys, tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "good.png")
+    (tmp_path / "images" / "bad.png").write_text("no image")
+    data = ["--data", f"folder:{tmp_path / 'images'}", "--image-size", "8", "--width", "4"]
+    argv = ["train", *data, "--steps", "1", "--out", str(tmp_path / "run")]
+    code, out, err = run(capsys, *argv)
+    assert code == 1 and "bad.png" in error_line(err) and "--on-error skip" in err
+    code, out, err = run(capsys, *argv, "--on-error", "skip")
+    assert code == 3 and "1 steps" in out
+    assert [line for line in err.splitlines() if "bad.png" in line] == err.splitlines()
 
 
 def test_an_out_that_is_a_file_is_exit_1_and_one_line(capsys, tmp_path):

@@ -113,7 +113,14 @@ class TrainConfig:
     resume: str | Path | None = option(
         None, "folder of a run to continue, with the settings it had", metavar="DIR"
     )
-    device: str = option("cpu", "cpu, cuda or cuda:N")
+    # Named are those that are tested; whether another of torch's is there, only torch knows.
+    device: str = option(
+        "cpu",
+        "where it is trained: {choices}",
+        choices=("cpu", "cuda"),
+        form="cuda:N",
+        pattern=r"[a-z]+(:\d+)?",
+    )
     threads: int | None = option(None, "CPU threads", least=1, unset="torch's own choice")
     sample_every: int = option(
         500, "steps between sample pictures, 0 for none but the last", least=0

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganfast._atomic_file import write_atomically
 from ganfast.errors import DivergedError
 
 
@@ -39,25 +40,22 @@ class Meter:
 
 
 class Log:
-    """One JSON object per line, written out at once. A resumed run keeps the lines up to the step
-    it resumes from."""
+    """One JSON object per line, written out at once. A resumed run begins with the ``lines`` up to
+    the step that it resumes from."""
 
-    def __init__(self, path: Path, keep: Iterable[dict[str, Any]] = ()) -> None:
-        self.lines = list(keep)
-        self._file = path.open("w", encoding="utf-8")  # noqa: SIM115 (open until close())
-        for line in self.lines:
-            self._write(line)
+    def __init__(self, path: Path, lines: Iterable[dict[str, Any]] = ()) -> None:
+        self.lines = list(lines)
+        text = "".join(f"{json.dumps(line)}\n" for line in self.lines)
+        write_atomically(path, "out", lambda file: file.write(text.encode()), one_writer=True)
+        self._file = path.open("a", encoding="utf-8")  # noqa: SIM115 (open until close())
 
     def write(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
-        self._write(line)
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
 
     def close(self) -> None:
         self._file.close()
-
-    def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
 
 
 def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:

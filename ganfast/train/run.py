@@ -87,7 +87,7 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
     """Step until done or interrupted, writing at the intervals that the config names."""
     config, start = trainer.config, time.perf_counter()
     log_every = min(config.log_every, config.steps)  # a short run has a log too
-    log = Log(out / "log.jsonl", keep=old_lines)
+    log = Log(out / "log.jsonl", old_lines)
     progress = Progress(
         config.game,
         config.steps,
@@ -106,9 +106,9 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
                     check_finite(line)
                     log.write(line)
                     progress.show(**{key: f"{line[key]:.3f}" for key in line if "_loss" in key})
-                if due(step, config.sample_every):
+                if config.sample_every and step % config.sample_every == 0:
                     save_samples(trainer, out)
-                if due(step, config.checkpoint_every):
+                if config.checkpoint_every and step % config.checkpoint_every == 0:
                     save_checkpoint(trainer, out)
             save_checkpoint(trainer, out)
             save_samples(trainer, out)
@@ -119,10 +119,6 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
         log.close()
         pictures.save_log(out / "losses.png", log.lines, f"{config.game} on {config.data}")
     return Run(config, out, trainer, log.lines, time.perf_counter() - start)
-
-
-def due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0
 
 
 def save_samples(trainer: Trainer, out: Path) -> None:
@@ -152,7 +148,7 @@ def resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
     for name, was in facts["config"].items():
         now = getattr(trainer.config, name)
         if now != was:
-            raise InputError(f"{name}: got {now!r}; give {was!r}, as the run in {str(folder)!r}")
+            raise InputError(f"{name}: got {now!r}; give {was!r}, as in the run {str(folder)!r}")
     trainer.load_state(tensors, facts)
     return read_log(folder / "log.jsonl", trainer.steps_done)
 
