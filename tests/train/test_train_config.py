@@ -1,5 +1,9 @@
 """Every mistake in the settings is one line that names the field."""
 
+import dataclasses
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -45,6 +49,17 @@ def test_bad_settings(settings, match):
     with pytest.raises(InputError, match=match) as caught:
         TrainConfig(**settings)
     assert "\n" not in str(caught.value)
+
+
+def test_the_documentation_has_every_setting():
+    for field in dataclasses.fields(TrainConfig):
+        assert f"\n    {field.name}: " in TrainConfig.__doc__
+
+
+def test_settings_become_plain_python():
+    config = TrainConfig(steps=np.int64(3), lr=np.float32(0.5), out=Path("~"), seed=torch.tensor(2))
+    assert (type(config.steps), type(config.lr), type(config.seed)) == (int, float, int)
+    assert config.out == str(Path.home())
 
 
 @pytest.mark.parametrize("game", RECIPES)
