@@ -28,7 +28,7 @@ def require_writable(path: str | os.PathLike[str], argument: str) -> None:
 def write_atomically(
     path: str | os.PathLike[str],
     argument: str,
-    write: Callable[[BinaryIO], None],
+    write: Callable[[BinaryIO], object],
     *,
     one_writer: bool = False,
 ) -> None:

@@ -217,10 +217,19 @@ class with_options(Generic[P, O]):
 
         signature = own.replace(parameters=[*sources, *keywords.values()])
         vars(called)["__signature__"] = signature
-        called.__doc__ = re.sub(
-            r"^( *)\{options\}$", _documentation(cls), called.__doc__ or "", flags=re.M
-        )
+        called.__doc__ = _filled(called.__doc__, cls)
         return called
+
+
+def documented(cls: type[T]) -> type[T]:
+    """Decorates a dataclass of settings: a line "{options}" in its docstring becomes the
+    documentation of them all."""
+    cls.__doc__ = _filled(cls.__doc__, cls)
+    return cls
+
+
+def _filled(text: str | None, cls: type) -> str:
+    return re.sub(r"^( *)\{options\}$", _documentation(cls), text or "", flags=re.M)
 
 
 def _documentation(cls: type) -> Callable[[re.Match[str]], str]:
