@@ -12,7 +12,6 @@ from ganfast import _options
 from ganfast._atomic_file import require_writable
 from ganfast._terminal import printable
 from ganfast.commands import distributed, images
-from ganfast.commands.arguments import npz
 from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
 from ganfast.commands.failure import note_missing_kernels
 from ganfast.errors import InputError
@@ -35,10 +34,17 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SOURCE", help="the images")
-    parser.add_argument("out", metavar="OUT.npz", type=npz, help="the file to write")
+    parser.add_argument("out", metavar="OUT.npz", type=_npz, help="the file to write")
     images.add_flags(parser, ImageOptions)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT.npz if it is there")
     parser.set_defaults(run=_run)
+
+
+def _npz(text: str) -> str:
+    if not text.lower().endswith(".npz"):
+        message = f"OUT.npz: got {text!r}; give a name that ends in .npz"
+        raise argparse.ArgumentError(None, message)
+    return text
 
 
 def _run(arguments: argparse.Namespace) -> int:

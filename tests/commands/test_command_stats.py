@@ -83,7 +83,7 @@ def test_what_cannot_be_written_is_known_before_the_work(call, sides, statistics
     code, line = refused(call, statistics, sides[0], tmp_path / "folder.npz", "--overwrite")
     assert code == 1 and "is a folder" in line
     code, line = refused(call, statistics, sides[0], tmp_path / "out.pt")
-    assert code == 2 and "must end in .npz" in line
+    assert code == 2 and "ends in .npz" in line
     code, line = refused(call, statistics, sides[0] + "-nowhere", tmp_path / "out.npz")
     assert code == 1 and "-nowhere" in line
 

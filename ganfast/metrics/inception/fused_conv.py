@@ -8,7 +8,6 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ganfast.metrics.inception.network import ConvNorm
 
@@ -57,13 +56,13 @@ class FusedConv(nn.Module):
 
 def folded(source: ConvNorm) -> tuple[Tensor, Tensor]:
     """Weight and bias, float64, of the one convolution that does what ``source`` does before its
-    ReLU."""
+    ReLU: W s and b - m s with s = g / sqrt(v + eps). (torch.nn.utils.fusion rounds once more, at
+    its 1 / sqrt, and is no shorter to call.)"""
     bn = source.bn
     assert bn.running_mean is not None and bn.running_var is not None
-    statistics = bn.running_mean.double(), bn.running_var.double(), bn.eps
-    affine = bn.weight.double(), bn.bias.double()
-    weight, bias = fuse_conv_bn_weights(source.conv.weight.double(), None, *statistics, *affine)
-    return weight.detach(), bias.detach()
+    scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
+    weight = source.conv.weight.double() * scale.view(-1, 1, 1, 1)
+    return weight, bn.bias.double() - bn.running_mean.double() * scale
 
 
 def _pack(
