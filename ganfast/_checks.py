@@ -10,6 +10,7 @@ import difflib
 import math
 import operator
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,12 +78,18 @@ def flag(name: str, got: Any) -> bool:
     return got
 
 
-def one_of(name: str, got: Any, known: Iterable[str]) -> str:
-    """One of the names ``known``; a near miss is told what was probably meant."""
+def one_of(name: str, got: Any, known: Iterable[str], *, form: str = "", pattern: str = "") -> str:
+    """One of the names ``known``; a near miss is told what was probably meant.
+
+    Args:
+        form, pattern: what else is taken: as it is shown ("module:factory"), and the regular
+            expression that the whole text matches.
+    """
     names = list(known)
-    if isinstance(got, str) and got in names:
+    if isinstance(got, str) and (got in names or (pattern and re.fullmatch(pattern, got))):
         return got
-    raise InputError(f"{name}: got {got!r}; give one of {', '.join(names)}{suggestion(got, names)}")
+    shown = [*names, form] if form else names
+    raise InputError(f"{name}: got {got!r}; give one of {', '.join(shown)}{suggestion(got, shown)}")
 
 
 def suggestion(got: Any, known: Iterable[str]) -> str:

@@ -6,34 +6,18 @@ import json
 
 import pytest
 import torch
+from helpers import FakeClock
 
 from ganfast import bench, cli
 
 CPU = torch.device("cpu")
-
-
-class FakeClock:
-    """Time that passes only when a run says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.calls: list[str] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def run(self, name: str, seconds: float, result: float = 1.0):
-        def run() -> torch.Tensor:
-            self.calls.append(name)
-            self.now += seconds
-            return torch.tensor(result)
-
-        return run
+ONE = torch.tensor(1.0)
 
 
 def test_times_ratio_and_difference():
     clock = FakeClock()
-    eager, ours = clock.run("eager", 0.03, 2.0), clock.run("ganfast", 0.01, 2.5)
+    eager = clock.step("eager", 0.03, result=torch.tensor(2.0))
+    ours = clock.step("ganfast", 0.01, result=torch.tensor(2.5))
     found = bench.compare(bench.Duel("op", "case", eager, ours), CPU, 1.0, clock)
     assert found["eager_seconds"] == pytest.approx(0.03)
     assert found["ganfast_seconds"] == pytest.approx(0.01)
@@ -44,7 +28,7 @@ def test_times_ratio_and_difference():
 
 def test_a_short_run_is_repeated_and_a_long_one_is_not():
     clock = FakeClock()
-    eager, ours = clock.run("eager", 1e-5), clock.run("ganfast", 5.0)
+    eager, ours = clock.step("eager", 1e-5, result=ONE), clock.step("ganfast", 5.0, result=ONE)
     bench.compare(bench.Duel("op", "case", eager, ours), CPU, 0.0, clock)
     assert clock.calls.count("eager") >= bench.FEWEST * 150
     assert clock.calls.count("ganfast") == 3 + bench.FEWEST

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import FakeClock
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
@@ -27,23 +28,6 @@ from benchmarks.steps.flops import of_forward, of_step  # noqa: E402
 from tests import gaussians  # noqa: E402
 
 CONTESTS = [suite for suite in suites.SUITES if suite != "losses"]
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.calls: list[str] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def step(self, name: str, seconds: float):
-        def run() -> float:
-            self.calls.append(name)
-            self.now += seconds
-            return seconds
-
-        return run
 
 
 # ---- rounds --------------------------------------------------------------------------------------

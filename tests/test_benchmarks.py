@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import FakeClock
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
@@ -20,28 +21,6 @@ from benchmarks import run as bench_run  # noqa: E402
 from benchmarks.interleave import interleave, loops_for, quantile  # noqa: E402
 from benchmarks.losses import cases, forms, gate, limit, providers  # noqa: E402
 from ganfast import games  # noqa: E402
-
-
-class FakeClock:
-    """Time that passes only when a step says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.calls: list[str] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def step(self, name: str, *seconds: float):
-        """A step that takes these times in turn."""
-        turn = iter(range(10**9))
-
-        def run() -> None:
-            self.calls.append(name)
-            self.now += seconds[next(turn) % len(seconds)]
-
-        return run
-
 
 # ---- interleave ----------------------------------------------------------------------------------
 

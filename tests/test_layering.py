@@ -25,6 +25,8 @@ LAYERS = (
         "_rows",
         "_csrc_path",
         "_checks",
+        "_lazy",
+        "_options",
         "_terminal",
         "_atomic_file",
     ),

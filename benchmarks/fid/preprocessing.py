@@ -53,7 +53,7 @@ class Preprocessing:
         return f"preprocess-{self.protocol}-{self.count}x{self.side}"
 
     def contest(self) -> Contest:
-        preprocess = op("metrics.preprocess.preprocess")
+        preprocess = op("metrics.preprocess")
         protocol = op("metrics.protocols.PROTOCOLS")[self.protocol]
         generator = torch.Generator().manual_seed(0)
         shape = (self.count, self.side, self.side, 3)

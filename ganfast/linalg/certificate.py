@@ -11,10 +11,11 @@ from ganfast.linalg.factor import cholesky, rank_revealing_factor
 from ganfast.linalg.inputs import (
     EPS,
     Arrays,
+    NotDefinite,
     check_sizes,
     common_batch,
     flatten_batch,
-    naming_indefinite,
+    refuse_indefinite,
     rescale,
     unscale,
 )
@@ -60,8 +61,11 @@ def trace_interval(a: Any, b: Any) -> tuple[Any, Any]:
         return arrays.wrap(zeros), arrays.wrap(zeros.clone())
     scaled, exponents = zip(*(rescale(m.x.detach(), m.peak) for m in (first, second)), strict=True)
     pairs = zip(*(flatten_batch(x, batch) for x in scaled), strict=True)
-    with naming_indefinite(first, second):
+    try:
         ends = [_interval((first.tolerance, second.tolerance), *pair) for pair in pairs]
+    except NotDefinite:
+        refuse_indefinite(first, second)
+        raise
     low, high = (torch.stack(column).reshape(batch) for column in zip(*ends, strict=True))
     return arrays.wrap(unscale(low, *exponents)), arrays.wrap(unscale(high, *exponents))
 

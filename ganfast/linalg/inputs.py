@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -199,22 +197,16 @@ def _power(exponent: Tensor) -> Tensor:
 
 
 class NotDefinite(Exception):
-    """Raised where the name of the matrix is not known; naming_indefinite knows it."""
+    """Raised where the name of the matrix is not known: its caller calls refuse_indefinite."""
 
 
-@contextmanager
-def naming_indefinite(*given: Matrices) -> Iterator[None]:
-    """Turn NotDefinite into the InputError that says which of ``given`` is meant, and why."""
-    try:
-        yield
-    except NotDefinite:
-        for a in given:
-            refuse_indefinite(a)
-        raise
+def refuse_indefinite(*given: Matrices) -> None:
+    """Raise InputError for the first that has an eigenvalue below 0 by more than round-off."""
+    for a in given:
+        _refuse_indefinite(a)
 
 
-def refuse_indefinite(a: Matrices) -> None:
-    """Raise InputError with the most negative eigenvalue, if one is beyond round-off."""
+def _refuse_indefinite(a: Matrices) -> None:
     x = a.x.detach()
     exponent = _exponent(x.abs().amax((-2, -1)))
     w = torch.linalg.eigvalsh(x * _power(2 * -exponent)[..., None, None])

@@ -15,7 +15,8 @@ from ganfast.linalg.inputs import (
     EPS,
     TOLERANCE,
     Arrays,
-    naming_indefinite,
+    NotDefinite,
+    refuse_indefinite,
     rescale,
     unscale,
 )
@@ -48,8 +49,11 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
     if given.x.numel() == 0:
         return arrays.wrap(given.x.to(dtype))
     scaled, exponent = rescale(given.x, given.peak)
-    with naming_indefinite(given):
+    try:
         result = closed_form(partial(roots, given.tolerance), _vjp, scaled)
+    except NotDefinite:
+        refuse_indefinite(given)
+        raise
     if exponent is not None:
         result = unscale(result, exponent[..., None, None])
     return arrays.wrap(result.to(dtype))

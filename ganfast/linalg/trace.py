@@ -16,10 +16,11 @@ from ganfast.linalg.inputs import (
     EPS,
     Arrays,
     Matrices,
+    NotDefinite,
     check_sizes,
     common_batch,
     flatten_batch,
-    naming_indefinite,
+    refuse_indefinite,
     rescale,
     unscale,
 )
@@ -84,13 +85,16 @@ def trace_of_checked(a: Matrices, b: Matrices) -> Tensor:
     scaled_a, exponent_a = rescale(a.x, a.peak)
     scaled_b, exponent_b = rescale(b.x, b.peak)
     tolerances = a.tolerance, b.tolerance
-    with naming_indefinite(a, b):
+    try:
         trace = closed_form(
             partial(_value, tolerances),
             partial(_vjp, tolerances),
             flatten_batch(scaled_a, batch),
             flatten_batch(scaled_b, batch),
         )
+    except NotDefinite:
+        refuse_indefinite(a, b)
+        raise
     return unscale(trace.reshape(batch), exponent_a, exponent_b)
 
 

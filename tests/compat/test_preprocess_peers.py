@@ -11,7 +11,7 @@ import pytest
 import torch
 from torchvision_stub import import_torchvision
 
-from ganfast.metrics.preprocess import preprocess
+from ganfast.metrics.preprocessing import preprocess
 
 SIZES = [(1, 1), (7, 5), (32, 32), (28, 64), (298, 300), (299, 299), (299, 40), (512, 350)]
 

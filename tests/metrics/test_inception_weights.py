@@ -265,7 +265,9 @@ def test_progress_without_tqdm(cache, file, monkeypatch, server, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     server.pages[f"/{NAME}"] = file.read_bytes()
     assert load_weights(progress=True).published
-    assert capsys.readouterr() == ("", "")
+    shown = capsys.readouterr()
+    assert shown.out == "" and len(shown.err.splitlines()) == 1
+    assert NAME in shown.err and "pip install tqdm" in shown.err
 
 
 def failed(cache: Path, *parts: str) -> None:

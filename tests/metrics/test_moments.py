@@ -203,7 +203,7 @@ def test_too_few_rows_and_bad_arguments():
         with pytest.raises(ValueError, match=name):
             getattr(found, name)
     found.update(torch.zeros(1, 4))
-    with pytest.raises(ValueError, match="covariance needs at least 2 rows, got 1"):
+    with pytest.raises(ValueError, match="covariance: got 1 rows; give at least 2"):
         found.covariance  # noqa: B018
     assert found.population_covariance.abs().max() == 0
     for dim in (0, -1, 2.0, True):

@@ -6,7 +6,7 @@ from oracle import DEVICE, TINY
 
 from ganfast import _dispatch, reference
 from ganfast.backends.triton import preprocess as backend
-from ganfast.metrics.preprocess import preprocess
+from ganfast.metrics.preprocessing import preprocess
 from ganfast.metrics.protocols import PROTOCOLS
 from ganfast.reference.preprocess import PreprocessSpec
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganfast.errors import InputError
+from ganfast.errors import InputError, InputTypeError
 
 PIECE = 1024
 """Rows in a piece, so that no temporary is as large as the features."""
@@ -27,26 +27,24 @@ class FeatureRows:
 
     def __init__(self, features: Any, dim: int) -> None:
         if not isinstance(features, (Tensor, np.ndarray)):
-            raise InputError(
-                f"features must be a torch tensor or a NumPy array, got {type(features).__name__}: "
-                "convert it with torch.as_tensor"
+            raise InputTypeError(
+                f"features: got a {type(features).__name__}; give a torch tensor or a NumPy array"
             )
         shape = tuple(features.shape)
         if len(shape) != 2 or shape[1] != dim:
             raise InputError(
-                f"features must have shape (n, {dim}), got {shape}: one row for each sample, as "
-                "wide as dim"
+                f"features: got shape {shape}; give (n, {dim}), one row for each sample, as wide "
+                "as dim"
             )
         wanted: tuple[Any, ...] = DTYPES
         dtype: Any = features.dtype
         if isinstance(features, np.ndarray):
             wanted, dtype = NUMPY_DTYPES, features.dtype.newbyteorder("=")
         elif features.layout is not torch.strided:
-            raise InputError(f"features must be dense, got {features.layout}: call to_dense()")
+            raise InputError(f"features: got {features.layout}; give a dense tensor, by to_dense()")
         if dtype not in wanted:
-            raise InputError(
-                "features must be float64, float32, float16, bfloat16 or uint8, got "
-                f"{features.dtype}: convert it to one of these, such as float64"
+            raise InputTypeError(
+                f"features: got {features.dtype}; give float64, float32, float16, bfloat16 or uint8"
             )
         self._features = features.detach() if isinstance(features, Tensor) else features
 
@@ -86,8 +84,8 @@ class FeatureRows:
                 bad += int((~torch.isfinite(rows)).any(1).sum())
         if bad:
             raise InputError(
-                f"features must be finite, got NaN or inf in {bad} of {len(self)} rows: drop these "
-                "rows, or mend the network that made them"
+                f"features: got NaN or inf in {bad} of {len(self)} rows; drop these rows, or mend "
+                "the network that made them"
             )
 
 

@@ -6,14 +6,14 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from ganfast import _checks
 from ganfast._atomic_file import write_atomically
-from ganfast.errors import InputError
+from ganfast.errors import InputError, one_line
 
 Array = npt.NDArray[Any]
 
@@ -63,14 +63,14 @@ class ArraysFile:
 
     def __init__(self, path: str | os.PathLike[str], argument: str, kind: str) -> None:
         """``argument`` and ``kind`` ("a statistics file") are for messages."""
-        self.path, self._argument, self._kind = Path(path), argument, kind
+        self.path, self._argument, self._kind = _checks.path(argument, path), argument, kind
         if not self.path.is_file():
             raise InputError(f"{argument}: there is no file {str(self.path)!r}")
         # Not np.load, which leaves a file open if its archive is damaged.
         try:
             self._archive = zipfile.ZipFile(self.path)
         except _DAMAGE as error:
-            raise self.refusal(f"it is no .npz, or not a whole one: {_line(error)}") from None
+            raise self.refusal(f"it is no .npz, or not a whole one: {one_line(error)}") from None
         self.names = [name.removesuffix(_ENDING) for name in self._archive.namelist()]
 
     def __enter__(self) -> ArraysFile:
@@ -89,13 +89,9 @@ class ArraysFile:
                 member.read()  # to its end, where the CRC-32 is compared
                 return array
         except _DAMAGE as error:
-            raise self.refusal(f"its entry {name!r} can't be read: {_line(error)}") from None
+            raise self.refusal(f"its entry {name!r} can't be read: {one_line(error)}") from None
 
     def refusal(self, reason: str) -> InputError:
         return InputError(
             f"{self._argument}: {str(self.path)!r} can't be used as {self._kind}: {reason}"
         )
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

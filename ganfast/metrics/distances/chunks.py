@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganfast.errors import InputError
+from ganfast.errors import InputError, InputTypeError
 from ganfast.linalg import frechet_distance
 from ganfast.metrics.distances.frechet import moments_of
 from ganfast.metrics.statistics import Statistics
@@ -41,16 +41,16 @@ class Chunks:
             none = torch.zeros(0, dtype=torch.float64)
             return cls(none, none, none, fixed=(side.mu, side.sigma))
         if not isinstance(side, Summary):
-            raise InputError(
-                f"{name} must be a Summary with chunks, or Statistics for a side that is fixed, "
-                f"got {type(side).__name__}"
+            raise InputTypeError(
+                f"{name}: got a {type(side).__name__}; give a Summary with chunks, or Statistics "
+                "for a side that is fixed"
             )
         moments_of(side, name)  # its complaint of too few images is the clearer one
         parts = [part for part in side.chunk_moments if part.count]
         if len(parts) < FEWEST:
             raise InputError(
-                f"{name} must have images in at least {FEWEST} chunks, got {len(parts)}: make the "
-                "Summary with chunks=20 and give it more images"
+                f"{name}: got images in {len(parts)} chunks; give them in at least {FEWEST}, by a "
+                "Summary with chunks=20 and more images"
             )
         means = torch.stack([part.mean for part in parts])
         covariances = means.new_empty(len(parts), side.dim, side.dim)
@@ -78,7 +78,7 @@ class Chunks:
         n = weights.to(self.counts) * self.counts
         total = n.sum(1)
         if float(total.min()) < 2:
-            raise InputError("a selection of chunks has fewer than 2 images: give more images")
+            raise InputError("chunks: got a selection with fewer than 2 images; give more images")
         means = (n @ self.means) / total[:, None]
         away = (self.means - means[:, None]) * n.sqrt()[..., None]
         within = (n @ self.covariances.flatten(1)).unflatten(1, (self.dim, self.dim))
@@ -87,21 +87,13 @@ class Chunks:
 
 def distances(real: Chunks, fake: Chunks, real_weights: Tensor, fake_weights: Tensor) -> Tensor:
     """(B,): FID between selection b of either side, on the CPU."""
-    found = []
+    values = []
     for one, two in _batches(real_weights, fake_weights, real.dim):
         (mu1, sigma1), (mu2, sigma2) = real.moments(one), fake.moments(two)
         device = mu1.device if mu1.is_cuda else mu2.device
         four = (x.to(device) for x in (mu1, sigma1, mu2, sigma2))
-        found.append(frechet_distance(*four).cpu())
-    return torch.cat(found)
-
-
-def require_one_dim(real: Chunks, fake: Chunks) -> None:
-    if real.dim != fake.dim:
-        raise InputError(
-            f"fake must have the features of real, {real.dim}, got {fake.dim}: use the same "
-            "extractor for both"
-        )
+        values.append(frechet_distance(*four).cpu())
+    return torch.cat(values)
 
 
 def _batches(one: Tensor, two: Tensor, dim: int) -> Iterator[tuple[Tensor, Tensor]]:

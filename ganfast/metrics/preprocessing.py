@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast._dispatch import serve
-from ganfast.errors import InputError
+from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.protocols import Protocol, find_protocol
 from ganfast.reference.preprocess import PreprocessSpec
 
@@ -46,41 +47,42 @@ def preprocess(
         -1..1). The same bits for any number of threads.
 
     Raises:
-        ValueError (InputError): another dtype, shape or number of channels; images without pixels
-            or on several devices; a size below 1; an unknown protocol.
-        TypeError: ``images`` is neither a tensor nor a sequence of tensors.
+        ValueError: (an InputError) another shape or number of channels; images without pixels or on
+            several devices; a size below 1; an unknown protocol.
+        TypeError: (an InputTypeError) another dtype; ``images`` that are neither a tensor nor a
+            sequence of tensors.
 
     Example:
         >>> images = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
         >>> preprocess(images, "pytorch-fid").shape
         torch.Size([2, 3, 299, 299])
     """
-    found = find_protocol(protocol)
+    row = find_protocol(protocol)
     height, width = _pair(size)
     if dtype not in _DTYPES:
-        raise InputError(f"dtype: got {dtype}; give torch.float32, torch.bfloat16 or torch.float16")
+        raise InputTypeError(
+            f"dtype: got {dtype}; give torch.float32, torch.bfloat16 or torch.float16"
+        )
     images = _checked(images)
     if device is not None:
-        images = _moved(images, torch.device(device))
+        images = _moved(images, _checks.device("device", device))
     if not isinstance(images, Tensor) and not images:
         images = torch.empty(0, 1, 1, 3, dtype=torch.uint8, device=device or "cpu")
-    spec = PreprocessSpec(found.resize, found.scale, found.shift, found.clip, height, width)
+    spec = PreprocessSpec(row.resize, row.scale, row.shift, row.clip, height, width)
     first = images if isinstance(images, Tensor) else images[0]
     out: Tensor = serve("preprocess", (first,)).preprocess(images, spec, dtype)
     return out
 
 
 def _pair(size: Any) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int) else size
-    if (
-        not isinstance(pair, (tuple, list))
-        or len(pair) != 2
-        or any(type(x) is not int or x < 1 for x in pair)
-    ):
+    pair = size if isinstance(size, (tuple, list)) else (size, size)
+    try:
+        height, width = (_checks.integer("size", side, least=1) for side in pair)
+    except ValueError:
         raise InputError(
             f"size: got {size!r}; give a whole number of at least 1, or (height, width)"
-        )
-    return pair[0], pair[1]
+        ) from None
+    return height, width
 
 
 def _checked(images: Any) -> Tensor | list[Tensor]:
@@ -89,18 +91,20 @@ def _checked(images: Any) -> Tensor | list[Tensor]:
         _check(images, "images", 4, "(n, h, w, 3)")
         return images
     if not isinstance(images, (list, tuple)):
-        raise TypeError(
+        raise InputTypeError(
             f"images: got a {type(images).__name__}; give a uint8 tensor (n, h, w, 3) or a "
             "sequence of tensors (h, w, 3)"
         )
     for i, image in enumerate(images):
         if not isinstance(image, Tensor):
-            raise TypeError(f"images[{i}]: got a {type(image).__name__}; give a tensor (h, w, 3)")
+            raise InputTypeError(
+                f"images[{i}]: got a {type(image).__name__}; give a tensor (h, w, 3)"
+            )
         _check(image, f"images[{i}]", 3, "(h, w, 3)")
         if image.device != images[0].device:
             raise InputError(
-                f"images[{i}]: is on {image.device} but images[0] is on {images[0].device}; "
-                "move one"
+                f"images[{i}]: got one on {image.device} and images[0] on {images[0].device}; "
+                "give them on one device"
             )
     return list(images)
 
@@ -110,7 +114,9 @@ def _check(x: Tensor, name: str, dims: int, wanted: str) -> None:
     if x.dtype is torch.uint8 and len(shape) == dims and shape[-1] == 3 and shape[-2] and shape[-3]:
         return
     if x.dtype is not torch.uint8:
-        raise InputError(f"{name}: got {x.dtype}; give uint8 pixels 0..255, which are not scaled")
+        raise InputTypeError(
+            f"{name}: got {x.dtype}; give uint8 pixels 0..255, which are not scaled"
+        )
     got = f"{name}: got shape {tuple(shape)}; "
     if len(shape) == dims - 1 or (len(shape) == dims and shape[-1] == 1):
         raise InputError(got + f"give RGB {wanted}: repeat a grey channel three times")

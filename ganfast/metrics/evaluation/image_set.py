@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ganfast._terminal import Progress
 from ganfast.interrupt import Interrupt
-from ganfast.metrics.evaluation.progress import Progress
-from ganfast.metrics.evaluation.ranks import Ranks
+from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.run_state import SideState
-from ganfast.metrics.evaluation.stopwatch import Stopwatch
 from ganfast.metrics.extractors import Extractor
 from ganfast.metrics.images import Batch, ImageSource, Skipped
 from ganfast.metrics.summary import Summary
 
 
 @dataclass
-class Side:
+class ImageSet:
     """One of the two sets of images, and what is known of it so far."""
 
     name: str
@@ -31,7 +32,7 @@ class Side:
     seen: int = 0
     """Images that this run has put through the network; a resumed one began with more."""
 
-    def look(
+    def scan(
         self,
         extractor: Extractor,
         *,
@@ -40,11 +41,11 @@ class Side:
         ranks: Ranks,
         stopwatch: Stopwatch,
         show: bool,
-        keep: Callable[[bool], None],
+        save: Callable[[bool], None],
     ) -> None:
         """Take in all images that are left.
 
-        ``keep`` is called after each batch, with True where it should not be put off: at the end,
+        ``save`` is called after each batch, with True where it should not be put off: at the end,
         and when something stops the pass between two batches, which is a file that cannot be read,
         or Ctrl-C, which waits for the end of its batch.
         """
@@ -62,24 +63,24 @@ class Side:
         with (
             contextlib.closing(batches),
             Interrupt() as interrupt,
-            Progress(self.name, total, done, show=show) as progress,
+            Progress(self.name, total, unit="images", done=done, show=show) as progress,
         ):
             while True:
                 try:
                     with stopwatch("decode"):
                         batch = next(batches, None)
                 except Exception:
-                    keep(True)
+                    save(True)
                     if interrupt.requested:  # it has reached the decoding processes first
                         break
                     raise
                 if batch is None:
                     self.done = True
-                    keep(True)
+                    save(True)
                     break
                 self._take(batch, extractor, stopwatch)
                 progress.advance(len(batch.positions) + len(batch.skipped))
-                keep(interrupt.requested)
+                save(interrupt.requested)
                 if interrupt.requested:
                     break
             if interrupt.requested:
@@ -102,7 +103,7 @@ class Side:
         skipped = [(one.name, one.reason) for one in self.skipped]
         return SideState(self.summary.state_dict(), self.next_batch, skipped, self.done)
 
-    def take_up(self, state: SideState) -> None:
+    def restore(self, state: SideState) -> None:
         """Go on from there."""
         self.summary.load_state_dict(state.summary)
         self.next_batch, self.done = state.next_batch, state.done
@@ -112,3 +113,19 @@ class Side:
         """About how many images this process will have looked at."""
         count = self.source.count
         return None if count is None else -(-count // ranks.count)
+
+
+class Stopwatch:
+    """Seconds by the name of the stage, in the order in which the stages first ran."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count the time inside the ``with`` block to ``stage``."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun

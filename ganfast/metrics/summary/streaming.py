@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast._dispatch import serve
-from ganfast.errors import InputError
-from ganfast.metrics.moments.all_reduce import all_reduce
-from ganfast.metrics.moments.feature_rows import FeatureRows
-from ganfast.metrics.moments.running_mean import RunningMean
-from ganfast.metrics.moments.scatter import Scatter
-from ganfast.metrics.plain import plain
+from ganfast.errors import InputError, InputTypeError
+from ganfast.metrics.no_autograd import no_autograd
+from ganfast.metrics.summary.feature_rows import FeatureRows
+from ganfast.metrics.summary.scatter import RunningMean, Scatter, all_reduce
 from ganfast.reference.row_buffer import RowBuffer
 
 BLOCK = 1024
@@ -39,17 +38,15 @@ class Moments:
     """
 
     def __init__(self, dim: int, *, device: torch.device | str | None = None) -> None:
-        if isinstance(dim, bool) or not isinstance(dim, int) or dim < 1:
-            raise InputError(f"dim must be a whole number of at least 1, got {dim!r}")
-        self.dim = dim
-        self._device = None if device is None else torch.device(device)
+        self.dim = _checks.integer("dim", dim, least=1)
+        self._device = None if device is None else _checks.device("device", device)
         self.reset()
 
     def __repr__(self) -> str:
         return f"Moments(dim={self.dim}, count={self.count})"
 
     def __getstate__(self) -> dict[str, Any]:
-        # Rows wait in memory that a kernel knows by its address: an address can't be copied.
+        # The buffer is memory that a kernel knows by its address: an address can't be copied.
         state = None if self._scatter is None else self.state_dict()
         return {"dim": self.dim, "device": self._device, "state": state}
 
@@ -63,30 +60,33 @@ class Moments:
         """Forget all rows."""
         # Made when rows come: the device may not be known before.
         self._scatter: Scatter | None = None
-        self._waiting: RowBuffer | None = None
+        self._buffer: RowBuffer | None = None
 
     @property
     def count(self) -> int:
         """The number of rows so far."""
-        if self._scatter is None or self._waiting is None:
+        if self._scatter is None or self._buffer is None:
             return 0
-        return self._waiting.count + self._scatter.mean.count
+        return self._buffer.count + self._scatter.mean.count
 
-    @plain
+    @no_autograd
     def update(self, features: Tensor | np.ndarray) -> None:
         """Take in the rows of ``features`` (n, dim); n may be 0, or more than memory for a copy.
 
         Float64, float32, float16, bfloat16 or uint8, any strides, on any device; they are not
-        modified. Raises InputError, and takes nothing in, for NaN or inf, another dtype or another
-        shape. On a GPU that check waits for the features.
+        modified.
+
+        Raises:
+            ValueError: (an InputError) NaN or inf, another dtype or another shape; nothing is taken
+                in then. On a GPU that check waits for the features.
         """
         rows = FeatureRows(features, self.dim)
         if not len(rows):
             return
-        _, waiting = self._storage(rows.device)
-        if len(rows) <= waiting.capacity - waiting.count:  # one piece: copied and checked at once
+        _, buffer = self._storage(rows.device)
+        if len(rows) <= buffer.capacity - buffer.count:  # one piece: copied and checked at once
             (piece,) = rows.pieces()
-            if not waiting.append(piece):
+            if not buffer.append(piece):
                 rows.check_finite()
             self._absorb_if_full()
         else:
@@ -94,47 +94,47 @@ class Moments:
             for piece in rows.pieces():
                 self._append(piece, rows.device)
 
-    @plain
+    @no_autograd
     def merge(self, other: Moments) -> None:
         """Take in all the rows that ``other`` has; ``other`` stays as it is."""
         if not isinstance(other, Moments):
-            raise InputError(f"other must be a Moments, got {type(other).__name__}")
+            raise InputTypeError(f"other: got a {type(other).__name__}; give a Moments")
         if other.dim != self.dim:
-            raise InputError(f"other must have dim {self.dim} to be merged, got {other.dim}")
-        if other._scatter is None or other._waiting is None:
+            raise InputError(f"other: got dim {other.dim}; give a Moments of dim {self.dim}")
+        if other._scatter is None or other._buffer is None:
             return
-        rows = other._waiting.rows()  # a copy: other may be self
+        rows = other._buffer.rows()  # a copy: other may be self
         scatter, _ = self._storage(other._scatter.device)
         theirs = other._scatter
         scatter.merge(theirs if theirs.device == scatter.device else theirs.copy(scatter.device))
         self._append(rows, rows.device)
 
     @property
-    @plain
+    @no_autograd
     def mean(self) -> Tensor:
         """(dim,) float64."""
         self._need(1, "mean")
-        scatter, waiting = self._storage(torch.device("cpu"))
-        if not waiting.count:
+        scatter, buffer = self._storage(torch.device("cpu"))
+        if not buffer.count:
             return scatter.mean.value()
-        also = RunningMean(waiting.count, *self._copied(waiting).centre())
+        also = RunningMean(buffer.count, *self._copied(buffer).centre())
         return scatter.mean.with_also(also).value()
 
     @property
-    @plain
+    @no_autograd
     def covariance(self) -> Tensor:
         """(dim, dim) float64, over N - 1 as np.cov has it; it needs two rows."""
         self._need(2, "covariance")
         return self._total().whole(self.count - 1)
 
     @property
-    @plain
+    @no_autograd
     def population_covariance(self) -> Tensor:
         """(dim, dim) float64, over N: np.cov(..., ddof=0)."""
         self._need(1, "population_covariance")
         return self._total().whole(self.count)
 
-    @plain
+    @no_autograd
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all there is, as plain contiguous tensors.
 
@@ -143,10 +143,10 @@ class Moments:
         here computes the same bits as one that never stopped.
         """
         scatter = self._scatter or self._none()
-        if self._waiting is None:
+        if self._buffer is None:
             pending = torch.empty(0, self.dim, dtype=torch.float64, device=scatter.device)
         else:
-            pending = self._waiting.rows()
+            pending = self._buffer.rows()
         return {
             "count": torch.tensor(scatter.mean.count),
             "mean": scatter.mean.high.clone(),
@@ -155,23 +155,23 @@ class Moments:
             "pending": pending,
         }
 
-    @plain
+    @no_autograd
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Replace all rows by those of ``state``, which ``state_dict()`` made."""
         dim = self.dim
         wanted = {"count": (), "mean": (dim,), "mean_low": (dim,), "scatter": (dim, dim)}
         if set(state) != {*wanted, "pending"}:
             raise InputError(
-                f"state must have the keys {', '.join([*wanted, 'pending'])}, got "
-                f"{', '.join(map(str, state)) or 'none'}"
+                f"state: got the keys {', '.join(map(str, state)) or 'none'}; give "
+                f"{', '.join([*wanted, 'pending'])}, as state_dict() does"
             )
         pending = state["pending"]
         wanted["pending"] = (len(pending) if pending.dim() else 0, dim)
         for name, shape in wanted.items():
             if tuple(state[name].shape) != shape:
                 raise InputError(
-                    f"state[{name!r}] must have shape {shape} for dim {dim}, got "
-                    f"{tuple(state[name].shape)}"
+                    f"state[{name!r}]: got shape {tuple(state[name].shape)}; give {shape}, as "
+                    f"dim is {dim}"
                 )
         self.reset()
         scatter, _ = self._storage(state["mean"].device)
@@ -182,7 +182,7 @@ class Moments:
         self._scatter = Scatter(RunningMean(int(state["count"]), high, low), state["scatter"])
         self._append(pending, pending.device)
 
-    @plain
+    @no_autograd
     def all_reduce(self, group: Any = None) -> None:
         """Make this object, in every process of ``group``, hold the rows of all of them.
 
@@ -198,65 +198,63 @@ class Moments:
 
     def _need(self, count: int, what: str) -> None:
         if self.count < count:
-            raise InputError(
-                f"{what} needs at least {count} row{'s'[: count > 1]}, got {self.count}: call "
-                "update() first"
-            )
+            raise InputError(f"{what}: got {self.count} rows; give at least {count}, by update()")
 
     def _none(self) -> Scatter:
         return Scatter.of_none(self.dim, self._device or torch.device("cpu"))
 
     def _storage(self, device: torch.device) -> tuple[Scatter, RowBuffer]:
         """What rows go into; made on ``device`` if no other was asked for."""
-        if self._scatter is None or self._waiting is None:
+        if self._scatter is None or self._buffer is None:
             self._scatter = Scatter.of_none(self.dim, self._device or device)
-            self._waiting = self._room(BLOCK - 1)
-        return self._scatter, self._waiting
+            self._buffer = self._new_buffer(BLOCK - 1)
+        return self._scatter, self._buffer
 
-    def _room(self, capacity: int) -> RowBuffer:
+    def _new_buffer(self, capacity: int) -> RowBuffer:
         """For rows, where the scatter is."""
         assert self._scatter is not None
         high = self._scatter.mean.high
         room: RowBuffer = serve("moments", (high,)).RowBuffer(capacity, self.dim, high.device)
         return room
 
-    def _copied(self, waiting: RowBuffer) -> RowBuffer:
-        copy = self._room(waiting.count)
-        copy.append(waiting.rows())
+    def _copied(self, buffer: RowBuffer) -> RowBuffer:
+        copy = self._new_buffer(buffer.count)
+        copy.append(buffer.rows())
         return copy
 
     def _append(self, rows: Tensor, device: torch.device) -> None:
         """Take in rows that are finite."""
-        _, waiting = self._storage(device)
+        _, buffer = self._storage(device)
         while len(rows):
-            room = waiting.capacity - waiting.count
-            waiting.append(rows[:room])
+            room = buffer.capacity - buffer.count
+            buffer.append(rows[:room])
             rows = rows[room:]
             self._absorb_if_full()
 
     def _absorb_if_full(self) -> None:
-        assert self._scatter is not None and self._waiting is not None
-        if self._waiting.count == self._waiting.capacity:
-            self._scatter.absorb(self._waiting)
+        assert self._scatter is not None and self._buffer is not None
+        if self._buffer.count == self._buffer.capacity:
+            self._scatter.absorb(self._buffer)
 
     def _total(self) -> Scatter:
         """Everything so far in a new Scatter, those rows included that wait for a full block."""
-        assert self._scatter is not None and self._waiting is not None
+        assert self._scatter is not None and self._buffer is not None
         total = self._scatter.copy(self._scatter.device)
-        if self._waiting.count:
-            total.absorb(self._copied(self._waiting))
+        if self._buffer.count:
+            total.absorb(self._copied(self._buffer))
         return total
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """The mean (d,) and the unbiased covariance (d, d) of ``features`` (n, d), both float64.
 
-    Raises InputError unless ``features`` is a finite matrix with at least two rows.
+    Raises:
+        ValueError: (an InputError) fewer than two rows, another shape, NaN or inf.
     """
     if features.dim() != 2 or features.shape[0] < 2:
         raise InputError(
-            f"features must have shape (n, d) with n >= 2, got {tuple(features.shape)}"
+            f"features: got shape {tuple(features.shape)}; give (n, d) with at least 2 rows"
         )
-    found = Moments(features.shape[1])
-    found.update(features)
-    return found.mean, found.covariance
+    summed = Moments(features.shape[1])
+    summed.update(features)
+    return summed.mean, summed.covariance

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from ganfast.metrics.inception.in_threads import in_threads
+from ganfast.metrics.inception.fast import parallel_map
 
 
 @pytest.fixture(params=[1, 2, 4])
@@ -22,7 +22,7 @@ def threads(request) -> Iterator[int]:
 def test_results_in_order_and_without_gradients(threads):
     weight = torch.ones(3, requires_grad=True)
     tensors = [torch.full((3,), float(i)) for i in range(9)]
-    found = in_threads(lambda x: x * weight, tensors)
+    found = parallel_map(lambda x: x * weight, tensors)
     assert [float(x[0]) for x in found] == list(range(9))
     assert not any(x.requires_grad for x in found)
 
@@ -30,7 +30,7 @@ def test_results_in_order_and_without_gradients(threads):
 def test_every_thread_works_alone(threads):
     """All at once, which the barrier proves, each on one thread, and gone at the end."""
     running = threading.active_count()
-    barrier = threading.Barrier(threads, timeout=20)
+    barrier = threading.Barrier(threads, timeout=600)
     seen = []
 
     def look(x):
@@ -38,7 +38,7 @@ def test_every_thread_works_alone(threads):
         seen.append(torch.get_num_threads())
         return x
 
-    in_threads(look, [torch.zeros(1)] * threads)
+    parallel_map(look, [torch.zeros(1)] * threads)
     assert seen == [1] * threads
     assert torch.get_num_threads() == threads
     assert threading.active_count() == running
@@ -54,9 +54,9 @@ def test_what_goes_wrong_is_raised(threads):
         raise RuntimeError(f"on {int(x)}")
 
     with pytest.raises(RuntimeError, match="on 0"):
-        in_threads(fail, [torch.tensor(i) for i in range(4)])
+        parallel_map(fail, [torch.tensor(i) for i in range(4)])
     assert torch.get_num_threads() == threads
 
 
 def test_nothing_to_do(threads):
-    assert in_threads(torch.clone, []) == []
+    assert parallel_map(torch.clone, []) == []

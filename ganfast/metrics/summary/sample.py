@@ -6,13 +6,13 @@ import heapq
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.plain import plain
-from ganfast.metrics.process_group import gather, total
-from ganfast.metrics.summary.position_hash import position_hash
+from ganfast.metrics.distributed import gather, total
+from ganfast.metrics.no_autograd import no_autograd
 
 PURPOSE = 2
 """Of the hash; that of chunks is another, so that a sample has images of all chunks."""
@@ -35,7 +35,7 @@ class BottomSample:
     def __len__(self) -> int:
         return len(self._largest_first)
 
-    @plain
+    @no_autograd
     def add(self, rows: Tensor, positions: np.ndarray) -> None:
         """Take in ``rows`` (n, dim) at ``positions`` (n,) int64, none of them seen before."""
         heap, taken = self._largest_first, {}
@@ -58,7 +58,7 @@ class BottomSample:
         """A copy, (m, dim) float32 with m <= size, by ascending hash: in random order."""
         return self._rows[torch.from_numpy(self._order())].clone()
 
-    @plain
+    @no_autograd
     def all_reduce(self, group: Any = None) -> None:
         """Hold the sample of what all processes in ``group`` have seen."""
         # First who has which positions, 8 bytes each; then the rows that remain, once.
@@ -69,8 +69,8 @@ class BottomSample:
         different, seen = np.unique(everyones, return_counts=True)
         if len(different) < len(everyones):
             raise InputError(
-                f"positions must be counted in one process each, got {different[seen > 1][0]} in "
-                "several: give each process images of its own"
+                f"positions: got {different[seen > 1][0]} in several processes; give each process "
+                "images of its own"
             )
         kept = everyones[np.argsort(self._hashes(everyones))][: self.size]
         _, place, index = np.intersect1d(
@@ -87,7 +87,7 @@ class BottomSample:
         order = self._order()
         return {"positions": torch.from_numpy(self._positions[order]), "rows": self.rows()}
 
-    @plain
+    @no_autograd
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self._largest_first = []
         self.add(state["rows"], state["positions"].cpu().numpy())
@@ -97,3 +97,26 @@ class BottomSample:
 
     def _order(self) -> np.ndarray:
         return np.array([index for _, index in sorted(self._largest_first, reverse=True)], np.int64)
+
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MASK = 2**64 - 1
+
+Hashes = npt.NDArray[np.uint64]
+
+
+def position_hash(positions: npt.NDArray[np.int64], seed: int, purpose: int) -> Hashes:
+    """The numbers number ``positions`` of SplitMix64 (Steele, Lea and Flood, 2014), whose start
+    follows from ``seed`` and ``purpose``: streams of different purpose are independent.
+
+    SplitMix64's output is a bijection of its state, so different positions get different hashes.
+    """
+    start = _mix(np.array([(seed * _GOLDEN + purpose) & _MASK], dtype=np.uint64))
+    steps = (positions.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
+    return _mix(start + steps)
+
+
+def _mix(z: Hashes) -> Hashes:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

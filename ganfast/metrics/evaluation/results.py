@@ -1,4 +1,4 @@
-"""What an evaluation has found, as its caller and ``ganfast fid --json`` get it."""
+"""The result of an evaluation, as its caller and ``ganfast fid --json`` get it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distances.kid import kernel_inception_distance
 from ganfast.metrics.evaluation.evaluation import Evaluation
+from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 
 
-def findings(evaluation: Evaluation) -> dict[str, Any]:
+def results(evaluation: Evaluation) -> dict[str, Any]:
     """The dict that :func:`ganfast.metrics.evaluate` describes."""
     options, notes = evaluation.options, list(evaluation.notes)
-    real, fake = evaluation.found("real"), evaluation.found("fake")
+    real, fake = evaluation.known("real"), evaluation.known("fake")
     for name, side in (("real", real), ("fake", fake)):
         notes += _on_the_number(name, side)
     with evaluation.stopwatch("distance"):
         terms = frechet_terms(real, fake)
-    found: dict[str, Any] = {
+    result = {
         "fid": terms.fid,
         "mean_term": terms.mean_term,
         "covariance_term": terms.covariance_term,
@@ -32,17 +33,14 @@ def findings(evaluation: Evaluation) -> dict[str, Any]:
         **_score(options, fake, notes),
         **_kernel(options, real, fake),
         **_uncertainty(evaluation, real, fake),
-        "protocol": evaluation.about("protocol"),
-        "extractor": evaluation.about("extractor"),
-        "precision": evaluation.about("precision"),
-        "skipped": [one.name for one in evaluation.skipped],
+        **evaluation.provenance(),
+        "skipped": evaluation.skipped,
         "notes": notes,
     }
-    seconds = time.perf_counter() - evaluation.began
     return {
-        **found,
+        **result,
         "images_per_second": evaluation.images_per_second,
-        "seconds": seconds,
+        "seconds": time.perf_counter() - evaluation.began,
         "stages": dict(evaluation.stopwatch.seconds),
     }
 
@@ -62,7 +60,9 @@ def _on_the_number(name: str, side: Summary | Statistics) -> list[str]:
     ]
 
 
-def _score(options: Any, fake: Summary | Statistics, notes: list[str]) -> dict[str, Any]:
+def _score(
+    options: EvaluationOptions, fake: Summary | Statistics, notes: list[str]
+) -> dict[str, Any]:
     mean = std = None
     if options.inception_score and isinstance(fake, Summary) and fake.classes is not None:
         try:
@@ -75,7 +75,7 @@ def _score(options: Any, fake: Summary | Statistics, notes: list[str]) -> dict[s
     return {"inception_score_mean": mean, "inception_score_std": std}
 
 
-def _kernel(options: Any, real: Any, fake: Any) -> dict[str, Any]:
+def _kernel(options: EvaluationOptions, real: Any, fake: Any) -> dict[str, Any]:
     mean = std = None
     if options.kid:
         mean, std = kernel_inception_distance(real.sample, fake.sample, seed=options.seed)
@@ -92,6 +92,6 @@ def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]
             )
     if options.fid_infinity:
         with evaluation.stopwatch("extrapolation"):
-            found = fid_infinity(real, fake, seed=options.seed)
-        limit, error = found.fid, found.standard_error
+            extrapolated = fid_infinity(real, fake, seed=options.seed)
+        limit, error = extrapolated.fid, extrapolated.standard_error
     return {"fid_interval": interval, "fid_infinity": limit, "fid_infinity_error": error}
