@@ -24,7 +24,7 @@ from benchmarks.penalty import from_gradient, interpolation  # noqa: E402
 from benchmarks.steps import game  # noqa: E402
 from benchmarks.steps.cases import WholeStep, exact_gradients  # noqa: E402
 from benchmarks.steps.flops import of_forward, of_step  # noqa: E402
-from tests import gaussians  # noqa: E402
+from testing import gaussians  # noqa: E402
 
 CONTESTS = [suite for suite in suites.SUITES if suite != "losses"]
 

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import torch.distributed as dist
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
+from testing import pictures
 
-from benchmarks.fid import pictures  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 COUNT = 30
 TINY = ["--extractor", "tiny_network:network", "--device", "cpu", "--batch-size", "4"]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from inception_weights import random_state_dict
 
 from ganfast.metrics.inception.network import InceptionNetwork, build_network
+from testing.inception_weights import random_state_dict
 
 
 @pytest.fixture(scope="module")

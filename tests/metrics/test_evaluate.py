@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
-
-from benchmarks.fid import pictures  # noqa: E402
-from ganfast import metrics  # noqa: E402
-from ganfast.errors import InputError  # noqa: E402
-from ganfast.metrics.distances.kid import squared_discrepancy  # noqa: E402
-from ganfast.metrics.evaluation import run_state  # noqa: E402
-from ganfast.metrics.extractors import load_extractor  # noqa: E402
-from ganfast.metrics.images import open_images  # noqa: E402
+from ganfast import metrics
+from ganfast.errors import InputError
+from ganfast.metrics.distances.kid import squared_discrepancy
+from ganfast.metrics.evaluation import run_state
+from ganfast.metrics.extractors import load_extractor
+from ganfast.metrics.images import open_images
+from testing import pictures
 
 COUNT = 40
 TINY = "tiny_network:network"
