@@ -132,6 +132,10 @@ class Measurement:
     """Who was wrong, or broke."""
     limit: float = math.nan
     """Seconds that the machine allows."""
+    sets: int = 1
+    """How many inputs the steps rotate through."""
+    past_cache: bool = False
+    """Whether they are together larger than the GPU's cache."""
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -152,10 +156,10 @@ class Comparison:
         self.missing: dict[str, str] = {}
         self.failed: dict[str, str] = {}
         self.steps: dict[str, list[Step]] = {}
-        sets = self._inputs()
-        self._judge = case.judge(*sets[0])
+        inputs = self._inputs()
+        self._judge = case.judge(*inputs[0])
         for name, provider in case.providers.items():
-            self._admit(name, provider, sets)
+            self._admit(name, provider, inputs)
         if not any(case.providers[name].slow for name in self.steps):
             del self._judge  # the truth in float64 can be larger than everything else together
         if GANFAST not in self.steps:
@@ -163,19 +167,20 @@ class Comparison:
 
     def _inputs(self) -> list[tuple[Any, ...]]:
         first = self.case.inputs(self.device, 0)
-        if self.device.type != "cuda":
-            return [first]
-        cache_size = torch.cuda.get_device_properties(self.device).L2_cache_size
-        count = math.ceil(4 * cache_size / max(1, _nbytes(first)))
-        seeds = range(1, max(2, min(_MOST_SETS, count)))
-        return [first, *(self.case.inputs(self.device, seed) for seed in seeds)]
+        self.sets, self.past_cache = 1, False
+        if self.device.type == "cuda":
+            cache_size = torch.cuda.get_device_properties(self.device).L2_cache_size
+            nbytes = max(1, _nbytes(first))
+            self.sets = max(2, min(_MOST_SETS, math.ceil(4 * cache_size / nbytes)))
+            self.past_cache = self.sets * nbytes > 2 * cache_size
+        return [first, *(self.case.inputs(self.device, seed) for seed in range(1, self.sets))]
 
-    def _admit(self, name: str, provider: Provider, sets: Sequence[tuple[Any, ...]]) -> None:
+    def _admit(self, name: str, provider: Provider, inputs: Sequence[tuple[Any, ...]]) -> None:
         try:
             if provider.slow:
-                self.steps[name] = [_Kept(provider.make(*sets[0]))]
+                self.steps[name] = [_Kept(provider.make(*inputs[0]))]
                 return
-            steps = [provider.make(*inputs) for inputs in sets]
+            steps = [provider.make(*each) for each in inputs]
             for _ in range(2):  # the second call is as warm as those that are timed
                 self.errors[name] = self._judge(name, steps[0]())
         except Exception as error:  # the others can still be timed
@@ -233,7 +238,9 @@ class Comparison:
             allowed = limit.cost * quantile(rounds.seconds.pop(_LIMIT), 0.2) / limit.amount
         firsts = {name: each[0] for name, each in self.steps.items()}
         facts = case.after(firsts) if case.after and not graph else {}
-        return Measurement(rounds, self.errors, missing, self.failed, allowed, facts)
+        return Measurement(
+            rounds, self.errors, missing, self.failed, allowed, self.sets, self.past_cache, facts
+        )
 
 
 class _Kept:
