@@ -97,6 +97,7 @@ def facts(case: Case, graph: bool, provider: str, found: Measurement) -> dict[st
         "provider": provider,
         "error": found.errors.get(provider),
         "limit": found.limit,
+        "rate": found.rate,
     }
     if provider != GANFAST and provider in found.rounds.seconds:
         told["speedup"] = found.rounds.ratio(provider)  # of ganfast over this provider

@@ -36,7 +36,8 @@ counts](../README.md)."""
 ON_GPU = """\
 Times are between CUDA events around steps that are enqueued back to back, as a training loop calls
 them: of small inputs that is the processor's time to launch. In a CUDA graph it is the GPU's own.
-Inputs rotate through more than the L2 cache holds{but}."""
+Inputs rotate through more than the L2 cache holds{but}. The limit's own step reached {rate:.3g}
+bytes or floating-point operations a second."""
 
 BUSY = """\
 **Other programs were running.** A thread that has to wait for a core holds up every
@@ -234,11 +235,11 @@ def foreword(kept: dict[str, Any]) -> tuple[str, str]:
     title, _, text = about.strip().partition("\n")
     reading = [text.strip(), "", READING]
     if "gpu" in kept["machine_info"]:
-        near = unique(
-            row.label for row in rows(kept) if not row.info[GANFAST].get("past_cache", True)
-        )
+        facts = {row.label: row.info[GANFAST] for row in rows(kept)}
+        near = [label for label, info in facts.items() if not info.get("past_cache", True)]
         but = f", but for {', '.join(near)}" if near else ""
-        reading += ["", ON_GPU.format(but=but)]
+        rate = max((info["rate"] for info in facts.values()), default=float("nan"))
+        reading += ["", ON_GPU.format(but=but, rate=rate)]
     return title.rstrip("."), "\n".join(reading)
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers import FakeClock
 
 from ganfast import bench, cli, games
 from ganfast.bench import case as cases
@@ -20,23 +21,7 @@ from ganfast.bench.timing import Stopwatch, interleave, quantile
 CPU = torch.device("cpu")
 
 
-class FakeClock:
-    """Time that passes only when a step says so."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.calls: list[str] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def step(self, name: str, seconds: float):
-        def run() -> None:
-            self.calls.append(name)
-            self.now += seconds
-
-        return run
-
+class Clock(FakeClock):
     def interleave(self, steps, **options):
         return interleave(
             {name: [step] for name, step in steps.items()}, watch=Stopwatch(self), **options
@@ -58,7 +43,7 @@ def test_times_have_three_digits_and_a_unit():
 
 
 def test_steps_are_repeated_until_a_sample_is_long_enough():
-    clock = FakeClock()
+    clock = Clock()
     steps = {"a": clock.step("a", 3e-6), "b": clock.step("b", 0.2)}
     found = clock.interleave(steps, baseline="a", seconds=0.0)
     assert 1e-3 <= found.loops["a"] * 3e-6 < 2.5e-3
@@ -66,7 +51,7 @@ def test_steps_are_repeated_until_a_sample_is_long_enough():
 
 
 def test_a_slow_second_call_does_not_end_the_search():
-    clock = FakeClock()
+    clock = Clock()
     slow = iter([0.0, 9e-4])
     step = clock.step("a", 1e-6)
 
@@ -79,7 +64,7 @@ def test_a_slow_second_call_does_not_end_the_search():
 
 
 def test_medians_and_ratios():
-    clock = FakeClock()
+    clock = Clock()
     steps = {"ours": clock.step("ours", 0.002), "theirs": clock.step("theirs", 0.006)}
     found = clock.interleave(steps, baseline="ours", seconds=1.0)
     assert found.median("ours") == pytest.approx(0.002)
@@ -90,7 +75,7 @@ def test_medians_and_ratios():
 
 
 def test_noise_that_hits_a_whole_round_leaves_the_ratios_alone():
-    clock = FakeClock()
+    clock = Clock()
     calls = itertools.count()
 
     def step(seconds: float):
@@ -107,7 +92,7 @@ def test_noise_that_hits_a_whole_round_leaves_the_ratios_alone():
 
 
 def test_every_round_has_everyone_once_in_changing_order():
-    clock = FakeClock()
+    clock = Clock()
     names = ("a", "b", "c")
     steps = {name: clock.step(name, 0.5) for name in names}
     found = clock.interleave(steps, baseline="a", seconds=0.0, least_rounds=20)
@@ -119,7 +104,7 @@ def test_every_round_has_everyone_once_in_changing_order():
 
 
 def test_a_slow_step_is_not_warmed_up_and_sits_out_when_its_time_is_spent():
-    clock = FakeClock()
+    clock = Clock()
     steps = {"ours": clock.step("ours", 1.0), "slow": clock.step("slow", 10.0)}
     found = clock.interleave(
         steps, baseline="ours", seconds=0.0, least_rounds=4, slow={"slow"}, patience=5.0
@@ -130,7 +115,7 @@ def test_a_slow_step_is_not_warmed_up_and_sits_out_when_its_time_is_spent():
 
 
 def test_the_baseline_takes_part_in_every_round():
-    clock = FakeClock()
+    clock = Clock()
     steps = {"ours": clock.step("ours", 10.0), "fast": clock.step("fast", 1.0)}
     found = clock.interleave(steps, baseline="ours", seconds=0.0, patience=5.0)
     assert {name: len(each) for name, each in found.seconds.items()} == {"ours": 7, "fast": 5}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -130,13 +130,16 @@ class Measurement:
     """Who was left out, and why."""
     failed: dict[str, str]
     """Who was wrong, or broke."""
-    limit: float = math.nan
-    """Seconds that the machine allows."""
-    sets: int = 1
+    limit: float
+    """Seconds that the machine allows, NaN where the case has no limit."""
+    rate: float
+    """Bytes or floating-point operations a second of the limit's own step."""
+    sets: int
     """How many inputs the steps rotate through."""
-    past_cache: bool = False
+    past_cache: bool
     """Whether they are together larger than the GPU's cache."""
-    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]]
+    """What ``Case.after`` told: fact -> provider -> value."""
 
 
 class GateError(RuntimeError):
@@ -208,7 +211,8 @@ class Comparison:
         if graph:
             for name, each in self.steps.items():
                 try:
-                    steps[name] = [_captured(each[:_MOST_CAPTURED])]
+                    with torch.cuda.device(self.device):
+                        steps[name] = [_captured(each[:_MOST_CAPTURED])]
                     counts[name] = len(each[:_MOST_CAPTURED])
                 except Exception as error:
                     missing[name] = f"not in a graph: {one_line(error)}"
@@ -232,14 +236,23 @@ class Comparison:
         for name in slow:
             self.errors[name] = self._judge(name, self.steps[name][0].result)  # type: ignore[attr-defined]
             self._passes(name)
-        allowed = math.nan
+        rate = allowed = math.nan
         if limit:  # it is what can be reached, so the good rounds count
             del rounds.loops[_LIMIT]
-            allowed = limit.cost * quantile(rounds.seconds.pop(_LIMIT), 0.2) / limit.amount
+            rate = limit.amount / quantile(rounds.seconds.pop(_LIMIT), 0.2)
+            allowed = limit.cost / rate
         firsts = {name: each[0] for name, each in self.steps.items()}
         facts = case.after(firsts) if case.after and not graph else {}
         return Measurement(
-            rounds, self.errors, missing, self.failed, allowed, self.sets, self.past_cache, facts
+            rounds=rounds,
+            errors=self.errors,
+            missing=missing,
+            failed=self.failed,
+            limit=allowed,
+            rate=rate,
+            sets=self.sets,
+            past_cache=self.past_cache,
+            facts=facts,
         )
 
 
