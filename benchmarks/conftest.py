@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import warnings
 
 import pytest
 import torch
+from pytest_benchmark.logger import PytestBenchmarkWarning
 
 from benchmarks import machine
 from benchmarks.harness import Harness
@@ -22,13 +24,18 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Such as "no saved run to compare with"; warnings are errors in our tests.
+    warnings.simplefilter("default", PytestBenchmarkWarning)
+    config.addinivalue_line(
+        "filterwarnings", "default::pytest_benchmark.logger.PytestBenchmarkWarning"
+    )
     threads = config.getoption("--threads")
     torch.set_num_threads(threads)
     with contextlib.suppress(ImportError):  # NumPy's and SciPy's BLAS has threads of its own
         config.ganfast_blas = importlib.import_module("threadpoolctl").threadpool_limits(
             threads, "blas"
         )
-    # Taken before the run itself loads the machine.
+    config.ganfast_load = machine.load()  # before the run itself loads the machine
     config.ganfast_facts = machine.facts(threads, config.getoption("--device"))
     config.ganfast_harness = Harness(
         config.getoption("--device"), config.getoption("--quick"), config.getoption("--until")
@@ -42,6 +49,11 @@ def pytest_benchmark_generate_machine_info(config):
 
 def pytest_benchmark_generate_commit_info(config):
     return {}
+
+
+def pytest_benchmark_update_json(config, benchmarks, output_json):
+    # Not among the machine's facts, by which two runs are said to be comparable or not.
+    output_json["load_before"] = config.ganfast_load
 
 
 def pytest_generate_tests(metafunc):

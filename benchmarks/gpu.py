@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import warnings
+from datetime import date
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -237,7 +238,7 @@ def main(argv: list[str] | None = None) -> int:
     # The checkout first, so that what is tested is what lies here, installed or not.
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    facts = machine.facts(threads=2, device="cuda")
+    facts, load = machine.facts(threads=2, device="cuda"), machine.load()
     print(f"installing for {facts['gpu']}", flush=True)
     installed = install(120.0, environment)
     found = []
@@ -251,7 +252,14 @@ def main(argv: list[str] | None = None) -> int:
             share = LOSSES_SHARE if index == 0 else 1 / (len(SUITES) - index)
             seconds = share * (end - time.monotonic())
             found.append(measure(suite, seconds, environment, Path(folder)))
-    kept = together(found, machine_info=facts, install=installed, tests=tests)
+    kept = together(
+        found,
+        machine_info=facts,
+        date=date.today().isoformat(),
+        load_before=load,
+        install=installed,
+        tests=tests,
+    )
     stem = options.out / results.stem(kept)
     results.dump(stem.with_suffix(".json"), kept)
     results.write(stem.with_suffix(".md"), markdown(kept, found))

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from ganfast.bench.case import GANFAST, Case, Comparison, GateError, Measurement
+from ganfast.errors import one_line
 
 IN_A_GRAPH = ", in a CUDA graph"
 
@@ -27,7 +28,8 @@ class Harness:
     ) -> None:
         self.device, self.quick = torch.device(device), quick
         self.end = None if until is None else time.monotonic() + until
-        self._latest: tuple[Case, Comparison | str] | None = None
+        self._case: Case | None = None
+        self._comparison: Comparison | None = None
         self._found: dict[bool, Measurement | str] = {}
 
     def entries(self, case: Case) -> Iterator[tuple[bool, str, str]]:
@@ -46,41 +48,39 @@ class Harness:
                 pytest.fail(found, pytrace=False)
             pytest.skip(found)
         benchmark.extra_info |= facts(case, graph, provider, found)
+        name = f"{group(case, graph)}: {provider}"
+        if provider in found.failed:  # whoever is wrong has no speed
+            pytest.fail(f"{name}: {found.failed[provider]}", pytrace=False)
         if provider in found.rounds.seconds:
             benchmark.pedantic(lambda: None, iterations=found.rounds.loops[provider])
             if benchmark.stats is not None:  # not with --benchmark-disable
                 benchmark.stats.stats.data[:] = found.rounds.seconds[provider]
-        name = f"{group(case, graph)}: {provider}"
-        if provider in found.failed:
-            pytest.fail(f"{name}: {found.failed[provider]}", pytrace=False)
         if provider in found.missing:
             pytest.skip(f"{name}: {found.missing[provider]}")
 
     def measure(self, case: Case, graph: bool) -> Measurement | str:
-        """The case, measured when first asked for, or why ganfast could not be.
+        """The case, measured when first asked for, or why it could not be.
 
         Only the latest is kept, for one of 16 million logits fills half a GiB.
         """
-        if self._latest is None or self._latest[0] is not case:
-            self._latest = None
+        if self._case is not case:
+            self._case = self._comparison = None
             self._found.clear()
             torch.compiler.reset()  # or the shapes of earlier cases count against Dynamo's limit
             if self.end is not None and time.monotonic() > self.end:
                 pytest.skip(f"{case.name}: no time left")
-            try:
-                self._latest = case, Comparison(case, self.device)
-            except GateError as error:
-                self._latest = case, str(error)
-            except ModuleNotFoundError as error:  # what the inputs are made of
-                pytest.skip(f"{case.name}: needs {error.name}")
-        comparison = self._latest[1]
-        if isinstance(comparison, str):
-            return comparison
+            self._case = case
         if graph not in self._found:
             try:
-                self._found[graph] = comparison.measure(quick=self.quick, graph=graph)
+                self._comparison = self._comparison or Comparison(case, self.device)
+                self._found[graph] = self._comparison.measure(quick=self.quick, graph=graph)
             except GateError as error:
                 self._found[graph] = str(error)
+            except ModuleNotFoundError as error:  # what the inputs are made of
+                self._case = None
+                pytest.skip(f"{case.name}: needs {error.name}")
+            except Exception as error:  # kept, or each entry would try again
+                self._found[graph] = f"{case.name}: {type(error).__name__}: {one_line(error)}"
         return self._found[graph]
 
 

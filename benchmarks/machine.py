@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import importlib.metadata
 import os
 import platform
@@ -129,8 +128,6 @@ def facts(threads: int, device: str = "cpu") -> dict[str, Any]:
         "torch": torch.__version__,
         "ganfast": version("ganfast"),
         "isa": isa(),
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "load_before": load(),
     }
 
 

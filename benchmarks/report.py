@@ -205,7 +205,7 @@ def left_out(kept: dict[str, Any]) -> list[str]:
 def header(kept: dict[str, Any], title: str) -> list[str]:
     facts = kept["machine_info"]
     caches = ", ".join(f"{level} {size}" for level, size in (facts["caches"] or {}).items())
-    load = facts["load_before"]
+    load = kept["load_before"]
     software = f"Python {facts['python']}, torch {facts['torch']}, "
     lines = [f"# {title} on {facts['cpu']}, {facts['threads']} threads", ""]
     if "gpu" in facts:
@@ -221,7 +221,7 @@ def header(kept: dict[str, Any], title: str) -> list[str]:
         f"- machine: {facts['cpu']} ({facts['architecture']}), {facts['cores']} cores, "
         f"caches of one core {caches or 'unknown'}, {facts['ram_gib']} GiB RAM, {facts['os']}",
         f"- software: {software}ganfast {facts['ganfast']} with kernels for {facts['isa']}",
-        f"- measured on {facts['date']}; load of the machine just before: {load}",
+        f"- measured on {kept['date']}; load of the machine just before: {load}",
         f"- again: `{kept['command']}`",
         "",
     ]

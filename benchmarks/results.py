@@ -30,8 +30,6 @@ MACHINE = (
     "torch",
     "ganfast",
     "isa",
-    "date",
-    "load_before",
 )
 BENCHMARK = ("group", "name", "param", "extra_info")
 
@@ -49,6 +47,8 @@ def trim(
         "machine_info": {
             key: raw["machine_info"][key] for key in MACHINE if key in raw["machine_info"]
         },
+        "date": raw["datetime"][:10],
+        "load_before": raw["load_before"],
         "version": raw["version"],
         "benchmarks": [
             {

@@ -113,7 +113,7 @@ def one_suite(options: argparse.Namespace) -> int:
         found = json.loads(raw.read_text())
     kept = results.trim(found, options.suite, spelled(options), failures.failed, failures.skipped)
     if options.load is not None:  # before the suites: what they did to the machine is no noise
-        kept["machine_info"]["load_before"] = options.load
+        kept["load_before"] = options.load
     # Only a whole run that passed every gate may replace the table that is committed.
     partial = "-quick" if options.quick else "-some" if options.k else "-failed" if code else ""
     path = report.publish(kept, options.out, partial)

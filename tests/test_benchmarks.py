@@ -10,6 +10,7 @@ import math
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def test_pytest_benchmark_compares_two_runs_and_agrees_with_the_report(tmp_path)
             assert stats["rounds"] > 1 and stats["stddev"] > 0
             assert stats["min"] <= stats["median"] <= stats["max"]
             assert stats["ops"] == pytest.approx(1 / stats["mean"], rel=1e-3)
+    assert first["machine_info"] == second["machine_info"]  # or they are said not to compare
     for name in ("group", "name", "fullname", "param"):
         assert [one[name] for one in first["benchmarks"]] == [
             one[name] for one in second["benchmarks"]
@@ -79,9 +81,10 @@ class FakeBenchmark:
 
     def __init__(self) -> None:
         self.group, self.stats, self.extra_info = None, None, {}
+        self.recorded = False
 
     def pedantic(self, target, *, iterations: int) -> None:
-        assert iterations > 0
+        self.recorded = iterations > 0
 
 
 def case(**providers: Provider) -> Case:
@@ -110,6 +113,7 @@ def outcomes(row: Case, harness: Harness | None = None) -> dict[str, str]:
         except pytest.skip.Exception as why:
             found[provider] = f"skipped {why}"
         assert benchmark.group == "row"
+        assert benchmark.recorded == (found[provider] == "passed")
     return found
 
 
@@ -123,6 +127,11 @@ def test_who_is_wrong_fails_and_who_cannot_run_is_skipped():
         "maybe": "skipped row: maybe: RuntimeError: no compiler",
         "ganfast": "passed",
     }
+
+
+def test_who_turns_out_wrong_once_timed_has_no_speed_either():
+    row = case(late=returns(2.0, slow=True), ganfast=returns(1.0))
+    assert outcomes(row)["late"].startswith("failed row: late: wrong by 1")
 
 
 def test_a_wrong_ganfast_fails_and_nobody_is_timed():
@@ -142,6 +151,21 @@ def test_a_case_is_measured_once_for_all_its_entries():
     assert len(calls) == 1
 
 
+def test_a_case_that_breaks_is_not_tried_again():
+    tries = []
+
+    def inputs(device, seed):
+        tries.append(1)
+        raise RuntimeError("no room")
+
+    row = replace(case(eager=returns(1.0), ganfast=returns(1.0)), inputs=inputs)
+    assert outcomes(row) == {
+        "eager": "skipped row: RuntimeError: no room",
+        "ganfast": "failed row: RuntimeError: no room",
+    }
+    assert len(tries) == 1
+
+
 def test_no_case_begins_when_the_time_is_over():
     found = outcomes(case(ganfast=returns(1.0)), Harness(until=-1.0))
     assert found == {"ganfast": "skipped row: no time left"}
@@ -151,8 +175,7 @@ def test_what_the_inputs_need_may_be_missing():
     def inputs(device, seed):
         raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
 
-    row = case(ganfast=returns(1.0))
-    object.__setattr__(row, "inputs", inputs)
+    row = replace(case(ganfast=returns(1.0)), inputs=inputs)
     assert outcomes(row) == {"ganfast": "skipped row: needs sklearn"}
 
 
@@ -170,8 +193,6 @@ FACTS = {
     "torch": "2.99.0",
     "ganfast": "0.1.0",
     "isa": "x86-64-v3",
-    "date": "2030-01-02",
-    "load_before": 0.1,
 }
 
 
@@ -217,6 +238,7 @@ def raw(*benchmarks: dict) -> dict:
         "machine_info": {**FACTS, "node": "secret-host", "user": "somebody"},
         "commit_info": {"id": "0123", "author": "somebody@example.org", "project": "secret"},
         "datetime": "2030-01-02T03:04:05",
+        "load_before": 0.1,
         "version": "5.3.1",
         "benchmarks": list(benchmarks),
     }
@@ -240,7 +262,7 @@ def test_what_is_kept_names_nobody():
 def test_this_machine_is_described_but_not_named():
     facts = machine.facts(threads=2)
     assert set(facts) <= set(results.MACHINE) and set(facts) == set(FACTS)
-    assert all(facts[key] for key in ("cpu", "cores", "os", "python", "torch", "isa", "date"))
+    assert all(facts[key] for key in ("cpu", "cores", "os", "python", "torch", "isa"))
     text = json.dumps(facts)
     try:
         names = {platform.node(), getpass.getuser(), str(Path.home())}
@@ -299,7 +321,7 @@ def test_a_busy_machine_a_failure_and_what_was_left_out_are_said():
     assert "**Failed, and so not in the tables:** hinge-64: eager: wrong." in text
     assert "Left out: torch.compile: no compiler (64, 65,536)." in text
     busy = copy.deepcopy(run)
-    busy["machine_info"]["load_before"] = 3.0
+    busy["load_before"] = 3.0
     assert "Other programs were running" in report.markdown(busy)
 
 

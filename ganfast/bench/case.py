@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ganfast.bench.timing import Rounds, Step, Stopwatch, interleave, quantile, stopwatch
+from ganfast.bench.timing import Rounds, Step, interleave, quantile, stopwatch
 from ganfast.errors import one_line
 
 GANFAST, COMPILED = "ganfast", "torch.compile"
@@ -202,9 +202,7 @@ class Comparison:
         self.failed[name] = f"wrong by {error:.3g} (at most {tolerance:g})"
         return False
 
-    def measure(
-        self, *, quick: bool = False, graph: bool = False, watch: Stopwatch | None = None
-    ) -> Measurement:
+    def measure(self, *, quick: bool = False, graph: bool = False) -> Measurement:
         """Time everyone, and the limit with them; ``graph``: each one's steps in a CUDA graph."""
         case, missing = self.case, dict(self.missing)
         steps, counts = dict(self.steps), dict.fromkeys(self.steps, 1)
@@ -228,7 +226,7 @@ class Comparison:
             least_rounds=3 if quick else case.rounds,
             slow=slow,
             patience=case.patience,
-            watch=watch or stopwatch(self.device),
+            watch=stopwatch(self.device),
         )
         for name, count in counts.items():
             if count > 1:

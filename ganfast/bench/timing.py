@@ -125,7 +125,8 @@ def interleave(
     loops = dict.fromkeys(steps, 1)
     for name in steps:
         if name not in slow:
-            next(turns[name])()  # the first call may compile, allocate and fault pages in
+            for step in steps[name]:
+                step()  # the first call may compile, allocate and fault pages in
             loops[name] = _loops(turns[name], watch)
     taken: dict[str, list[float]] = {name: [] for name in steps}
     spent = dict.fromkeys(steps, 0.0)
