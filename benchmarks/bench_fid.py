@@ -33,9 +33,9 @@ def cases(quick: bool, device: str) -> list[Case]:
         *(preprocessing(*size, "clean", PILLOW) for size in SIZES),
         *(network(precision, 50) for precision in ("fp32", "bf16")),
         *(
-            to_fid(kind, peer, ours)
+            to_fid(kind, peer, provider)
             for kind in ("32x32 PNG", "256x256 JPEG")
-            for peer, ours in (
+            for peer, provider in (
                 (PYTORCH_FID, "ganfast"),
                 (PYTORCH_FID, "ganfast bf16"),
                 (TORCH_FIDELITY, "ganfast torch-fidelity"),

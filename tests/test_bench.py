@@ -131,7 +131,7 @@ def made(**providers: Provider) -> Case:
         label="row",
         inputs=lambda device, seed: (),
         providers=providers,
-        judge=lambda: lambda _, found: abs(found - 1.0),
+        error_of=lambda: lambda _, found: abs(found - 1.0),
         limit=lambda device: Limit(lambda: sum(range(100)), 1000.0, 500.0),
         seconds=0.01,
     )
@@ -252,7 +252,7 @@ def test_on_a_gpu_inputs_rotate_past_the_cache_and_events_tell_the_time(monkeypa
     row = replace(
         made(eager=Provider(on_set(2e-3)), ganfast=Provider(on_set(1e-3))),
         inputs=lambda device, seed: (torch.full((100,), float(seed)),),  # 400 bytes
-        judge=lambda x: lambda _, found: abs(found - 1.0),
+        error_of=lambda x: lambda _, found: abs(found - 1.0),
         limit=None,
         seconds=0.0,
     )

@@ -64,7 +64,7 @@ def test_the_traces_of_the_field_are_right_on_an_easy_pair():
 def test_the_error_of_a_distance_is_that_of_its_trace():
     x, y = gaussians.features(30, 8, seed=1), gaussians.features(20, 8, seed=2)
     trace = gaussians.trace_of_samples(x, y)
-    error = features.judge_of(x, y, trace)
+    error = features.error_of(x, y, trace)
     distance = features.distance(*features.moments(x), *features.moments(y))
     assert error("", distance) < 1e-10
     assert error("", distance + 0.02 * trace) == pytest.approx(0.01)

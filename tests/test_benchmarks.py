@@ -90,7 +90,7 @@ class FakeBenchmark:
 def case(**providers: Provider) -> Case:
     return Case(
         name="row", section="some", label="row", inputs=lambda device, seed: (),
-        providers=providers, judge=lambda: lambda _, found: abs(found - 1.0), seconds=0.01,
+        providers=providers, error_of=lambda: lambda _, found: abs(found - 1.0), seconds=0.01,
     )  # fmt: skip
 
 

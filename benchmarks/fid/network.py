@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.fid import pipeline
-from ganfast.bench.case import GANFAST, Case, Judge, Provider, largest, multiplying
+from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, largest, multiplying
 from ganfast.bench.evaluation import SIDE
 from ganfast.metrics.extractors import load_extractor
 from ganfast.metrics.inception.network import build_network
@@ -47,13 +47,13 @@ def network(precision: str, batch: int) -> Case:
 
         return run
 
-    def ours(images: Tensor, folder: Any) -> Any:
+    def folded(images: Tensor, folder: Any) -> Any:
         weights = Path(folder.name) / "weights.pth"
         extractor = load_extractor(weights=weights, precision=precision)
         prepared = images.contiguous(memory_format=torch.channels_last)
         return lambda: extractor.extract(prepared)[0]
 
-    def judge(images: Tensor, folder: Any) -> Judge:
+    def error_of(images: Tensor, folder: Any) -> ErrorOf:
         with torch.inference_mode():
             exact = build_network(random_state_dict(0)).double()(images[:2].double())[0]
         return lambda _, found: largest(found[:2], exact)
@@ -64,8 +64,11 @@ def network(precision: str, batch: int) -> Case:
         label=f"{precision}, batch {batch}",
         inputs=inputs,
         # torchvision may not load beside a torch that is not its own.
-        providers={"pytorch-fid's network": Provider(peer, optional=True), GANFAST: Provider(ours)},
-        judge=judge,
+        providers={
+            "pytorch-fid's network": Provider(peer, optional=True),
+            GANFAST: Provider(folded),
+        },
+        error_of=error_of,
         limit=partial(multiplying, 2048, torch.float32, batch * FLOPS),
         seconds=20.0,
         rounds=3,

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.fid.network import FLOPS
-from ganfast.bench.case import GANFAST, Case, Judge, Provider, multiplying
+from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, multiplying
 from testing import pictures
 from testing.inception_weights import save_random_weights
 
@@ -47,8 +47,9 @@ class Program:
         return self.result
 
 
-def to_fid(kind: str, peer: str, ours: str = "ganfast", count: int = 512) -> Case:
-    """The peer whose protocol it is against ours (names of pipeline.PROVIDERS)."""
+def to_fid(kind: str, peer: str, provider: str = "ganfast", count: int = 512) -> Case:
+    """``peer``, whose protocol it is, against ``provider`` of ganfast (names of
+    pipeline.PROVIDERS)."""
 
     def inputs(device: Any, seed: int) -> tuple[tempfile.TemporaryDirectory[str]]:
         place = tempfile.TemporaryDirectory(prefix="ganfast-bench-")
@@ -61,7 +62,7 @@ def to_fid(kind: str, peer: str, ours: str = "ganfast", count: int = 512) -> Cas
             raise ModuleNotFoundError(f"{peer} is not installed")
         return Program(peer, place)
 
-    def judge(place: Any) -> Judge:
+    def error_of(place: Any) -> ErrorOf:
         fids: dict[str, float] = {}
 
         def error(name: str, found: dict[str, Any]) -> float:
@@ -78,17 +79,17 @@ def to_fid(kind: str, peer: str, ours: str = "ganfast", count: int = 512) -> Cas
             "shares": {GANFAST: steps[GANFAST].step.result["stages"]},
         }
 
-    half = "bf16" in ours
+    half = "bf16" in provider
     return Case(
-        name=f"{kind}-{peer}-{ours}".replace(" ", "-").lower(),
+        name=f"{kind}-{peer}-{provider}".replace(" ", "-").lower(),
         section=f"Time to FID, {count} against {count} images",
         label=f"{kind}, {'bf16' if half else 'float32'}, as {peer}",
         inputs=inputs,
         providers={
             peer: Provider(theirs, slow=True),
-            GANFAST: Provider(partial(Program, ours), HALF if half else EXACT, slow=True),
+            GANFAST: Provider(partial(Program, provider), HALF if half else EXACT, slow=True),
         },
-        judge=judge,
+        error_of=error_of,
         limit=partial(multiplying, 2048, torch.float32, 2 * count * FLOPS),
         seconds=0.0,
         rounds=2,

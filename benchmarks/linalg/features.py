@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.linalg.pairs import PATIENCE, pair_of, samples
 from ganfast import linalg
-from ganfast.bench.case import GANFAST, Case, Judge, Provider, calling, multiplying
+from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, calling, multiplying
 from ganfast.bench.matrices import eigvals_trace
 from testing import gaussians
 
@@ -29,7 +29,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(array.mean(0)), torch.from_numpy(np.cov(array, rowvar=False))
 
 
-def judge_of(x: Tensor, y: Tensor, trace: float) -> Judge:
+def error_of(x: Tensor, y: Tensor, trace: float) -> ErrorOf:
     """The error of the trace, which a distance holds twice; its other terms are exact."""
     sides = [gaussians.over_root(side).square().sum() for side in (x, y)]
     exact = (x.mean(0) - y.mean(0)).square().sum() + sum(sides) - 2 * trace
@@ -69,7 +69,7 @@ def features(case: str, n: int) -> Case:
             "ganfast, covariances": Provider(by_covariances(linalg.frechet_distance), slow=slow),
             GANFAST: Provider(calling(from_features), 1e-12, slow=slow),
         },
-        judge=lambda x, y: judge_of(x, y, pair_of(case, n).trace),
+        error_of=lambda x, y: error_of(x, y, pair_of(case, n).trace),
         limit=partial(multiplying, n, torch.float64, flops_of_factors(n, count, count)),
         seconds=0.0,
         rounds=3,
@@ -104,7 +104,7 @@ def against_reference(count: int, n: int) -> Case:
             COVARIANCES: Provider(by_covariances, slow=n > 1000),
             GANFAST: Provider(by_gaussian, 1e-13),
         },
-        judge=lambda x, y: judge_of(x, y, gaussians.trace_of_samples(x, y)),
+        error_of=lambda x, y: error_of(x, y, gaussians.trace_of_samples(x, y)),
         limit=partial(multiplying, n, torch.float64, cost),
         seconds=2.0,
         patience=PATIENCE,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganfast import linalg
-from ganfast.bench.case import GANFAST, Case, Judge, Provider, calling, multiplying
+from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, calling, multiplying
 from ganfast.bench.matrices import (
     EIGH,
     EIGVALS,
@@ -84,7 +84,7 @@ def trace(case: str, n: int) -> Case:
     """The pair ``case`` of gaussians.CASES."""
     slow = n > 1000
 
-    def judge(a: Tensor, b: Tensor) -> Judge:
+    def error_of(a: Tensor, b: Tensor) -> ErrorOf:
         exact = pair_of(case, n).trace
         return lambda _, found: abs(float(found) - exact) / exact
 
@@ -104,7 +104,7 @@ def trace(case: str, n: int) -> Case:
             **{name: Provider(calling(each), slow=slow) for name, each in rivals.items()},
             GANFAST: Provider(calling(linalg.trace_sqrtm), TOLERANCE[case]),
         },
-        judge=judge,
+        error_of=error_of,
         limit=partial(multiplying, n, torch.float64, flops(n, rank, rank)),
         seconds=0.0,
         rounds=5,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks import networks
 from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP, CriticStep
 from benchmarks.steps.providers import STEPS
-from ganfast.bench.case import COMPILED, GANFAST, Case, Judge, Provider, multiplying
+from ganfast.bench.case import COMPILED, GANFAST, Case, ErrorOf, Provider, multiplying
 
 EAGER_CONTIGUOUS, EAGER = "eager, float32 contiguous", "eager"
 TOLERANCE, HALF_TOLERANCE = 1e-3, 0.25
@@ -73,7 +73,7 @@ def whole_step(
         providers[COMPILED] = provider("compiled", **layout)
     providers[GANFAST] = provider("ganfast", **layout)
 
-    def judge() -> Judge:
+    def error_of() -> ErrorOf:
         exact = exact_gradients(game, network, batch)
 
         def error(_: str, step: CriticStep) -> float:
@@ -93,7 +93,7 @@ def whole_step(
         label=options,
         inputs=lambda device, seed: (),
         providers=providers,
-        judge=judge,
+        error_of=error_of,
         limit=partial(multiplying, 1024, torch.float32, flops(game, network, batch)),
         seconds=2.0 if network == networks.MLP else 5.0,
         after=shares,

@@ -18,7 +18,7 @@ GANFAST, COMPILED = "ganfast", "torch.compile"
 _LIMIT = "the limit"
 _MOST_SETS, _MOST_CAPTURED = 256, 64
 
-Judge = Callable[[str, Any], float]
+ErrorOf = Callable[[str, Any], float]
 """(provider, what its step returned) -> how wrong that is."""
 
 
@@ -70,7 +70,7 @@ class Provider:
     make: Callable[..., Step]
     """From the case's inputs: prepares what is not timed, and returns what is."""
     tolerance: float | None = None
-    """The largest error that passes the gate; None: the error is told, not judged."""
+    """The largest error that passes the gate; None: the error is reported, not judged."""
     slow: bool = False
     """A call takes seconds: no warm-up, and the error is that of a call that was timed."""
     optional: bool = False
@@ -105,7 +105,7 @@ class Case:
     inputs: Callable[[torch.device, int], tuple[Any, ...]]
     """(device, seed) -> what every provider is made of. A GPU gets several, past its cache."""
     providers: dict[str, Provider]
-    judge: Callable[..., Judge]
+    error_of: Callable[..., ErrorOf]
     """From the inputs: how wrong a result is."""
     limit: Callable[[torch.device], Limit] | None = None
     seconds: float = 1.5
@@ -160,11 +160,11 @@ class Comparison:
         self.failed: dict[str, str] = {}
         self.steps: dict[str, list[Step]] = {}
         inputs = self._inputs()
-        self._judge = case.judge(*inputs[0])
+        self._error = case.error_of(*inputs[0])
         for name, provider in case.providers.items():
             self._admit(name, provider, inputs)
         if not any(case.providers[name].slow for name in self.steps):
-            del self._judge  # the truth in float64 can be larger than everything else together
+            del self._error  # the truth in float64 can be larger than everything else together
         if GANFAST not in self.steps:
             raise GateError(f"{case.name}: {(self.failed | self.missing)[GANFAST]}")
 
@@ -185,7 +185,7 @@ class Comparison:
                 return
             steps = [provider.make(*each) for each in inputs]
             for _ in range(2):  # the second call is as warm as those that are timed
-                self.errors[name] = self._judge(name, steps[0]())
+                self.errors[name] = self._error(name, steps[0]())
         except Exception as error:  # the others can still be timed
             left_out = provider.optional or isinstance(error, ModuleNotFoundError)
             where = self.missing if left_out else self.failed
@@ -232,7 +232,7 @@ class Comparison:
             if count > 1:
                 rounds.seconds[name] = [seconds / count for seconds in rounds.seconds[name]]
         for name in slow:
-            self.errors[name] = self._judge(name, self.steps[name][0].result)  # type: ignore[attr-defined]
+            self.errors[name] = self._error(name, self.steps[name][0].result)  # type: ignore[attr-defined]
             self._passes(name)
         rate = allowed = math.nan
         if limit:  # it is what can be reached, so the good rounds count

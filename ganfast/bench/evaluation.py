@@ -14,7 +14,7 @@ from ganfast.bench.case import (
     COMPILED,
     GANFAST,
     Case,
-    Judge,
+    ErrorOf,
     Provider,
     calling,
     compiled,
@@ -49,7 +49,7 @@ def preprocessing(
         shape = (count, side, side, 3)
         return (torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device),)
 
-    def judge(images: Tensor) -> Judge:
+    def error_of(images: Tensor) -> ErrorOf:
         exact = steps(images)
         return lambda _, found: float((found - exact).abs().max())
 
@@ -71,7 +71,7 @@ def preprocessing(
             **rivals,
             GANFAST: Provider(calling(partial(preprocess, protocol=protocol)), 1e-5),
         },
-        judge=judge,
+        error_of=error_of,
         limit=partial(copying, moved, float(moved)),
         seconds=4.0,
     )
@@ -113,7 +113,7 @@ def statistics(
     """Mean and covariance of ``count`` features, by the ``peers`` and by torch.cov in float64."""
     slow = count > 10_000
 
-    def judge(x: Tensor) -> Judge:
+    def error_of(x: Tensor) -> ErrorOf:
         exact = two_pass(x)
 
         def error(_: str, found: Statistics) -> float:
@@ -130,7 +130,7 @@ def statistics(
         label=f"{count:,} x {dim}, ganfast in batches of {BATCH}",
         inputs=lambda device, seed: (normal(count, dim, seed=seed, device=device).add_(0.5),),
         providers={**providers, GANFAST: Provider(calling(streamed), 1e-12, slow=slow)},
-        judge=judge,
+        error_of=error_of,
         # The half that a symmetric product needs.
         limit=partial(multiplying, dim, torch.float64, float(count) * dim**2),
         seconds=1.0,

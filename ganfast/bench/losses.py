@@ -25,7 +25,7 @@ from ganfast.bench.case import (
     COMPILED,
     GANFAST,
     Case,
-    Judge,
+    ErrorOf,
     Limit,
     Provider,
     copying,
@@ -207,7 +207,7 @@ def step(loss: Callable[[], Any], leaves: Sequence[Tensor]) -> Step:
     return run
 
 
-def judge(form: Loss, logits: Logits) -> Judge:
+def error_of(form: Loss, logits: Logits) -> ErrorOf:
     """The largest error of value and gradients, each relative to its scale; the truth is ``form``
     in float64."""
     wide = logits.double()
@@ -267,7 +267,7 @@ def loss(
     fast = Compiled(eager)
     # float32 sums of 16 million terms are good to 1e-7; a wrong sign or weight is off by 1e-1.
     half = dtype.itemsize < 4
-    rivals, ours = (0.1, 4 * torch.finfo(dtype).eps) if half else (1e-5, 1e-5)
+    rivals, own = (0.1, 4 * torch.finfo(dtype).eps) if half else (1e-5, 1e-5)
 
     def eager_step(form: Loss) -> Callable[[Logits], Step]:
         return lambda logits: step(bind(form, logits), logits.leaves)
@@ -296,9 +296,9 @@ def loss(
                 for name, form in eager.items()
             },
             COMPILED: Provider(fast.make, rivals, optional=True),
-            GANFAST: Provider(ganfast_step, ours),
+            GANFAST: Provider(ganfast_step, own),
         },
-        judge=partial(judge, next(iter(eager.values()))),
+        error_of=partial(error_of, next(iter(eager.values()))),
         limit=limit,
         seconds=seconds,
         graphs=True,

@@ -12,7 +12,7 @@ from ganfast.bench.case import (
     COMPILED,
     GANFAST,
     Case,
-    Judge,
+    ErrorOf,
     Provider,
     calling,
     compiled,
@@ -77,7 +77,7 @@ def roots(count: int, n: int, dtype: torch.dtype) -> Case:
     """The square roots of ``count`` n x n matrices."""
     tolerance, short = _tolerance(dtype), str(dtype).removeprefix("torch.")
 
-    def judge(a: Tensor) -> Judge:
+    def error_of(a: Tensor) -> ErrorOf:
         exact = eigh_root(a.double())
         return lambda _, found: largest(found, exact)
 
@@ -93,7 +93,7 @@ def roots(count: int, n: int, dtype: torch.dtype) -> Case:
         label=f"{count:,} x {n} x {n}, {short}",
         inputs=lambda device, seed: (covariances(count, n, dtype, seed + 1, device),),
         providers={**providers, GANFAST: Provider(calling(linalg.sqrtm), tolerance)},
-        judge=judge,
+        error_of=error_of,
         limit=partial(multiplying, 1024, dtype, ROOT_FLOPS * count * n**3),
         seconds=1.0,
     )
@@ -103,7 +103,7 @@ def traces(count: int, n: int, dtype: torch.dtype) -> Case:
     """Tr (a b)^1/2 of ``count`` pairs of n x n matrices."""
     tolerance, short = _tolerance(dtype), str(dtype).removeprefix("torch.")
 
-    def judge(a: Tensor, b: Tensor) -> Judge:
+    def error_of(a: Tensor, b: Tensor) -> ErrorOf:
         exact = eigh_trace(a.double(), b.double())
         return lambda _, found: largest(found, exact)
 
@@ -119,7 +119,7 @@ def traces(count: int, n: int, dtype: torch.dtype) -> Case:
             f"{EIGH}, eigvalsh": Provider(calling(eigh_trace), tolerance),
             GANFAST: Provider(calling(linalg.trace_sqrtm), tolerance),
         },
-        judge=judge,
+        error_of=error_of,
         limit=partial(multiplying, 1024, dtype, TRACE_FLOPS * count * n**3),
         seconds=1.0,
         patience=1.0,

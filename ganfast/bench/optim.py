@@ -11,7 +11,7 @@ from torch import Tensor
 
 import ganfast.functional as GF
 from ganfast import optim
-from ganfast.bench.case import GANFAST, Case, Judge, Provider, normal, updating
+from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, normal, updating
 from ganfast.bench.timing import Step
 
 BOUND = 0.01
@@ -106,7 +106,7 @@ def _exact(update: str, weights: Weights) -> Iterator[Weights]:
         yield [weight.detach().clone() for weight in wide]
 
 
-def _judge(update: str, weights: Weights) -> Judge:
+def _error_of(update: str, weights: Weights) -> ErrorOf:
     exact = {name: _exact(update, weights) for name in WAYS[update]}
     start = [weight.detach().double() for weight in weights]
 
@@ -146,6 +146,6 @@ def update(kind: str, network: str, weights: Callable[[], Sequence[Tensor]]) -> 
         inputs=lambda device, seed: tuple(with_gradients(weights(), device, seed)),
         # A float32 weight has that much of a change of 5e-5.
         providers={name: Provider(made_by(way), 1e-3) for name, way in WAYS[kind].items()},
-        judge=lambda *given: _judge(kind, list(given)),
+        error_of=lambda *given: _error_of(kind, list(given)),
         limit=partial(updating, touched * count, float(moved * count)),
     )

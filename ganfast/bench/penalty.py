@@ -15,7 +15,7 @@ from ganfast.bench.case import (
     COMPILED,
     GANFAST,
     Case,
-    Judge,
+    ErrorOf,
     Provider,
     calling,
     compiled,
@@ -62,7 +62,7 @@ def interpolation(shape: tuple[int, ...], layout: str = "contiguous") -> Case:
     """One point between each real and each fake sample."""
     count = torch.Size(shape).numel()
 
-    def judge(real: Tensor, fake: Tensor) -> Judge:
+    def error_of(real: Tensor, fake: Tensor) -> ErrorOf:
         return lambda _, found: distance_from_line(found, real, fake)
 
     return Case(
@@ -78,7 +78,7 @@ def interpolation(shape: tuple[int, ...], layout: str = "contiguous") -> Case:
             COMPILED: compiled(weighted, TOLERANCE),
             GANFAST: Provider(calling(GF.interpolate), TOLERANCE),
         },
-        judge=judge,
+        error_of=error_of,
         limit=partial(copying, 12 * count, 12.0 * count),  # two floats read, one written
     )
 
@@ -102,7 +102,7 @@ def from_gradient(shape: tuple[int, ...], layout: str = "contiguous") -> Case:
     def forward_and_backward(penalty: Callable[..., Any]) -> Callable[[Tensor], Step]:
         return lambda gradient: step(partial(penalty, gradient), [gradient])
 
-    def judge(gradient: Tensor) -> Judge:
+    def error_of(gradient: Tensor) -> ErrorOf:
         wide = gradient.detach().double().requires_grad_()
         value = step(partial(norm, wide), [wide])().detach()
 
@@ -127,6 +127,6 @@ def from_gradient(shape: tuple[int, ...], layout: str = "contiguous") -> Case:
             ),
             GANFAST: Provider(forward_and_backward(GF.penalty_from_gradient), TOLERANCE),
         },
-        judge=judge,
+        error_of=error_of,
         limit=partial(copying, 8 * count, 12.0 * count),  # read forward; read and written backward
     )
