@@ -19,7 +19,13 @@ from setuptools.command.build_py import build_py
 REQUIRED = os.environ.get("GANFAST_REQUIRE_EXT") == "1"
 NATIVE = os.environ.get("GANFAST_NATIVE") == "1"
 DEBUG = os.environ.get("GANFAST_DEBUG") == "1"
-FLAGS = ["-O0" if DEBUG else "-O3", "-std=c++17", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math"]
+FLAGS = [
+    "-O0" if DEBUG else "-O3",
+    "-std=c++17",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+]
 
 # The features of x86-64-v2, -v3 and -v4 by name: -march=x86-64-vN would ask for GCC 11.
 V2 = ["-mcx16", "-msahf", "-mpopcnt", "-msse4.2"]

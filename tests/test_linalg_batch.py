@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gaussians
 import pytest
 import torch
 import truth
@@ -12,6 +11,7 @@ import ganfast
 from ganfast import _dispatch, reference
 from ganfast.linalg import sqrtm, trace_sqrtm
 from ganfast.linalg.inputs import TOLERANCE
+from testing import gaussians
 
 built = pytest.mark.skipif("cpu" not in truth.backends(), reason="the C++ kernels were not built")
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128)

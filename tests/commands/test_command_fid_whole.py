@@ -18,8 +18,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from benchmarks.fid import pictures
 from ganfast import cli
+from testing import pictures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COUNT = 30

@@ -4,7 +4,6 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from gaussians import CASES, normal, pair
 
 import ganfast
 from ganfast import reference
@@ -13,6 +12,7 @@ from ganfast.backends.cuda import linalg as kernels
 from ganfast.linalg import polar
 from ganfast.linalg.certificate import trace_interval
 from ganfast.linalg.polar import polar_factor, polar_trace
+from testing.gaussians import CASES, normal, pair
 
 DEVICE = torch.device("cuda")
 EPS = torch.finfo(torch.float64).eps

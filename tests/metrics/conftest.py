@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from inception_weights import random_state_dict
 
 from ganfast.metrics.inception.network import InceptionNetwork, build_network
+from testing.inception_weights import random_state_dict
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.fid import pictures
 from ganfast import metrics
 from ganfast.errors import InputError
 from ganfast.metrics.distances.kid import squared_discrepancy
 from ganfast.metrics.evaluation import run_state
 from ganfast.metrics.extractors import load_extractor
 from ganfast.metrics.images import open_images
+from testing import pictures
 
 COUNT = 40
 TINY = "tiny_network:network"

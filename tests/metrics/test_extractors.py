@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from inception_weights import random_state_dict, save_random_weights
 from torch import Tensor, nn
 
 from ganfast.errors import InputError
@@ -21,6 +20,7 @@ from ganfast.metrics.inception.network import build_network
 from ganfast.metrics.options import EXTRACTORS
 from ganfast.metrics.preprocessing import preprocess
 from ganfast.metrics.protocols import PROTOCOLS
+from testing.inception_weights import random_state_dict, save_random_weights
 
 SOURCE = '''
 import torch

@@ -6,10 +6,10 @@ import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmarks.standing import Standing
+    from benchmarks.report import Row
 
 
-def png(rows: list[Standing], facts: dict[str, Any]) -> bytes:
+def png(rows: list[Row], facts: dict[str, Any]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullLocator
@@ -21,17 +21,18 @@ def png(rows: list[Standing], facts: dict[str, Any]) -> bytes:
     panels = figure.subplots(len(sections), 1, squeeze=False, height_ratios=heights)[:, 0]
     for panel, section in zip(panels, sections, strict=True):
         mine = [row for row in rows if row.section == section]
-        rivals = list(dict.fromkeys(name for row in mine for name in row.rivals))
+        rivals = list(dict.fromkeys(name for row in mine for name in row.ratios))
         for index, rival in enumerate(rivals):
             there = [(y, row.ratios[rival]) for y, row in enumerate(mine) if rival in row.ratios]
-            lines = [y for y, _ in there]
-            medians = [found["median"] for _, found in there]
+            ratios = [ratio for _, ratio in there]
+            medians = [ratio["median"] for ratio in ratios]
             spread = [
-                [found["median"] - found["p20"] for _, found in there],
-                [found["p80"] - found["median"] for _, found in there],
+                [ratio["median"] - ratio["p20"] for ratio in ratios],
+                [ratio["p80"] - ratio["median"] for ratio in ratios],
             ]
+            lines, color = [y for y, _ in there], f"C{index}"
             panel.errorbar(
-                medians, lines, xerr=spread, fmt="o", color=f"C{index}", markersize=5, label=rival
+                medians, lines, xerr=spread, fmt="o", color=color, markersize=5, label=rival
             )
         panel.axvline(1.0, color="0.4", linewidth=1, linestyle="--")
         panel.set_xscale("log")
@@ -45,10 +46,8 @@ def png(rows: list[Standing], facts: dict[str, Any]) -> bytes:
         panel.set_title(section, fontsize=10)
         panel.grid(alpha=0.3)
         panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.suptitle(
-        f"speed-up of ganfast over each rival: {facts['cpu']}, {facts['threads']} threads",
-        fontsize=10,
-    )
+    where = facts.get("gpu") or f"{facts['cpu']}, {facts['threads']} threads"
+    figure.suptitle(f"speed-up of ganfast over each rival: {where}", fontsize=10)
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=120, metadata={"Software": None})
     return out.getvalue()
