@@ -45,7 +45,7 @@ def close(got, x, t, expected, order):
 
 
 @pytest.mark.skipif("cpu" not in truth.backends(), reason="the C++ kernels were not built")
-@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("name", PHIS)
 def test_gan_math(name, order):
     from ganfast import _cpu

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -68,10 +69,8 @@ def clip_weights_(
     if tensors and isinstance(tensors[0], Tensor) and must_trace(()) is None:
         backend = _dispatch.pick("clip_weights_", tensors[0])
         if backend is not reference:
-            try:
+            with suppress(Refusal):
                 count = backend.clip_weights_(tensors, bound, return_fraction)
-            except Refusal:
-                pass
     if count is NotImplemented:  # mixed devices, memory with holes, or something to refuse
         _check(parameters, named)
         count = _one_by_one(tensors, bound, return_fraction)
@@ -114,10 +113,8 @@ def _one(x: Tensor, bound: float, count: bool) -> Tensor | None:
         backend = _dispatch.pick("clip_weights_", x)
         if backend is not reference:
             why = f"a tensor of strides {x.stride()} does not fill its memory"
-            try:
+            with suppress(Refusal):
                 done = backend.clip_weights_([x], bound, count)
-            except Refusal:
-                pass
     if done is not NotImplemented:
         return done
     if not torch.compiler.is_compiling() and _dispatch.forced() not in (None, "reference"):
