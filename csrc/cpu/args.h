@@ -115,6 +115,9 @@ struct View {
   }
 };
 
+// A tensor that the caller has just made for a result: it has no pending negation, which costs time to ask.
+struct Output : View {};
+
 // The structs of DLPack 1.3, as that protocol lays them down.
 namespace dlpack {
 
@@ -184,13 +187,15 @@ inline py::object checked(PyObject* result) {
   return py::reinterpret_steal<py::object>(result);
 }
 
+constexpr char kNoMemory[] = "has no strided memory on the CPU";
+
 inline void read_by_exchange(PyObject* object, View& v) {
   dlpack::Tensor t;
   if (imports().api->tensor_from_py_object(object, &t) != 0) {
     PyErr_Clear();
-    v.name.refuse("has no strided memory");
+    v.name.refuse(kNoMemory);
   }
-  v.need(t.device_type == 1, "is not on the CPU");
+  v.need(t.device_type == 1, kNoMemory);
   std::size_t i = 0;
   while (i < std::size(kDtypes) && (t.code != kDtypes[i].code || t.bits != kDtypes[i].bits)) ++i;
   v.need(i < std::size(kDtypes) && t.lanes == 1, "has a dtype that no kernel takes");
@@ -201,8 +206,8 @@ inline void read_by_exchange(PyObject* object, View& v) {
 
 inline void read_by_attributes(PyObject* object, View& v) {
   const py::handle x(object);
-  v.need(py::object(x.attr("layout")).ptr() == imports().strided, "has no strided memory");
-  v.need(py::object(x.attr("is_cpu")).ptr() == Py_True, "is not on the CPU");
+  v.need(py::object(x.attr("layout")).ptr() == imports().strided && py::object(x.attr("is_cpu")).ptr() == Py_True,
+         kNoMemory);
   const py::object dtype = x.attr("dtype");
   std::size_t i = 0;
   while (i < std::size(kDtypes) && dtype.ptr() != imports().dtypes[i]) ++i;
@@ -217,14 +222,15 @@ inline void read_by_attributes(PyObject* object, View& v) {
   v.shape = sizes.get(), v.strides = v.shape + v.ndim, v.sizes = std::move(sizes);
 }
 
-inline View view(PyObject* object, Name name) {
-  View v;
+template <class V = View>
+V view(PyObject* object, Name name) {
+  V v;
   v.name = name;
   const PyTypeObject* type = Py_TYPE(object);
   if (type != imports().tensor && type != imports().parameter)
     name.refuse(std::string("is a ") + type->tp_name + ", not a plain tensor");
   imports().api ? read_by_exchange(object, v) : read_by_attributes(object, v);
-  bool neighbours = false;
+  bool neighbours = std::is_same_v<V, Output>;
   for (std::int32_t d = 0; d < v.ndim; ++d) {
     v.count *= v.shape[d];
     neighbours |= v.shape[d] > 1 && v.strides[d] == 1;
@@ -241,7 +247,7 @@ template <class Work>
 void run(std::int64_t elements, Work work) {
   constexpr std::int64_t kGrain = 65536;  // fewer are done before a second thread has woken up
   if (elements < kGrain) return work(1);
-  const int threads = checked(PyObject_CallNoArgs(imports().get_num_threads)).cast<int>();
+  const auto threads = static_cast<int>(PyLong_AsLong(checked(PyObject_CallNoArgs(imports().get_num_threads)).ptr()));
   py::gil_scoped_release release;
   work(threads);
 }
@@ -298,6 +304,11 @@ template <>
 struct Argument<View> {
   static View get(PyObject* object, Name name) { return view(object, name); }
   static std::string type() { return "Tensor"; }
+};
+
+template <>
+struct Argument<Output> : Argument<View> {
+  static Output get(PyObject* object, Name name) { return view<Output>(object, name); }
 };
 
 template <class T>

@@ -19,7 +19,7 @@ std::int64_t panel(const View& rest, const View& order, const View& panel, const
   return pivots;
 }
 
-void facts(const View& a, const View& out) {
+void facts(const View& a, const Output& out) {
   a.need(a.ndim >= 2, "is no matrix");
   const std::int64_t n = a.shape[a.ndim - 1], count = n ? a.count / (n * n) : 0;
   const double* matrices = a.as<double>(count * n * n);

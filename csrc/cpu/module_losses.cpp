@@ -50,8 +50,8 @@ void* beside(const Segment& segment, const View& view, Dtype dtype) {
   return view.data;
 }
 
-template <class View>
-const std::vector<View>& for_each(const Logits& logits, const std::vector<View>& views, const char* name) {
+template <class V>
+const std::vector<V>& for_each(const Logits& logits, const std::vector<V>& views, const char* name) {
   if (views.size() != logits.segments.size()) throw py::type_error(name + std::string(": give one for each of logits"));
   return views;
 }
@@ -62,7 +62,7 @@ std::int64_t elements(const Logits& logits) {
   return total;
 }
 
-void value(const Loss* loss, std::optional<std::uint64_t> key, const std::vector<View>& views, const std::vector<View>& outs) {
+void value(const Loss* loss, std::optional<std::uint64_t> key, const std::vector<View>& views, const std::vector<Output>& outs) {
   Logits logits = logits_of(*loss, views);
   Scalar out{nullptr, outs.at(0).dtype};
   if (loss->reduction != Reduction::none)
@@ -74,7 +74,7 @@ void value(const Loss* loss, std::optional<std::uint64_t> key, const std::vector
 }
 
 void gradient(const Loss* loss, std::optional<std::uint64_t> key, const std::vector<View>& views, const std::vector<View>& grads,
-              const std::vector<std::optional<View>>& outs) {
+              const std::vector<std::optional<Output>>& outs) {
   Logits logits = logits_of(*loss, views);
   Scalar grad{nullptr, grads.at(0).dtype};
   if (loss->reduction != Reduction::none)

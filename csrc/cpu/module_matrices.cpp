@@ -9,7 +9,7 @@ namespace {
 // A matrix is as much work as 32 times its entries, since it waits for one rotation after another.
 std::int64_t work_on(const Matrices& m) { return 32 * m.count * m.n * m.n; }
 
-Matrices matrices(const View& a, const View& definite, std::int64_t sweeps) {
+Matrices matrices(const View& a, const Output& definite, std::int64_t sweeps) {
   a.need(a.ndim == 3 && a.shape[1] == a.shape[2], "is not a batch of square matrices");
   Matrices m{};
   m.count = a.shape[0], m.n = a.shape[1], m.sweeps = sweeps;
@@ -17,8 +17,8 @@ Matrices matrices(const View& a, const View& definite, std::int64_t sweeps) {
   return m;
 }
 
-std::vector<std::int64_t> sqrtm(const View& a, double tolerance, std::int64_t sweeps, const View& roots,
-                                const View& definite) {
+std::vector<std::int64_t> sqrtm(const View& a, double tolerance, std::int64_t sweeps, const Output& roots,
+                                const Output& definite) {
   Matrices m = matrices(a, definite, sweeps);
   m.tolerance_a = tolerance, m.out = roots.as<double>(a.count);
   std::vector<std::int64_t> gave_up;
@@ -27,7 +27,7 @@ std::vector<std::int64_t> sqrtm(const View& a, double tolerance, std::int64_t sw
 }
 
 std::vector<std::int64_t> trace_sqrtm(const View& a, const View& b, double tolerance_a, double tolerance_b,
-                                      std::int64_t sweeps, const View& traces, const View& definite) {
+                                      std::int64_t sweeps, const Output& traces, const Output& definite) {
   Matrices m = matrices(a, definite, sweeps);
   m.b = b.as<double>(a.count), m.tolerance_a = tolerance_a, m.tolerance_b = tolerance_b;
   m.out = traces.as<double>(m.count);

@@ -208,6 +208,7 @@ void step(const py::object& optimizer) {
 // How many weights are then at the bound; 0 unless `count`.
 std::int64_t clip(const py::list& tensors, double bound, bool count) {
   std::vector<Weights> weights;
+  weights.reserve(tensors.size());
   std::int64_t total = 0, at_bound = 0;
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(tensors.ptr()); ++i) {
     weights.push_back(weights_of(view(PyList_GET_ITEM(tensors.ptr(), i), {"tensors", i})));

@@ -24,22 +24,22 @@ void* alike(const View& view, const View& samples) {
   return view.data;
 }
 
-void* alike(const std::optional<View>& view, const View& samples) { return view ? alike(*view, samples) : nullptr; }
+void* alike(const std::optional<Output>& view, const View& samples) { return view ? alike(*view, samples) : nullptr; }
 
 Mixture mixture_of(const View& samples, std::int64_t group, std::uint64_t key) {
   const std::int64_t count = samples.ndim > 0 ? samples.shape[0] : 0;
   return {rows_of(samples, std::max<std::int64_t>(count, 1)), samples.dtype, group, key};
 }
 
-void blend(std::uint64_t key, std::int64_t group, const View& real, const View& fake, const View& out) {
+void blend(std::uint64_t key, std::int64_t group, const View& real, const View& fake, const Output& out) {
   const Mixture mixture = mixture_of(real, group, key);
   void *with = alike(fake, real), *to = alike(out, real);
   if (real.count == 0) return;
   run(real.count, [&](int threads) { interpolate(mixture, real.data, with, to, threads); });
 }
 
-void blend_gradient(std::uint64_t key, std::int64_t group, const View& grad, const std::optional<View>& of_real,
-                    const std::optional<View>& of_fake) {
+void blend_gradient(std::uint64_t key, std::int64_t group, const View& grad, const std::optional<Output>& of_real,
+                    const std::optional<Output>& of_fake) {
   const Mixture mixture = mixture_of(grad, group, key);
   void *real = alike(of_real, grad), *fake = alike(of_fake, grad);
   if (grad.count == 0) return;
@@ -53,15 +53,15 @@ Penalty penalty_of(std::int64_t rows, double target, bool one_sided, double weig
   return p;
 }
 
-void value(std::int64_t rows, double target, bool one_sided, double weight, const View& x, const View& norms,
-           const View& out) {
+void value(std::int64_t rows, double target, bool one_sided, double weight, const View& x, const Output& norms,
+           const Output& out) {
   const Penalty p = penalty_of(rows, target, one_sided, weight, x, norms);
   const Scalar to = out.scalar();
   run(x.count, [&](int threads) { penalty(p, x.data, norms.data, to, threads); });
 }
 
 void gradient(std::int64_t rows, double target, bool one_sided, double weight, const View& x, const View& norms,
-              const View& grad, const View& out) {
+              const View& grad, const Output& out) {
   const Penalty p = penalty_of(rows, target, one_sided, weight, x, norms);
   const Scalar by = grad.scalar();
   void* to = alike(out, x);
@@ -69,7 +69,7 @@ void gradient(std::int64_t rows, double target, bool one_sided, double weight, c
 }
 
 void second_order(std::int64_t rows, double target, bool one_sided, double weight, const View& x, const View& norms,
-                  const View& grad, const View& v, const View& of_grad, const View& of_x) {
+                  const View& grad, const View& v, const Output& of_grad, const Output& of_x) {
   const Penalty p = penalty_of(rows, target, one_sided, weight, x, norms);
   const Scalar by = grad.scalar(), to_grad = of_grad.scalar();
   void *direction = alike(v, x), *to_x = alike(of_x, x);

@@ -31,7 +31,7 @@ ImageGroup group_of(const View& x, const TapViews& down, const TapViews& across,
 }
 
 void preprocess_all(const std::vector<View>& images, const std::vector<TapViews>& down,
-                    const std::vector<TapViews>& across, double scale, double shift, bool clip, const View& out) {
+                    const std::vector<TapViews>& across, double scale, double shift, bool clip, const Output& out) {
   out.need(out.ndim == 4 && is_floating(out.dtype) && out.contiguous(), "is not contiguous pixels");
   const NetworkInput input{out.data, out.dtype, out.shape[1], out.shape[2]};
   std::vector<ImageGroup> groups;

@@ -14,7 +14,7 @@ PackedRows rows_of(const View& packed, std::int64_t n, std::int64_t count) {
   return {packed.as<double>(), packed.shape[1], n};
 }
 
-bool pack(const View& packed, std::int64_t n, std::int64_t first, const View& rows) {
+bool pack(std::int64_t n, std::int64_t first, const View& rows, const View& packed) {
   rows.need(rows.ndim == 2 && rows.shape[1] == n, "has another shape than the rows before");
   rows.need(rows.dtype == Dtype::f32 || rows.dtype == Dtype::f64, "has another dtype than the kernel");
   rows.need(n == 1 || rows.strides[1] == 1, "has rows that are not contiguous");
@@ -27,20 +27,20 @@ bool pack(const View& packed, std::int64_t n, std::int64_t first, const View& ro
   return finite;
 }
 
-void unpack(const View& packed, std::int64_t n, const View& out) {
+void unpack(std::int64_t n, const View& packed, const Output& out) {
   const std::int64_t k = out.ndim ? out.shape[0] : 0;
   const PackedRows rows = rows_of(packed, n, k);
   double* to = out.as<double>(k * n);
   run(out.count, [&](int) { unpack_rows(rows, k, to); });
 }
 
-void centre(const View& packed, std::int64_t n, std::int64_t count, const View& high, const View& low) {
+void centre(std::int64_t n, std::int64_t count, const View& packed, const Output& high, const Output& low) {
   const PackedRows rows = rows_of(packed, n, count);
   double *to_high = high.as<double>(n), *to_low = low.as<double>(n);
   run(count * n, [&](int threads) { centre_rows(rows, count, to_high, to_low, threads); });
 }
 
-void square(const View& packed, std::int64_t n, std::int64_t count, const View& matrix) {
+void square(std::int64_t n, std::int64_t count, const View& packed, const View& matrix) {
   const PackedRows rows = rows_of(packed, n, count);
   double* c = matrix.as<double>(n * n);
   // 64 multiply-adds are as much work as one element of a loss.
@@ -51,12 +51,12 @@ void square(const View& packed, std::int64_t n, std::int64_t count, const View& 
 
 void bind_syrk(py::module_& m) {
   m.attr("PANEL") = kPanel;
-  define<pack>(m, "pack_rows", {"packed", "n", "first", "rows"},
+  define<pack>(m, "pack_rows", {"n", "first", "rows", "packed"},
                "Writes rows behind the `first` ones; whether all of them are finite.");
-  define<unpack>(m, "unpack_rows", {"packed", "n", "out"}, "The first rows into `out` (k, n).");
-  define<centre>(m, "centre_rows", {"packed", "n", "count", "high", "low"},
+  define<unpack>(m, "unpack_rows", {"n", "packed", "out"}, "The first rows into `out` (k, n).");
+  define<centre>(m, "centre_rows", {"n", "count", "packed", "high", "low"},
                  "Subtracts from the first rows their mean, high + low.");
-  define<square>(m, "syrk", {"packed", "n", "count", "matrix"},
+  define<square>(m, "syrk", {"n", "count", "packed", "matrix"},
                  "Adds the squares of the first rows to the lower triangle of `matrix` (n, n).");
 }
 

@@ -239,20 +239,16 @@ def test_the_same_bits_for_any_number_of_threads(backend, protocol):
 
 def test_nothing_is_written_beside_the_result(each_isa):
     """Pixels are moved four floats at a time, of which the last is nobody's."""
-    from ganfast.backends.cpu.dtypes import CODE
-
     from ganfast import _cpu
-    from ganfast.backends.cpu.preprocess import _table
+    from ganfast.backends.cpu.preprocess import _taps
 
     for h, w, height, width in SIZES:
         images = random_images(1, h, w)
-        down, across = _table("pil-bicubic", h, height), _table("pil-bicubic", w, width)
+        down, across = _taps("pil-bicubic", h, height), _taps("pil-bicubic", w, width)
         for dtype in DTYPES:
             room = torch.full((height * width * 3 + 64,), 7.0, dtype=dtype)
-            at = room.data_ptr() + 32 * dtype.itemsize
-            strides = 0, 3 * w, 0, 0
-            group = images.data_ptr(), 1, strides, down.numbers, across.numbers
-            _cpu.preprocess([group], at, CODE[dtype], height, width, 1 / 128, -1.0, True, 1)
+            out = room[32:-32].view(1, height, width, 3)
+            _cpu.preprocess((images,), (down,), (across,), 1 / 128, -1.0, True, out)
             assert (room[:32] == 7).all() and (room[-32:] == 7).all()
             assert room[32:-32].abs().max() <= 1
 

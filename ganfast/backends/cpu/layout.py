@@ -15,36 +15,37 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def any_layout(
-    kernel: Callable[..., Any],
-    inputs: tuple[Any, ...],
-    outputs: tuple[Any, ...],
-    rows: Tensor | None = None,
-) -> Any:
-    """kernel(*inputs, *outputs); on contiguous copies if it refuses the tensors as they are.
+    kernel: Callable[..., Any], *, outputs: int = 1, rows: int | None = None
+) -> Callable[..., Any]:
+    """``kernel`` for tensors in any layout: what it refuses as it is, it is given as a copy.
 
-    Arguments may be tensors, tuples of tensors, and anything else. With ``rows`` tensors of its
-    shape are copied into its layout instead, if its samples are rows in memory.
+    Its arguments are tensors, tuples of tensors and anything else; the last ``outputs`` of them are
+    written. Copies are contiguous. Those in the shape of argument number ``rows`` are in the layout
+    of that one instead, if its samples are rows in memory.
     """
-    try:
-        return kernel(*inputs, *outputs)
-    except Refusal:
-        pass
-    if rows is not None and not are_rows(rows):
-        rows = None
 
-    def copied(x: Any) -> Any:
-        if isinstance(x, tuple):
-            return tuple(map(copied, x))
-        if not isinstance(x, Tensor):
-            return x
-        if rows is not None and x.shape == rows.shape:
-            return like(x, rows)
-        return x.resolve_neg().contiguous()
+    def call(*arguments: Any) -> Any:
+        try:
+            return kernel(*arguments)
+        except Refusal:
+            pass
+        layout = arguments[rows] if rows is not None and are_rows(arguments[rows]) else None
+        copies = _copied(arguments, layout)
+        done = kernel(*copies)
+        _copy_back(copies[-outputs:], arguments[-outputs:])
+        return done
 
-    results = copied(outputs)
-    done = kernel(*copied(inputs), *results)
-    _copy_back(results, outputs)
-    return done
+    return call
+
+
+def _copied(x: Any, layout: Tensor | None) -> Any:
+    if isinstance(x, tuple):
+        return tuple([_copied(y, layout) for y in x])
+    if not isinstance(x, Tensor):
+        return x
+    if layout is not None and x.shape == layout.shape:
+        return like(x, layout)
+    return x.resolve_neg().contiguous()
 
 
 def _copy_back(results: Any, outputs: Any) -> None:

@@ -13,6 +13,8 @@ from ganfast._philox import Key
 from ganfast.backends.cpu.layout import DTYPES, any_layout
 from ganfast.games import LossSpec
 
+_value, _gradient = any_layout(_cpu.loss_value), any_layout(_cpu.loss_gradient)
+
 # torch.empty_like beats torch.empty. The device is named, since the default one may be another.
 _SCALAR = {dtype: torch.empty((), dtype=dtype, device="cpu") for dtype in DTYPES}
 
@@ -38,10 +40,10 @@ def adversarial_loss(
     """As in the reference."""
     if spec.reduction == "none":
         values = tuple([torch.empty_like(x, dtype=dtype) for x in logits])
-        any_layout(_cpu.loss_value, (_loss(spec), key, logits), (values,))
+        _value(_loss(spec), key, logits, values)
         return values
     value = torch.empty_like(_SCALAR[dtype])
-    any_layout(_cpu.loss_value, (_loss(spec), key, logits), ((value,),))
+    _value(_loss(spec), key, logits, (value,))
     return value
 
 
@@ -60,5 +62,5 @@ def adversarial_loss_gradient(
         )
     else:
         gradients = tuple(map(torch.empty_like, logits))
-    any_layout(_cpu.loss_gradient, (_loss(spec), key, logits, grad_outputs), (gradients,))
+    _gradient(_loss(spec), key, logits, grad_outputs, gradients)
     return gradients

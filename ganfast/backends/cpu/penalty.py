@@ -13,6 +13,12 @@ from ganfast.backends.cpu.layout import DTYPES, any_layout
 from ganfast.reference.losses import accumulation_dtype
 from ganfast.reference.penalty import PenaltySpec
 
+_interpolate = any_layout(_cpu.interpolate, rows=2)
+_interpolate_gradient = any_layout(_cpu.interpolate_gradient, outputs=2)
+_penalty = any_layout(_cpu.penalty, outputs=2)
+_penalty_gradient = any_layout(_cpu.penalty_gradient)
+_penalty_second_order = any_layout(_cpu.penalty_second_order, outputs=2, rows=4)
+
 # torch.empty_like beats torch.empty. The device is named, since the default one may be another.
 _SCALAR = {
     dtype: torch.empty((), dtype=accumulation_dtype(dtype), device="cpu") for dtype in DTYPES
@@ -22,7 +28,7 @@ _SCALAR = {
 def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
     """As in the reference."""
     out = torch.empty_like(real)
-    any_layout(_cpu.interpolate, (key, group_size, real, fake), (out,), rows=real)
+    _interpolate(key, group_size, real, fake, out)
     return out
 
 
@@ -32,7 +38,7 @@ def interpolate_gradient(
     """As in the reference."""
     of_real = torch.empty_like(grad) if needed[0] else None
     of_fake = torch.empty_like(grad) if needed[1] else None
-    any_layout(_cpu.interpolate_gradient, (key, group_size, grad), (of_real, of_fake))
+    _interpolate_gradient(key, group_size, grad, of_real, of_fake)
     return of_real, of_fake
 
 
@@ -44,14 +50,14 @@ def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
     """As in the reference."""
     value = torch.empty_like(_SCALAR[x.dtype])
     norms = value.new_empty(x.shape[0] // spec.group_size)
-    any_layout(_cpu.penalty, (*_numbers(x, spec), x), (norms, value))
+    _penalty(*_numbers(x, spec), x, norms, value)
     return value, norms
 
 
 def penalty_gradient(grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec) -> Tensor:
     """As in the reference, from the norms that :func:`penalty` gave."""
     out = torch.empty_like(x)
-    any_layout(_cpu.penalty_gradient, (*_numbers(x, spec), x, norms, grad), (out,))
+    _penalty_gradient(*_numbers(x, spec), x, norms, grad, out)
     return out
 
 
@@ -60,6 +66,5 @@ def penalty_second_order(
 ) -> tuple[Tensor, Tensor]:
     """As in the reference, from the norms of :func:`penalty`."""
     of_grad, of_x = torch.empty_like(_SCALAR[x.dtype]), torch.empty_like(x)
-    inputs = (*_numbers(x, spec), x, norms, grad, v)
-    any_layout(_cpu.penalty_second_order, inputs, (of_grad, of_x), rows=x)
+    _penalty_second_order(*_numbers(x, spec), x, norms, grad, v, of_grad, of_x)
     return of_grad, of_x

@@ -12,6 +12,8 @@ from ganfast import _cpu
 from ganfast.backends.cpu.layout import any_layout
 from ganfast.reference.preprocess import PreprocessSpec, Taps, resize_taps
 
+_preprocess = any_layout(_cpu.preprocess)
+
 
 @lru_cache(maxsize=1024)  # 67 MB if all are bicubics from 4000 to 299 pixels
 def _taps(resize: str, size: int, out_size: int) -> Taps:
@@ -29,6 +31,5 @@ def preprocess(
     down = tuple([_taps(spec.resize, shape[-3], spec.height) for shape in shapes])
     across = tuple([_taps(spec.resize, shape[-2], spec.width) for shape in shapes])
     out = torch.empty(count, spec.height, spec.width, 3, dtype=dtype, device="cpu")
-    inputs = images, down, across, spec.scale, spec.shift, spec.clip
-    any_layout(_cpu.preprocess, inputs, (out,))
+    _preprocess(images, down, across, spec.scale, spec.shift, spec.clip, out)
     return out.permute(0, 3, 1, 2)

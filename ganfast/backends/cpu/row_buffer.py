@@ -8,6 +8,8 @@ from torch import Tensor
 from ganfast import _cpu
 from ganfast.backends.cpu.layout import any_layout
 
+_pack_rows = any_layout(_cpu.pack_rows)
+
 
 class RowBuffer:
     """As in the reference."""
@@ -30,19 +32,19 @@ class RowBuffer:
     def rows(self) -> Tensor:
         """As in the reference."""
         out = torch.empty(self.count, self.n, dtype=torch.float64, device="cpu")
-        _cpu.unpack_rows(self._packed, self.n, out)
+        _cpu.unpack_rows(self.n, self._packed, out)
         return out
 
     def centre(self) -> tuple[Tensor, Tensor]:
         """As in the reference."""
         high, low = torch.empty(2, self.n, dtype=torch.float64, device="cpu")
-        _cpu.centre_rows(self._packed, self.n, self.count, high, low)
+        _cpu.centre_rows(self.n, self.count, self._packed, high, low)
         return high, low
 
     def square(self, matrix: Tensor, row: Tensor) -> None:
         """As in the reference; ``matrix`` is contiguous float64."""
         self._pack(row[None])
-        _cpu.syrk(self._packed, self.n, self.count + 1, matrix)
+        _cpu.syrk(self.n, self.count + 1, self._packed, matrix)
         self.count = 0
 
     def _pack(self, rows: Tensor) -> bool:
@@ -51,4 +53,4 @@ class RowBuffer:
             # Half precision and uint8 are exact in float32.
             dtype = torch.float64 if rows.dtype == torch.float64 else torch.float32
             rows = rows.to("cpu", dtype)
-        return bool(any_layout(_cpu.pack_rows, (self._packed, self.n, self.count, rows), ()))
+        return bool(_pack_rows(self.n, self.count, rows, self._packed))
