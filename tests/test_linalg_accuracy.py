@@ -8,14 +8,7 @@ import torch
 from ganfast.linalg import frechet_distance, frechet_distance_from_features, sqrtm, trace_sqrtm
 from ganfast.linalg.factor import eigenvector_factor, pivoted_cholesky
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Matrices this small only lose to threads, and lose badly where the machine is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # Rounding a covariance to float64 hides what a collapsed generator has left of its spectrum.

@@ -26,12 +26,7 @@ def samples(count, case="distinct"):
     return y
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("count", [2, 10, D, D + 1, D + 2, 3 * D])

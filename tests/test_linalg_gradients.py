@@ -7,14 +7,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from ganfast.linalg import frechet_distance, frechet_distance_from_features, sqrtm, trace_sqrtm
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Matrices this small only lose to threads, and lose badly where the machine is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def definite(*shape: int, seed: int) -> torch.Tensor:

@@ -13,14 +13,7 @@ from ganfast.errors import InputError, InputTypeError
 from ganfast.linalg import frechet_distance, frechet_distance_from_features, sqrtm, trace_sqrtm
 from ganfast.linalg.frechet import distance_of_moments
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Matrices this small only lose to threads, and lose badly where the machine is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 X = np.random.default_rng(0).normal(size=(9, 4))

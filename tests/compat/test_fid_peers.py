@@ -4,22 +4,19 @@ random weights, their own programs."""
 from __future__ import annotations
 
 import importlib
-import sys
 import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from inception_weights import save_random_weights
 from torchvision_stub import import_torchvision
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
-
-from benchmarks.fid import pictures, pipeline  # noqa: E402
-from ganfast import compat, metrics  # noqa: E402
-from ganfast.metrics.extractors import Extractor  # noqa: E402
-from ganfast.metrics.inception.network import CLASSES, FEATURES, build_network  # noqa: E402
-from ganfast.metrics.inception.weights import load_weights  # noqa: E402
+from benchmarks.fid import pictures, pipeline
+from ganfast import compat, metrics
+from ganfast.metrics.extractors import Extractor
+from ganfast.metrics.inception.network import CLASSES, FEATURES, build_network
+from ganfast.metrics.inception.weights import load_weights
 
 COUNT = 24
 PROTOCOLS = {
@@ -52,8 +49,6 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    from tests.metrics.inception_weights import save_random_weights
-
     path = tmp_path_factory.mktemp("weights") / "weights.pth"
     save_random_weights(path)
     return path

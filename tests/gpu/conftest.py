@@ -1,6 +1,5 @@
 """Tests that need a CUDA GPU: collected everywhere, run where there is one (``make gpu``)."""
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import torch
 HERE = Path(__file__).resolve().parent
 
 # The interpreter's tests, which test_gpu_formulas.py runs on the hardware.
-sys.path.insert(0, str(HERE.parent / "nogpu" / "interpreted"))
 pytest.register_assert_rewrite(
     "oracle",
     "test_interpreted_losses",

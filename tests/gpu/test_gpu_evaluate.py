@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from inception_weights import save_random_weights, smooth_pictures
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "metrics"))
-
-from inception_weights import save_random_weights, smooth_pictures  # noqa: E402
-
-from ganfast import metrics  # noqa: E402
+from ganfast import metrics
 
 pytestmark = pytest.mark.gpu
 COUNT = 24
