@@ -1,12 +1,21 @@
 """Every test draws the same numbers, whatever ran before it."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 import truth
 
+try:
+    from ganfast import _cpu
+except ImportError:  # not built
+    ISAS = []
+else:
+    ISAS = _cpu.supported_isas()
+
 
 @pytest.fixture(autouse=True)
-def seed():
+def seed() -> None:
     torch.manual_seed(0)
 
 
@@ -15,3 +24,12 @@ def one_thread():
     """For small work: a second thread would gain little, and on a busy machine mostly wait."""
     with truth.threads(1):
         yield
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set that this processor runs, in use; skipped without the C++ kernels."""
+    best = _cpu.isa()
+    _cpu.use_isa(request.param)
+    yield request.param
+    _cpu.use_isa(best)

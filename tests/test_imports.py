@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,26 +12,27 @@ import pytest
 import ganfast
 
 OPTIONAL = ("triton", "cupy", "scipy", "sklearn", "matplotlib", "PIL", "tqdm", "safetensors")
-HEAVY = ("torch", "numpy", *OPTIONAL)
-ROUNDS = 5
+HEAVY = {"torch", "numpy", *OPTIONAL}
 
+# How long an import takes depends on the machine and on what else it does; what it imports doesn't.
 ALONE = """
-import json, sys, time
-start = time.perf_counter()
+import json, sys
+before = set(sys.modules)
 import ganfast
-print(json.dumps({"seconds": time.perf_counter() - start, "modules": sorted(sys.modules)}))
+print(json.dumps({"modules": sorted(set(sys.modules) - before)}))
 """
 
 AFTER_TORCH = """
-import json, sys, time
+import json, sys
 import torch
-before, start = set(sys.modules), time.perf_counter()
+before = set(sys.modules)
 import ganfast
 import ganfast.functional as GF
 from ganfast import GANLoss
 ganfast.backend, ganfast.explain
-end = time.perf_counter()
-print(json.dumps({"seconds": end - start, "modules": sorted(set(sys.modules) - before)}))
+modules = sorted(set(sys.modules) - before)
+from ganfast import *  # all the rest says nothing either
+print(json.dumps({"modules": modules}))
 """
 
 ANSWERS = """
@@ -50,41 +49,31 @@ print(json.dumps({"codes": codes, "modules": sorted(sys.modules)}))
 """
 
 
+def packages(modules: list[str]) -> set[str]:
+    return {name.split(".")[0] for name in modules}
+
+
 def told_by(program: str, *argv: str) -> dict:
-    """What a fresh process prints, and the top-level names of the modules in it."""
-    command = [sys.executable, "-c", program, *argv]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout.splitlines()[-1])
-    told["packages"] = {name.split(".")[0] for name in told["modules"]}
-    return told
+    """What a fresh process, to which a warning is an error, prints: one line, and no other."""
+    command = [sys.executable, "-W", "error", "-c", program, *argv]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1), done
+    return json.loads(done.stdout)
 
 
 def test_brings_nothing_heavy():
-    told = told_by(ALONE)
-    assert not told["packages"] & set(HEAVY)
-    assert {name for name in told["modules"] if name.startswith("ganfast")} == {"ganfast"}
+    modules = told_by(ALONE)["modules"]
+    assert packages(modules) <= {"ganfast", *sys.stdlib_module_names}
+    assert {name for name in modules if name.startswith("ganfast")} == {"ganfast"}
+    assert len(modules) < 20
 
 
 @pytest.mark.slow
-def test_takes_next_to_no_time():
-    assert statistics.median(told_by(ALONE)["seconds"] for _ in range(ROUNDS)) < 0.1
-
-
-@pytest.mark.slow
-def test_the_names_in_use_add_less_than_a_fifth_of_a_second_to_torch():
-    runs = [told_by(AFTER_TORCH) for _ in range(ROUNDS)]
-    assert statistics.median(run["seconds"] for run in runs) < 0.2
-    assert not runs[0]["packages"] & set(OPTIONAL)
-
-
-@pytest.mark.slow
-def test_says_nothing():
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", "import torch; from ganfast import *; GANLoss"],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_the_names_in_use_add_to_torch_only_what_they_need():
+    modules = told_by(AFTER_TORCH)["modules"]
+    assert packages(modules) <= {"ganfast", "torch", "numpy", *sys.stdlib_module_names}
+    rooms = {name.split(".")[1] for name in modules if name.startswith("ganfast.")}
+    assert "functional" in rooms and not rooms & {"linalg", "metrics", "train", "commands"}
 
 
 def test_the_compiled_module_comes_after_torch():
@@ -147,15 +136,12 @@ def test_usage_is_told_without_torch(tmp_path):
     failed = [["fid", nowhere, nowhere], ["stats", nowhere, str(tmp_path / "out.npz")]]
     told = told_by(ANSWERS, json.dumps([*helped, *USAGE, *failed]))
     assert told["codes"] == [0] * len(helped) + [2] * len(USAGE) + [1] * len(failed)
-    assert not told["packages"] & set(HEAVY)
+    assert not packages(told["modules"]) & HEAVY
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("argv", [["fid", "--help"], ["--version"], ["fid"]])
-def test_usage_is_told_within_a_second(argv):
-    def seconds() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "ganfast", *argv], capture_output=True)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(3)) < 1
+def test_the_command_itself_imports_nothing_heavy(argv):
+    command = [sys.executable, "-X", "importtime", "-m", "ganfast", *argv]
+    lines = subprocess.run(command, capture_output=True, text=True).stderr.splitlines()
+    modules = [line.rsplit("|", 1)[1].strip() for line in lines if line.startswith("import time:")]
+    assert "ganfast.cli" in modules and not packages(modules) & HEAVY

@@ -78,17 +78,19 @@ def test_interpolated_points_draw_anew():
         assert parameter.ne(0).any()
 
 
-def test_from_gradient_fullgraph():
+@pytest.mark.parametrize(
+    "options", [{}, {"target": 0.0}, {"one_sided": True}, {"group_size": 2}], ids=str
+)
+def test_from_gradient_fullgraph(options):
     compiled = torch.compile(
         GF.penalty_from_gradient, fullgraph=True, dynamic=False, backend="aot_eager"
     )
-    for options in ({}, {"target": 0.0}, {"one_sided": True}, {"group_size": 2}):
-        results = []
-        for function in (compiled, GF.penalty_from_gradient):
-            x = torch.randn(4, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
-            value = function(x, **options)
-            results.append((value.detach(), *torch.autograd.grad(value, x)))
-        torch.testing.assert_close(*results)
+    results = []
+    for function in (compiled, GF.penalty_from_gradient):
+        x = torch.randn(4, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        value = function(x, **options)
+        results.append((value.detach(), *torch.autograd.grad(value, x)))
+    torch.testing.assert_close(*results)
 
 
 def test_finite_differences_fullgraph():

@@ -1,30 +1,24 @@
 """The Triton kernels of the penalty compile for the GPUs that we mean: no spills, vector access."""
 
-import os
 import re
 
 import pytest
+import triton
+from aot import ELEMENT, VECTOR, resources
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
 
-pytest.importorskip("triton", reason="Triton is not installed: pip install 'ganfast[triton]'")
-if os.environ.get("TRITON_INTERPRET") == "1":
-    pytest.skip("TRITON_INTERPRET=1 compiles nothing", allow_module_level=True)
-
-import triton  # noqa: E402
-from aot import ELEMENT, VECTOR, resources  # noqa: E402
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.compiler import ASTSource  # noqa: E402
-
-from ganfast.backends.triton.kernels.interpolate import (  # noqa: E402
+from ganfast.backends.triton.kernels.interpolate import (
     interpolate_gradient_kernel,
     interpolate_kernel,
 )
-from ganfast.backends.triton.kernels.penalty import (  # noqa: E402
+from ganfast.backends.triton.kernels.penalty import (
     long_penalty_kernel,
     penalty_gradient_kernel,
     penalty_second_order_kernel,
     short_penalty_kernel,
 )
-from ganfast.backends.triton.launch import BLOCK_LOG2  # noqa: E402
+from ganfast.backends.triton.launch import BLOCK_LOG2
 
 CAPABILITIES = [80, 90, 100]
 DTYPES = ["float64", "float32", "float16", "bfloat16"]

@@ -1,20 +1,13 @@
 """The Triton kernel of the preprocessing compiles for the GPUs that we mean."""
 
-import os
-
 import pytest
+import triton
+from aot import ELEMENT, resources
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
 
-pytest.importorskip("triton", reason="Triton is not installed: pip install 'ganfast[triton]'")
-if os.environ.get("TRITON_INTERPRET") == "1":
-    pytest.skip("TRITON_INTERPRET=1 compiles nothing", allow_module_level=True)
-
-import triton  # noqa: E402
-from aot import ELEMENT, resources  # noqa: E402
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.compiler import ASTSource  # noqa: E402
-
-from ganfast.backends.triton.kernels.preprocess import preprocess_kernel  # noqa: E402
-from ganfast.backends.triton.preprocess import _BLOCK_LOG2  # noqa: E402
+from ganfast.backends.triton.kernels.preprocess import preprocess_kernel
+from ganfast.backends.triton.preprocess import _BLOCK_LOG2
 
 CAPABILITIES = [80, 90, 100]
 TAPS = {
