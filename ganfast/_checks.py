@@ -51,10 +51,7 @@ def number(
         most, below: the upper bound, included or not.
         hint: what else helps, after the sentence: "as WGAN's 0.01".
     """
-    try:
-        value = None if isinstance(got, (str, bytes)) or _is_bool(got) else float(got)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        value = None
+    value = got if type(got) is float else _as_float(got)
     if (
         value is not None
         and math.isfinite(value)
@@ -122,6 +119,13 @@ def path(name: str, got: Any) -> Path:
         raise InputTypeError(f"{name}: got {got!r}; give a path") from None
     except RuntimeError as error:  # no home folder of that user
         raise InputError(f"{name}: got {got!r} ({one_line(error)}); give the whole path") from None
+
+
+def _as_float(got: Any) -> float | None:
+    try:
+        return None if isinstance(got, (str, bytes)) or _is_bool(got) else float(got)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None
 
 
 def _is_bool(got: Any) -> bool:

@@ -209,10 +209,11 @@ def serve(op: str, tensors: Sequence[Tensor]) -> ModuleType:
         return reference_instead(op, why)
     first = tensors[0]
     key = (_forced.get(), op, first.device, first.dtype)
-    module = _chosen.get(key)
-    if module is None:
+    try:
+        return _chosen[key]
+    except KeyError:
         module = _chosen[key] = _choose(op, first.device.type, first.dtype)
-    return module
+        return module
 
 
 def _choose(op: str, device: str, dtype: torch.dtype) -> ModuleType:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -68,15 +67,13 @@ def clip_weights_(
     tensors = [item[1] for item in named] if named and isinstance(named[0], tuple) else named
     first = tensors[0] if tensors and isinstance(tensors[0], Tensor) else None
     kernels = reference if first is None else serve(_OP, (first,))
-    served, count = False, None
-    if kernels is not reference:
-        # Refused: mixed devices, memory with holes, or what is no weight at all.
-        with contextlib.suppress(Refusal):
+    if kernels is reference:
+        count = _one_by_one(parameters, named, tensors, bound, return_fraction)
+    else:
+        try:
             count = kernels.clip_weights_(tensors, bound, return_fraction)
-            served = True
-    if not served:
-        _check(parameters, named)
-        count = _one_by_one(tensors, bound, return_fraction)
+        except Refusal:  # mixed devices, memory with holes, or what is no weight at all
+            count = _one_by_one(parameters, named, tensors, bound, return_fraction)
     if not return_fraction:
         return None
     return (count / sum(x.numel() for x in tensors)).float()
@@ -100,8 +97,11 @@ def _without_norms(module: nn.Module) -> Iterator[Tensor]:
     return (p for p in module.parameters() if id(p) not in left_out)
 
 
-def _one_by_one(tensors: list[Tensor], bound: float, count: bool) -> Tensor | None:
-    """Each tensor by the backend that serves it."""
+def _one_by_one(
+    parameters: Parameters, named: list[Any], tensors: list[Tensor], bound: float, count: bool
+) -> Any:
+    """Each tensor, once all are known to be weights, by the backend that serves it."""
+    _check(parameters, named)
     counts = [call(_OP, serve(_OP, (x,)), _OP, [x], bound, count) for x in tensors]
     if not count:
         return None
