@@ -23,10 +23,10 @@ test: $(VENV)/installed  ## run the whole test suite
 	$(RUN) -m pytest $(TEST_ARGS)
 
 bench: $(VENV)/installed  ## time the operations against PyTorch; writes benchmarks/results/
-	$(RUN) benchmarks/run.py $(BENCH_ARGS)
+	$(RUN) -m benchmarks.run $(BENCH_ARGS)
 
 gpu:  ## on a machine with a CUDA GPU: install, test and time there; OUT=folder says where to write
-	$(PYTHON) benchmarks/gpu.py --out $(OUT)
+	$(PYTHON) -m benchmarks.gpu --out $(OUT)
 
 lint: $(VENV)/installed  ## ruff and mypy
 	$(RUN) -m ruff check .
@@ -39,7 +39,7 @@ format: $(VENV)/installed  ## let ruff mend what it can
 
 clean:  ## remove the environment, build products and caches (not runs/, not what was measured)
 	rm -rf $(VENV) build dist *.egg-info ganfast/_cpu*.so .pytest_cache .mypy_cache .ruff_cache
-	find ganfast tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find ganfast tests testing benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/packages: requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)

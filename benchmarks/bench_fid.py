@@ -12,27 +12,30 @@ that of a copy.
 
 from __future__ import annotations
 
-from benchmarks.contest import Case, hold
-from benchmarks.fid.network import Network
+from benchmarks.fid.network import network, pillow
 from benchmarks.fid.pipeline import CLEAN_FID, PYTORCH_FID, TORCH_FIDELITY
-from benchmarks.fid.preprocessing import Preprocessing
-from benchmarks.fid.whole import ToFid
+from benchmarks.fid.whole import to_fid
+from benchmarks.harness import Harness
+from ganfast.bench.case import Case
+from ganfast.bench.evaluation import preprocessing
+
+PILLOW = ("Pillow, channel by channel", pillow)
+SIZES = ((50, 32), (50, 256), (16, 512))
 
 
-def chosen(quick: bool) -> list[Case]:
+def cases(quick: bool, device: str) -> list[Case]:
+    if device != "cpu":
+        return [preprocessing(*size) for size in (SIZES[:1] if quick else SIZES)]
     if quick:
-        return [Preprocessing("pytorch-fid", 2, 32), Network("fp32", 2)]
+        return [preprocessing(2, 32), network("fp32", 2)]
     return [
+        *(preprocessing(*size) for size in SIZES),
+        *(preprocessing(*size, "clean", PILLOW) for size in SIZES),
+        *(network(precision, 50) for precision in ("fp32", "bf16")),
         *(
-            Preprocessing(protocol, count, side)
-            for protocol in ("pytorch-fid", "clean")
-            for count, side in ((50, 32), (50, 256), (16, 512))
-        ),
-        *(Network(precision, 50) for precision in ("fp32", "bf16")),
-        *(
-            ToFid(kind, peer, ours)
+            to_fid(kind, peer, provider)
             for kind in ("32x32 PNG", "256x256 JPEG")
-            for peer, ours in (
+            for peer, provider in (
                 (PYTORCH_FID, "ganfast"),
                 (PYTORCH_FID, "ganfast bf16"),
                 (TORCH_FIDELITY, "ganfast torch-fidelity"),
@@ -42,5 +45,5 @@ def chosen(quick: bool) -> list[Case]:
     ]
 
 
-def test_fid(benchmark, case: Case, is_quick: bool) -> None:
-    hold(benchmark, case, is_quick)
+def test_fid(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:
+    harness.record(benchmark, case, graph, provider)

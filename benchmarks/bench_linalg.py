@@ -12,39 +12,43 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.contest import Case, hold
-from benchmarks.linalg.batches import SHAPES, Roots, Traces
-from benchmarks.linalg.features import AgainstReference, Features
-from benchmarks.linalg.pairs import Pair
-from benchmarks.linalg.statistics import Streaming
+from benchmarks.harness import Harness
+from benchmarks.linalg.features import against_reference, features
+from benchmarks.linalg.pairs import trace
+from benchmarks.linalg.statistics import statistics
+from ganfast.bench.case import Case
+from ganfast.bench.matrices import roots, traces
 
 N = 2048
+SHAPES = ((4096, 8), (1024, 16), (512, 32), (128, 64), (32, 128))
 
 
-def chosen(quick: bool) -> list[Case]:
+def cases(quick: bool, device: str) -> list[Case]:
+    dtypes = (torch.float32, torch.float64)
+    batches = [op(*shape, dtype) for op in (roots, traces) for dtype in dtypes for shape in SHAPES]
+    if device != "cpu":  # SciPy's and NumPy's rivals are not there
+        return batches[:1] if quick else batches
     if quick:
         return [
-            *(Pair(case, 96) for case in ("full rank", "condition 1e16")),
-            Features("collapsed", 96),
-            AgainstReference(24, 96),
-            Roots(64, 8, torch.float32),
-            Traces(64, 8, torch.float64),
-            Streaming(2000, 128),
+            *(trace(case, 96) for case in ("full rank", "condition 1e16")),
+            features("collapsed", 96),
+            against_reference(24, 96),
+            roots(64, 8, torch.float32),
+            traces(64, 8, torch.float64),
+            statistics(2000, 128),
         ]
-    dtypes = (torch.float32, torch.float64)
     return [
-        Pair("full rank", N),
-        Pair("few samples", N),
-        Features("few samples", N),
-        Pair("condition 1e16", N),
-        Pair("collapsed", N),
-        Features("collapsed", N),
-        AgainstReference(256, N),
-        *(Roots(count, n, dtype) for dtype in dtypes for count, n in SHAPES),
-        *(Traces(count, n, dtype) for dtype in dtypes for count, n in SHAPES),
-        Streaming(50_000, N),
+        trace("full rank", N),
+        trace("few samples", N),
+        features("few samples", N),
+        trace("condition 1e16", N),
+        trace("collapsed", N),
+        features("collapsed", N),
+        against_reference(256, N),
+        *batches,
+        statistics(50_000, N),
     ]
 
 
-def test_linalg(benchmark, case: Case, is_quick: bool) -> None:
-    hold(benchmark, case, is_quick)
+def test_linalg(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:
+    harness.record(benchmark, case, graph, provider)

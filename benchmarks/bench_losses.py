@@ -1,133 +1,78 @@
-"""The losses, forward and backward, against what a user would write instead.
+"""Losses.
 
-One group for each loss and shape; in it one benchmark for each provider, with pytest-benchmark's
-own statistics. Those are taken one after another, so the ratios of the report come from the
-interleaved rounds that the benchmark of ganfast keeps in its extra_info.
+Forward and backward of the mean loss, gradients made new at every step, against what a user would
+write instead; `ones` and `zeros` are made outside of what is timed. torch.compile has the fastest
+eager form. The error is the larger of value and gradient against float64, each relative to its
+scale. The limit is the time to move three numbers for each logit (two where the loss is linear) at
+the bandwidth of torch's copy, measured in the same rounds. What two games share is measured once:
+the discriminator of nonsaturating is also that of minimax and maximum_likelihood, the generator of
+wasserstein also that of hinge.
 """
 
 from __future__ import annotations
 
-from time import perf_counter
-from typing import Any
-
-import pytest
 import torch
 
-from benchmarks.interleave import LEAST, interleave, loops_for, sample
-from benchmarks.losses import cases, gate, limit, providers
-from benchmarks.losses.cases import Case
-from benchmarks.names import COMPILED, COPY, GANFAST
+from benchmarks.harness import Harness
+from ganfast import games
+from ganfast.bench.case import Case
+from ganfast.bench.losses import kind, loss
 
-ALONE_SECONDS = 0.15
-"""For one provider's own statistics."""
-
-
-class Bench:
-    """One case with its providers, each past the gate or not."""
-
-    def __init__(self, case: Case) -> None:
-        torch.compiler.reset()  # or the shapes of earlier cases count against Dynamo's limit
-        self.case = case
-        self.logits = providers.Logits(case)
-        self.truth = gate.oracle(case, self.logits)
-        self.errors: dict[str, dict[str, float]] = {}
-        self.broken: dict[str, str] = {}
-        self.missing: dict[str, str] = {}
-        self.steps: dict[str, providers.Step] = {}
-        for name, step in providers.eager(case, self.logits).items():
-            self._admit(name, step)
-        self.fastest = self._fastest()
-        form = providers.form_named(case, self.fastest)
-        compiled = providers.compiled_loss(form.loss, self.logits)
-        self._admit(COMPILED, providers.step(compiled, self.logits.leaves))
-        loss = providers.ganfast_loss(case, self.logits)
-        self._admit(GANFAST, providers.step(loss, self.logits.leaves))
-        self.truth = None  # float64: as large as everything else together
-
-    def _admit(self, name: str, step: providers.Step) -> None:
-        """Through the gate; the second call is as warm as those that are timed."""
-        try:
-            for _ in range(2):
-                found = gate.errors(step, self.logits.leaves, self.truth)
-        except Exception as error:
-            # The others can still be timed. Inductor needs a C++ compiler, which need not be there.
-            lines = str(error).strip().splitlines() or [""]
-            where = self.missing if name == COMPILED else self.broken
-            where[name] = f"{type(error).__name__}: {lines[0]}"
-            return
-        self.errors[name] = found
-        if gate.passes(found):
-            self.steps[name] = step
-        else:
-            self.broken[name] = f"wrong by {found} (at most {gate.TOLERANCE:g})"
-
-    def _fastest(self) -> str:
-        """The eager form that the compiler is given."""
-        names = [name for name in self.steps if name.startswith("eager")]
-        if len(names) == 1:
-            return names[0]
-        steps = {name: self.steps[name] for name in names}
-        rounds = interleave(steps, baseline=names[0], seconds=0.1, least_rounds=3)
-        return min(names, key=lambda name: rounds["times"][name]["median"])
-
-    def compare(self, seconds: float) -> dict[str, Any]:
-        """The interleaved rounds of all providers and the copy."""
-        copy, copied = limit.copy_step(self.case)
-        everyone = {**self.steps, COPY: copy}
-        found = interleave(everyone, baseline=GANFAST, seconds=seconds)
-        moving = found["times"].pop(COPY)
-        found["ratios"].pop(COPY)
-        return {
-            **found,
-            # A limit is what can be reached, so the copy's good rounds count.
-            "limit": limit.seconds(self.case, moving["p20"], copied),
-            "copy_bandwidth": copied / moving["p20"],
-        }
+PATCHGAN = ((16, 1, 30, 30), (16, 1, 14, 14), (16, 1, 6, 6))
+"""The heads of a discriminator that looks at three scales."""
 
 
-_latest: list[Bench] = []
+def distinct(player: str) -> list[str]:
+    """The games whose player's loss is not also another game's: a kernel is measured once.
+
+    Of games with one discriminator or generator the one that people train stands for all.
+    """
+    kept: dict[tuple[str, str, float], str] = {}
+    for game in sorted(games.GAMES, key=lambda name: name not in ("nonsaturating", "wasserstein")):
+        kept.setdefault(kind(player, game), game)
+    return [game for game in games.GAMES if game in kept.values()]
 
 
-def bench_of(case: Case) -> Bench:
-    """The case's bench; only the latest is kept, for one of 16 million logits fills half a GiB."""
-    if not _latest or _latest[0].case != case:
-        _latest.clear()
-        _latest.append(Bench(case))
-    return _latest[0]
+def cases(quick: bool, device: str) -> list[Case]:
+    if device != "cpu":
+        return on_gpu(quick)
+    if quick:
+        return [
+            loss("discriminator", "nonsaturating", [(64,)]),
+            loss("discriminator", "least_squares", [(4096,)]),
+            loss("discriminator", "nonsaturating", PATCHGAN),
+            loss("generator", "minimax", [(65_536,)]),
+        ]
+    found = []
+    for game in distinct("discriminator"):
+        for size in (64, 4096, 65_536, 1_000_000, 16_000_000):
+            # A round of 16 million logits takes most of a second, and its page faults vary.
+            seconds = 8.0 if size > 4_000_000 else 2.0
+            found.append(loss("discriminator", game, [(size,)], seconds=seconds))
+        found.append(loss("discriminator", game, PATCHGAN))
+    for game in distinct("generator"):
+        found += [loss("generator", game, [(n,)], seconds=1.5) for n in (64, 65_536, 1_000_000)]
+    return found
 
 
-def pytest_generate_tests(metafunc):
-    chosen = cases.quick() if metafunc.config.getoption("--quick") else cases.full()
-    metafunc.parametrize(
-        ("case", "provider"),
-        [
-            pytest.param(case, provider, id=f"{case.name}-{provider}")
-            for case in chosen
-            for provider in providers.names(case)
-        ],
-    )
+def on_gpu(quick: bool) -> list[Case]:
+    """The most telling first: what the time does not allow is left out from the end."""
+    large = (4096, 1_000_000, 16_000_000)
+    main = [*([(n,)] for n in (64, 65_536, 1_000_000, 16_000_000)), PATCHGAN, [(4096,)]]
+    found = [loss("discriminator", "nonsaturating", heads, seconds=1.0) for heads in main]
+    found.append(loss("generator", "nonsaturating", [(64,)], seconds=1.0))
+    half = torch.bfloat16
+    found += [
+        loss("discriminator", "nonsaturating", [(n,)], dtype=half, seconds=1.0) for n in large
+    ]
+    found += [
+        loss("discriminator", game, [(n,)], seconds=1.0)
+        for game in distinct("discriminator")
+        if game != "nonsaturating"
+        for n in large
+    ]
+    return found[:1] if quick else found
 
 
-def test_loss(benchmark, case: Case, provider: str, is_quick: bool) -> None:
-    bench = bench_of(case)
-    benchmark.group = case.name
-    if provider in bench.broken:
-        pytest.fail(bench.broken[provider], pytrace=False)
-    if provider in bench.missing:
-        pytest.skip(bench.missing[provider])
-    step = bench.steps[provider]
-    benchmark.extra_info["error"] = bench.errors[provider]
-    if provider == GANFAST:
-        benchmark.extra_info |= {
-            "player": case.player,
-            "game": case.game,
-            "label": case.label,
-            "size": case.size,
-            "heads": len(case.heads),
-            "compiled": bench.fastest,
-            "errors": bench.errors,
-            **bench.compare(cases.seconds(case, is_quick)),
-        }
-    loops = loops_for(step, LEAST, perf_counter)
-    rounds = int(ALONE_SECONDS / sample(step, loops, perf_counter))
-    benchmark.pedantic(step, rounds=min(max(rounds, 3), 100), iterations=loops)
+def test_losses(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:
+    harness.record(benchmark, case, graph, provider)

@@ -9,15 +9,19 @@ multiplies as many by 1 where they are.
 
 from __future__ import annotations
 
-from benchmarks.contest import Case, hold
-from benchmarks.networks import DCGAN_32, DCGAN_64, MLP, RESNET
-from benchmarks.optim.updates import ADAM, CLIP, RMSPROP, Update
+from benchmarks.harness import Harness
+from benchmarks.networks import DCGAN_32, DCGAN_64, MLP, RESNET, critic
+from ganfast.bench.case import Case
+from ganfast.bench.optim import ADAM, CLIP, RMSPROP, update
 
 
-def chosen(quick: bool) -> list[Case]:
-    critics = (MLP,) if quick else (MLP, DCGAN_32, DCGAN_64, RESNET)
-    return [Update(update, critic) for update in (RMSPROP, ADAM, CLIP) for critic in critics]
+def cases(quick: bool, device: str) -> list[Case]:
+    return [
+        update(kind, network, lambda network=network: list(critic(network, norm=True).parameters()))
+        for kind in (RMSPROP, ADAM, CLIP)
+        for network in ((MLP,) if quick else (MLP, DCGAN_32, DCGAN_64, RESNET))
+    ]
 
 
-def test_optim(benchmark, case: Case, is_quick: bool) -> None:
-    hold(benchmark, case, is_quick)
+def test_optim(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:
+    harness.record(benchmark, case, graph, provider)

@@ -9,17 +9,22 @@ number at the bandwidth of a copy.
 
 from __future__ import annotations
 
-from benchmarks.contest import Case, hold
-from benchmarks.penalty.from_gradient import FromGradient
-from benchmarks.penalty.images import LAYOUTS, SHAPES, Images
-from benchmarks.penalty.interpolation import Interpolation
+from benchmarks.harness import Harness
+from ganfast.bench.case import Case
+from ganfast.bench.penalty import LAYOUTS, from_gradient, interpolation
+
+SHAPES = ((64, 3, 32, 32), (64, 3, 64, 64), (16, 3, 256, 256))
 
 
-def chosen(quick: bool) -> list[Case]:
+def cases(quick: bool, device: str) -> list[Case]:
     shapes, layouts = (SHAPES[:1], ["channels_last"]) if quick else (SHAPES, list(LAYOUTS))
-    images = [Images(shape, layout) for shape in shapes for layout in layouts]
-    return [*map(Interpolation, images), *map(FromGradient, images)]
+    return [
+        op(shape, layout)
+        for op in (interpolation, from_gradient)
+        for shape in shapes
+        for layout in layouts
+    ]
 
 
-def test_penalty(benchmark, case: Case, is_quick: bool) -> None:
-    hold(benchmark, case, is_quick)
+def test_penalty(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:
+    harness.record(benchmark, case, graph, provider)

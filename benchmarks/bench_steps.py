@@ -10,26 +10,27 @@ is the flops of the convolutions and linear layers at the rate of torch's float3
 
 from __future__ import annotations
 
-from benchmarks.contest import Case, hold
+from benchmarks.harness import Harness
 from benchmarks.networks import DCGAN_32, MLP
-from benchmarks.steps.cases import WholeStep
-from benchmarks.steps.game import CLIP, PENALTY
+from benchmarks.steps.cases import whole_step
+from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP
+from ganfast.bench.case import Case
 
 
-def chosen(quick: bool) -> list[Case]:
+def cases(quick: bool, device: str) -> list[Case]:
     if quick:
-        return [WholeStep(game, MLP, 256, rounds=3) for game in (PENALTY, CLIP)]
+        return [whole_step(game, MLP, 256, rounds=3) for game in (WGAN_GP, WGAN_CLIP)]
     return [
         step
-        for game in (PENALTY, CLIP)
+        for game in (WGAN_GP, WGAN_CLIP)
         for step in (
-            WholeStep(game, DCGAN_32, 64),
-            WholeStep(game, DCGAN_32, 64, channels_last=True),
-            WholeStep(game, DCGAN_32, 64, channels_last=True, half=True),
-            WholeStep(game, MLP, 256),
+            whole_step(game, DCGAN_32, 64),
+            whole_step(game, DCGAN_32, 64, channels_last=True),
+            whole_step(game, DCGAN_32, 64, channels_last=True, half=True),
+            whole_step(game, MLP, 256),
         )
     ]
 
 
-def test_steps(benchmark, case: Case, is_quick: bool) -> None:
-    hold(benchmark, case, is_quick)
+def test_steps(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:
+    harness.record(benchmark, case, graph, provider)

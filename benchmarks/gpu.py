@@ -1,6 +1,6 @@
-"""`make gpu`: where there is a CUDA GPU, installs ganfast, runs the GPU tests, times the losses.
+"""`make gpu`: where there is a CUDA GPU, installs ganfast, runs the GPU tests, times the ops.
 
-    python3 benchmarks/gpu.py --out FOLDER
+    python3 -m benchmarks.gpu --out FOLDER
 
 Works in the Python that runs it, because a machine with a GPU usually has a torch chosen for it.
 Writes FOLDER/gpu-<name of the GPU>.json and .md within ten minutes. Where there is no GPU, or no
@@ -10,11 +10,11 @@ torch, it says so in one line and exits with 0.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
-import platform
-import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,18 +25,21 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-if __package__ in (None, ""):  # run as a script: not benchmarks/, whose names are common words
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
-from benchmarks import gpu_report
-
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_OUT = ROOT / "benchmarks" / "results"
 MINUTES = 9.5
 SPARE = 15.0
 """Seconds kept for writing what was measured."""
-TESTS_SHARE = 0.45
-"""Of the time, for the tests; the losses get what is left, and leave out what does not fit."""
+TESTS_SHARE, LOSSES_SHARE = 0.45, 0.6
+"""Of the time that is left, for the tests and then for the losses; each suite after them gets an
+equal part of what is left then, and leaves out what does not fit."""
+SUITES = ("losses", "penalty", "optim", "linalg", "fid")
+"""Those with cases for a GPU."""
+GRACE = 10.0
+"""Seconds in which a command that is stopped may still write what it has."""
+CASE = 30.0
+"""Seconds that a case takes at most, most of them torch.compile's: none begins that could not
+end."""
 
 
 def why_not() -> str | None:
@@ -50,56 +53,37 @@ def why_not() -> str | None:
         return None if torch.cuda.is_available() else "PyTorch sees no CUDA GPU here"
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    import torch
-
-    properties = torch.cuda.get_device_properties(0)
-    triton = importlib.util.find_spec("triton") and __import__("triton").__version__
-    return {
-        "gpu": properties.name,
-        "capability": f"{properties.major}.{properties.minor}",
-        "processors": properties.multi_processor_count,
-        "memory_gib": round(properties.total_memory / 2**30, 1),
-        "l2_mib": round(getattr(properties, "L2_cache_size", 0) / 2**20, 1),
-        "cuda": torch.version.cuda,
-        "driver": driver(),
-        "torch": torch.__version__,
-        "triton": triton or None,
-        "python": platform.python_version(),
-        "date": date.today().isoformat(),
-    }
-
-
-def driver() -> str | None:
-    """The driver's version, if nvidia-smi tells it."""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return told.stdout.splitlines()[0].strip() if told.stdout.strip() else None
-
-
 def run(command: list[str], seconds: float, environment: dict[str, str]) -> tuple[int, str]:
     """Exit code and output of ``command``; 124 if it took longer than ``seconds``."""
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=max(1.0, seconds),
+            errors="replace",
         )
-    except subprocess.TimeoutExpired as error:
-        told = error.stdout or b""
-        told = told.decode(errors="replace") if isinstance(told, bytes) else told
-        return 124, f"{told}\nstopped after {seconds:.0f} s"
     except OSError as error:
         return 127, str(error)
-    return done.returncode, done.stdout
+    try:
+        told, _ = process.communicate(timeout=max(1.0, seconds))
+        return process.returncode, told
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)  # pytest then still writes what it has
+    except BaseException:
+        process.kill()
+        raise
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=GRACE)
+    process.kill()
+    told, _ = process.communicate()
+    return 124, f"{told}\nstopped after {seconds:.0f} s"
+
+
+def last_line(told: str) -> str:
+    return (told.strip().splitlines() or ["no output"])[-1].strip()
 
 
 def install(seconds: float, environment: dict[str, str]) -> str:
@@ -108,17 +92,25 @@ def install(seconds: float, environment: dict[str, str]) -> str:
     If that fails the tests and benchmarks import the checkout itself: the GPU kernels are compiled
     when they are first used, and need no install.
     """
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    code, told = run([*command, "--no-build-isolation", "-e", "."], seconds, environment)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    missing = [name for name in ("pytest", "pytest-benchmark") if not there(name)]
+    if missing:  # the report tells if this fails
+        run([*pip, *missing], seconds / 2, environment)
+    options = ["--no-deps", "--no-build-isolation", "-e", "."]
+    code, told = run([*pip, *options], seconds, environment)
     if code == 0:
         return "installed"
-    last = (told.strip().splitlines() or ["no message"])[-1]
-    return f"pip could not install it ({last.strip()}); imported from the checkout"
+    return f"pip could not install it ({last_line(told)}); imported from the checkout"
+
+
+def there(package: str) -> bool:
+    return importlib.util.find_spec(package.replace("-", "_")) is not None
 
 
 def test(seconds: float, environment: dict[str, str], folder: Path) -> dict[str, Any]:
     """Runs tests/gpu; counts, seconds, and what failed."""
-    if importlib.util.find_spec("pytest") is None:
+    importlib.invalidate_caches()
+    if not there("pytest"):
         return {"problem": "pytest is not installed, so no test was run"}
     report = folder / "tests.xml"
     command = [sys.executable, "-m", "pytest", "tests/gpu", "-q", "-p", "no:cacheprovider"]
@@ -129,7 +121,7 @@ def test(seconds: float, environment: dict[str, str], folder: Path) -> dict[str,
         found.update(counts(report.read_text(encoding="utf-8")))
     if code != 0:
         found["output"] = told[-8000:]
-        found["problem"] = (told.strip().splitlines() or ["no output"])[-1]
+        found["problem"] = last_line(told)
     return found
 
 
@@ -153,27 +145,64 @@ def counts(junit: str) -> dict[str, Any]:
     }
 
 
-def losses(seconds: float, environment: dict[str, str], folder: Path) -> dict[str, Any]:
-    """Runs benchmarks/gpu_losses.py; what it wrote, whole or not."""
-    path = folder / "losses.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu_losses.py"), str(path)]
-    # A case takes up to half a minute, most of it torch.compile's: none begins that could not end.
-    begin_until = max(1.0, seconds - 40.0)
-    code, told = run([*command, "--seconds", f"{begin_until:.0f}"], seconds, environment)
-    found: dict[str, Any] = {"rows": [], "left_out": []}
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            code = code or 1
-    if code != 0:
-        found["problem"] = (told.strip().splitlines() or ["no output"])[-1]
-        found["output"] = told[-4000:]
-    return found
+def measure(
+    suite: str, seconds: float, environment: dict[str, str], folder: Path, *how: str
+) -> dict[str, Any]:
+    """Runs one suite in a process of its own; its JSON, whole or not, or a "problem"."""
+    if not there("pytest") or not there("pytest-benchmark"):
+        return {"problem": f"{suite}: pytest-benchmark is not installed, so nothing was timed"}
+    if seconds < CASE:
+        return {"failed": [], "skipped": [f"{suite}: no time left"], "benchmarks": []}
+    command = [sys.executable, "-m", "benchmarks.run", "--suite", suite, "--out", str(folder)]
+    options = how or ("--device", "cuda")
+    code, told = run(
+        [*command, f"--until={seconds - CASE:.0f}", *options], seconds - 5, environment
+    )
+    for path in folder.glob(f"{suite}-*.json"):
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+    return {"problem": f"{suite}: {last_line(told)}", "exit_code": code, "output": told[-4000:]}
+
+
+def together(found: list[dict[str, Any]], **facts: Any) -> dict[str, Any]:
+    """All suites as one run, as pytest-benchmark writes one."""
+    suites = [kept for kept in found if "benchmarks" in kept]
+    lists = {
+        name: [each for kept in suites for each in kept[name]]
+        for name in ("failed", "skipped", "benchmarks")
+    }
+    problems = [kept for kept in found if "problem" in kept]
+    return {"suite": "gpu", "command": "make gpu", **facts, "problems": problems, **lists}
+
+
+def tested(tests: dict[str, Any]) -> str:
+    """The tests in a line."""
+    if "passed" not in tests:
+        return f"- tests/gpu: **{tests.get('problem', 'not run')}**"
+    line = f"- tests/gpu: {tests['passed']} passed, {tests['failed']} failed, "
+    line += f"{tests['skipped']} skipped in {tests['seconds']} s"
+    failures = tests["failures"]
+    return line + (f"; **failed: {', '.join(failures)}**" if failures else "")
+
+
+def markdown(kept: dict[str, Any], found: list[dict[str, Any]]) -> str:
+    """The report of one run."""
+    from benchmarks import report
+
+    head = report.header(kept, "ganfast")
+    head[-1:] = [f"- ganfast {kept['install']}", tested(kept["tests"]), ""]
+    lines = [*head, *report.left_out(kept)]
+    if kept["problems"]:
+        lines += ["## Not measured", "", *(f"- {each['problem']}" for each in kept["problems"]), ""]
+    for suite in found:
+        if suite.get("benchmarks"):
+            title, about = report.foreword(suite)
+            lines += [f"# {title}", "", report.verdict(suite), "", about, "", *report.body(suite)]
+    return "\n".join(lines)
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks/gpu.py", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (benchmarks/results)")
     parser.add_argument("--minutes", type=float, default=MINUTES, help=f"at most ({MINUTES})")
     options = parser.parse_args(argv)
@@ -202,31 +231,41 @@ def main(argv: list[str] | None = None) -> int:
     if problem is not None:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    from benchmarks import results  # which imports torch: not before we know that there is one
+    # These import torch: not before we know that there is one.
+    from benchmarks import machine, results
 
     end = time.monotonic() + 60 * options.minutes - SPARE
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(python_path())}
-    facts = machine()
+    # The checkout first, so that what is tested is what lies here, installed or not.
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    facts, load = machine.facts(threads=2, device="cuda"), machine.load()
     print(f"installing for {facts['gpu']}", flush=True)
-    kept: dict[str, Any] = {"machine": facts, "install": install(120.0, environment)}
+    installed = install(120.0, environment)
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         print("running tests/gpu", flush=True)
         share = TESTS_SHARE * (end - time.monotonic())
-        kept["tests"] = test(share, environment, Path(folder))
-        print(gpu_report.tested(kept["tests"]).removeprefix("- "), flush=True)
-        print("timing the losses", flush=True)
-        kept["losses"] = losses(end - time.monotonic(), environment, Path(folder))
-    stem = "gpu-" + re.sub(r"[^a-z0-9]+", "-", facts["gpu"].lower()).strip("-")
-    results.write(options.out / f"{stem}.json", json.dumps(kept, indent=1) + "\n")
-    results.write(options.out / f"{stem}.md", gpu_report.markdown(kept))
-    print(f"wrote {options.out / stem}.md")
-    fine = kept["tests"].get("exit_code") == 0 and "problem" not in kept["losses"]
+        tests = test(share, environment, Path(folder))
+        print(tested(tests).removeprefix("- "), flush=True)
+        for index, suite in enumerate(SUITES):
+            print(f"timing {suite}", flush=True)
+            share = LOSSES_SHARE if index == 0 else 1 / (len(SUITES) - index)
+            seconds = share * (end - time.monotonic())
+            found.append(measure(suite, seconds, environment, Path(folder)))
+    kept = together(
+        found,
+        machine_info=facts,
+        date=date.today().isoformat(),
+        load_before=load,
+        install=installed,
+        tests=tests,
+    )
+    stem = options.out / results.stem(kept)
+    results.dump(stem.with_suffix(".json"), kept)
+    results.write(stem.with_suffix(".md"), markdown(kept, found))
+    print(f"wrote {stem}.md")
+    fine = tests.get("exit_code") == 0 and not kept["problems"] and not kept["failed"]
     return 0 if fine else 1
-
-
-def python_path() -> list[str]:
-    """The checkout first, so that what is tested is what lies here, installed or not."""
-    return [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
 
 
 if __name__ == "__main__":

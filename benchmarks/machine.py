@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 import importlib.metadata
 import os
 import platform
 import re
+import resource
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ def caches() -> dict[str, str]:
     return found
 
 
-def version() -> str:
+def version(package: str) -> str:
     try:
-        return importlib.metadata.version("ganfast")
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
         return "not installed"
 
@@ -81,8 +82,41 @@ def load() -> float | None:
         return None
 
 
-def facts(threads: int) -> dict[str, Any]:
+def peak_kib() -> int:
+    """Of this program. getrusage counts also what its parent held when it was started."""
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    return int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def gpu(device: torch.device) -> dict[str, Any]:
+    properties = torch.cuda.get_device_properties(device)
     return {
+        "gpu": properties.name,
+        "capability": f"{properties.major}.{properties.minor}",
+        "processors": properties.multi_processor_count,
+        "memory_gib": round(properties.total_memory / 2**30, 1),
+        "l2_mib": round(getattr(properties, "L2_cache_size", 0) / 2**20, 1),
+        "cuda": torch.version.cuda,
+        "driver": driver(),
+        "triton": version("triton"),
+    }
+
+
+def driver() -> str | None:
+    """The GPU driver's version, if nvidia-smi tells it."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.splitlines()[0].strip() if told.stdout.strip() else None
+
+
+def facts(threads: int, device: str = "cpu") -> dict[str, Any]:
+    where = torch.device(device)
+    return {
+        **(gpu(where) if where.type == "cuda" else {}),
         "cpu": cpu_model(),
         "architecture": platform.machine(),
         "cores": cores(),
@@ -92,14 +126,13 @@ def facts(threads: int) -> dict[str, Any]:
         "os": system(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "ganfast": version(),
+        "ganfast": version("ganfast"),
         "isa": isa(),
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "load_before": load(),
     }
 
 
 def slug(facts: dict[str, Any]) -> str:
-    """The machine in a file's name."""
-    words = re.sub(r"\((r|tm)\)", "", facts["cpu"], flags=re.IGNORECASE)
+    """The machine in a file's name: the GPU, or the CPU and the threads."""
+    name = facts.get("gpu") or f"{facts['cpu']} {facts['threads']}threads"
+    words = re.sub(r"\((r|tm)\)", "", name, flags=re.IGNORECASE)
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "unknown"

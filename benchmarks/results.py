@@ -1,17 +1,24 @@
-"""The file that is kept: what was measured, less whatever tells whose machine it was."""
+"""The file that is kept: pytest-benchmark's JSON, less whatever tells whose machine it was."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from ganfast._atomic_file import write_atomically
 
 # Lists of what stays, not of what goes: a field that a later version adds must not slip in.
 MACHINE = (
+    "gpu",
+    "capability",
+    "processors",
+    "memory_gib",
+    "l2_mib",
+    "cuda",
+    "driver",
+    "triton",
     "cpu",
     "architecture",
     "cores",
@@ -23,40 +30,35 @@ MACHINE = (
     "torch",
     "ganfast",
     "isa",
-    "date",
-    "load_before",
 )
-BENCHMARK = ("group", "param", "extra_info")
-STATS = ("min", "median", "mean", "stddev", "iqr", "rounds", "iterations")
+BENCHMARK = ("group", "name", "param", "extra_info")
 
 
 def trim(
-    raw: dict[str, Any],
-    command: str,
-    failed: Sequence[str] = (),
-    skipped: Sequence[str] = (),
-    suite: str = "losses",
+    raw: dict[str, Any], suite: str, command: str, failed: list[str], skipped: list[str]
 ) -> dict[str, Any]:
-    """Of pytest-benchmark's JSON what the report needs, with numbers of 5 digits."""
+    """Of pytest-benchmark's JSON what the report and `pytest-benchmark compare` need, with numbers
+    of 5 digits and without every single sample."""
     return {
         "suite": suite,
         "command": command,
-        "machine": {key: raw["machine_info"].get(key) for key in MACHINE},
-        "failed": list(failed),
-        "skipped": list(skipped),
+        "failed": failed,
+        "skipped": skipped,
+        "machine_info": {
+            key: raw["machine_info"][key] for key in MACHINE if key in raw["machine_info"]
+        },
+        "date": raw["datetime"][:10],
+        "load_before": raw["load_before"],
+        "version": raw["version"],
         "benchmarks": [
             {
-                **{key: _short(one.get(key)) for key in BENCHMARK},
-                "stats": {key: _short(one["stats"].get(key)) for key in STATS},
+                **{key: _short(one[key]) for key in BENCHMARK},
+                "fullname": f"benchmarks/bench_{suite}.py::{one['name']}",
+                "stats": {key: _short(x) for key, x in one["stats"].items() if key != "data"},
             }
             for one in raw["benchmarks"]
         ],
     }
-
-
-def of_any_age(kept: dict[str, Any]) -> dict[str, Any]:
-    """A file from before there were other suites says neither whose it is nor what was skipped."""
-    return {"suite": "losses", "skipped": [], **kept}
 
 
 def _short(value: Any) -> Any:
@@ -70,23 +72,14 @@ def _short(value: Any) -> Any:
 
 
 def stem(kept: dict[str, Any], suffix: str = "") -> str:
-    """<suite>-<cpu>-<n>threads: a machine's next run replaces its last."""
-    facts = kept["machine"]
-    return f"{kept['suite']}-{machine.slug(facts)}-{facts['threads']}threads{suffix}"
+    """<suite>-<machine>: a machine's next run replaces its last."""
+    return f"{kept['suite']}-{machine.slug(kept['machine_info'])}{suffix}"
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Beside and renamed: a reader, or Ctrl-C, meets the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if isinstance(content, bytes):
-            beside.write_bytes(content)
-        else:
-            beside.write_text(content, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Whole or not at all: a reader, or Ctrl-C, meets the old file or the new one."""
+    data = content.encode() if isinstance(content, str) else content
+    write_atomically(path, "the report", lambda file: file.write(data))
 
 
 def dump(path: Path, kept: dict[str, Any]) -> None:

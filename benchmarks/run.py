@@ -11,18 +11,18 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from benchmarks import gpu, machine, report, results
+
 ROOT = Path(__file__).resolve().parent.parent
-if __package__ in (None, ""):  # run as a script: not benchmarks/, whose names are common words
-    sys.path[0] = str(ROOT)
+DEFAULT_OUT = ROOT / "benchmarks" / "results"
 
-import pytest  # noqa: E402
-
-from benchmarks import machine, report, results  # noqa: E402
-from benchmarks.suites import SUITES  # noqa: E402
-
-DEFAULT_OUT = Path(__file__).resolve().parent / "results"
+SUITES = ("losses", "linalg", "penalty", "optim", "steps", "fid")
+"""Each is benchmarks/bench_<name>.py; its docstring is title and foreword of the report."""
 
 
 class Failures:
@@ -33,21 +33,24 @@ class Failures:
         self.skipped: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed or report.skipped:
-            name = report.nodeid.split("[")[-1].rstrip("]")
-            why = report.longrepr
-            text = why[2] if isinstance(why, tuple) else str(why).strip().splitlines()[-1]
-            where = self.failed if report.failed else self.skipped
-            where.append(f"{name}: {text.removeprefix('Skipped: ')}")
+        if report.skipped and isinstance(report.longrepr, tuple):
+            self.skipped.append(report.longrepr[2].removeprefix("Skipped: "))
+        elif report.failed:
+            why = str(report.longrepr).strip().splitlines()[-1]
+            # What a gate says names its case.
+            name = report.nodeid.split("[", 1)[-1].removesuffix("]")
+            self.failed.append(why if isinstance(report.longrepr, str) else f"{name}: {why}")
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__.split("\n")[0])
     parser.add_argument("--suite", choices=SUITES, help="only this one")
     parser.add_argument("--quick", action="store_true", help="a smoke run of a few cases")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder (benchmarks/results)")
     parser.add_argument("--threads", type=int, default=2, help="of every provider (2)")
     parser.add_argument("-k", metavar="EXPR", help="only the benchmarks that pytest's -k picks")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
+    parser.add_argument("--until", type=float, help="begin no case after so many seconds")
     parser.add_argument("--load", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.threads < 1:
@@ -70,13 +73,13 @@ def measure(options: argparse.Namespace, raw: Path) -> tuple[int, Failures]:
         "--no-header",
         "-p",
         "no:cacheprovider",
-        # Compiling brings out warnings of torch's own modules, which are errors in our tests.
-        "-W",
-        "ignore",
         "--benchmark-quiet",
         f"--benchmark-json={raw}",
         f"--threads={options.threads}",
+        f"--device={options.device}",
     ]
+    if options.until is not None:
+        command.append(f"--until={options.until}")
     if options.quick:
         command.append("--quick")
     if options.k:
@@ -93,6 +96,8 @@ def spelled(options: argparse.Namespace) -> str:
         words.append("--quick")
     if options.threads != 2:
         words.append(f"--threads {options.threads}")
+    if options.device != "cpu":
+        words.append(f"--device {options.device}")
     if options.k:
         words.append(f"-k {shlex.quote(options.k)}")
     return f"make bench BENCH_ARGS={shlex.quote(' '.join(words))}" if words else "make bench"
@@ -106,9 +111,9 @@ def one_suite(options: argparse.Namespace) -> int:
             print("error: nothing was measured; see above", file=sys.stderr)
             return code or 1
         found = json.loads(raw.read_text())
-    kept = results.trim(found, spelled(options), failures.failed, failures.skipped, options.suite)
+    kept = results.trim(found, options.suite, spelled(options), failures.failed, failures.skipped)
     if options.load is not None:  # before the suites: what they did to the machine is no noise
-        kept["machine"]["load_before"] = options.load
+        kept["load_before"] = options.load
     # Only a whole run that passed every gate may replace the table that is committed.
     partial = "-quick" if options.quick else "-some" if options.k else "-failed" if code else ""
     path = report.publish(kept, options.out, partial)
@@ -117,14 +122,14 @@ def one_suite(options: argparse.Namespace) -> int:
     return 1 if code else 0
 
 
-def every_suite(argv: list[str]) -> int:
+def every_suite(argv: list[str], suites: Sequence[str] = SUITES) -> int:
     """Each in a process of its own, so that what one leaves behind is no other's noise."""
     load = machine.load()
     told = [] if load is None else [f"--load={load}"]
     codes = []
-    for suite in SUITES:
+    for suite in suites:
         print(f"== {suite}", flush=True)
-        command = [sys.executable, __file__, *argv, f"--suite={suite}", *told]
+        command = [sys.executable, "-m", "benchmarks.run", *argv, f"--suite={suite}", *told]
         codes.append(subprocess.run(command).returncode)
     # With -k most suites may have nothing that it picks.
     return max([code for code in codes if code != pytest.ExitCode.NO_TESTS_COLLECTED], default=5)
@@ -133,7 +138,9 @@ def every_suite(argv: list[str]) -> int:
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     options = arguments(argv)
-    return one_suite(options) if options.suite else every_suite(argv)
+    if options.suite:
+        return one_suite(options)
+    return every_suite(argv, SUITES if options.device == "cpu" else gpu.SUITES)
 
 
 if __name__ == "__main__":

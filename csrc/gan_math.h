@@ -1,6 +1,6 @@
-// The scalar functions of every game: phi(x, t) of a logit x and a target t, with its first and second
-// derivative in x. The one place of these formulas for C++ and CUDA; ganfast/games.py says which game uses
-// which, ganfast/reference specifies them in PyTorch.
+// The scalar functions of every game: phi(x, t) of a logit x and a target t, with its derivative in
+// x. The one place of these formulas for C++ and CUDA; ganfast/games.py says which game uses which,
+// ganfast/reference specifies them in PyTorch.
 //
 // Each is a template over an Arithmetic A, so that the same text serves a double, a GPU register and a SIMD
 // vector:
@@ -27,16 +27,18 @@ using ::log1p;
 
 namespace gan {
 
-// The numbers of games.PHIS, in the same order.
-enum Phi {
-  kCrossEntropy = 0,
-  kNegativeCrossEntropy = 1,
-  kLinear = 2,
-  kHinge = 3,
-  kHalfSquare = 4,
-  kNegativeExponential = 5,
-  kPhis = 6,
-};
+// The families of games.PHIS, in the same order: the classes below.
+#define GAN_PHIS(X)         \
+  X(CrossEntropy)           \
+  X(NegativeCrossEntropy)   \
+  X(Linear)                 \
+  X(Hinge)                  \
+  X(HalfSquare)             \
+  X(NegativeExponential)
+
+#define GAN_NUMBER(Phi) k##Phi,
+enum Phi { GAN_PHIS(GAN_NUMBER) kPhis };
+#undef GAN_NUMBER
 
 namespace {  // not shared between translation units, which are compiled for different instruction sets
 
@@ -73,12 +75,6 @@ struct CrossEntropy {
     const Real q = e / (A::real(1) + e);
     return x >= A::real(0) ? (A::real(1) - t) - q : q - t;
   }
-
-  GAN_FN Real curvature(Real x, Real) {
-    const Real e = A::exp(-A::abs(x));
-    const Real d = A::real(1) + e;
-    return e / (d * d);
-  }
 };
 
 template <class A>
@@ -86,7 +82,6 @@ struct NegativeCrossEntropy {
   using Real = typename A::Real;
   GAN_FN Real value(Real x, Real t) { return -CrossEntropy<A>::value(x, t); }
   GAN_FN Real slope(Real x, Real t) { return -CrossEntropy<A>::slope(x, t); }
-  GAN_FN Real curvature(Real x, Real t) { return -CrossEntropy<A>::curvature(x, t); }
 };
 
 // (1 - 2t)*x: the critic's score, -x for a real sample and x for a fake one.
@@ -96,7 +91,6 @@ struct Linear {
   GAN_FN Real sign(Real t) { return A::real(1) - (t + t); }
   GAN_FN Real value(Real x, Real t) { return sign(t) * x; }
   GAN_FN Real slope(Real, Real t) { return sign(t); }
-  GAN_FN Real curvature(Real, Real) { return A::real(0); }
 };
 
 // max(0, 1 + (1 - 2t)*x); the derivative at the kink is 0, as that of torch's relu. The comparison is
@@ -112,7 +106,6 @@ struct Hinge {
   GAN_FN Real slope(Real x, Real t) {
     return margin(x, t) <= A::real(0) ? A::real(0) : Linear<A>::sign(t);
   }
-  GAN_FN Real curvature(Real, Real) { return A::real(0); }
 };
 
 // (x - t)^2 / 2
@@ -124,7 +117,6 @@ struct HalfSquare {
     return A::real(0.5) * (d * d);
   }
   GAN_FN Real slope(Real x, Real t) { return x - t; }
-  GAN_FN Real curvature(Real, Real) { return A::real(1); }
 };
 
 // -exp(x) = -D/(1 - D) for D = sigmoid(x); the target plays no part.
@@ -133,7 +125,6 @@ struct NegativeExponential {
   using Real = typename A::Real;
   GAN_FN Real value(Real x, Real) { return -A::exp(x); }
   GAN_FN Real slope(Real x, Real) { return -A::exp(x); }
-  GAN_FN Real curvature(Real x, Real) { return -A::exp(x); }
 };
 
 }  // namespace

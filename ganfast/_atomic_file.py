@@ -8,26 +8,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ganfast import _checks
 from ganfast.errors import InputError
 
 
 def require_writable(path: str | os.PathLike[str], argument: str) -> None:
     """Raise InputError if a file can't be put there: better before hours of work than after."""
-    path = Path(path)
+    path = _checks.path(argument, path)
     if path.is_dir():
-        raise InputError(f"{argument} must be a file, got the folder {str(path)!r}")
+        raise InputError(f"{argument}: got {str(path)!r}, which is a folder; give a file in it")
     if not path.parent.is_dir():
-        raise InputError(f"{argument}: there is no folder {str(path.parent)!r}: make it first")
+        raise InputError(f"{argument}: there is no folder {str(path.parent)!r}; make it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(
-            f"{argument}: the folder {str(path.parent)!r} can't be written to: choose another"
+            f"{argument}: can't write to the folder {str(path.parent)!r}; choose another"
         )
 
 
 def write_atomically(
     path: str | os.PathLike[str],
     argument: str,
-    write: Callable[[BinaryIO], None],
+    write: Callable[[BinaryIO], object],
     *,
     one_writer: bool = False,
 ) -> None:
@@ -38,7 +39,7 @@ def write_atomically(
     ``one_writer`` what a killed process left beside is overwritten the next time; without it,
     several processes may write one path at a time, and the last one's stays.
     """
-    path = Path(path)
+    path = _checks.path(argument, path)
     require_writable(path, argument)
     beside = path_beside(path) if one_writer else path_beside(path, os.getpid())
     try:

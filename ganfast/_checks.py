@@ -10,6 +10,7 @@ import difflib
 import math
 import operator
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +23,15 @@ if TYPE_CHECKING:
 
 def integer(name: str, got: Any, *, least: int | None = None) -> int:
     """A whole number: Python's, NumPy's or a 0-d integer tensor; never a bool."""
-    wanted = "a whole number" + ("" if least is None else f" of at least {least}")
     try:
-        value = operator.index(got)
+        value = None if _is_bool(got) else operator.index(got)
     except (TypeError, ValueError, RuntimeError):
         value = None
-    if value is None or _is_bool(got):
-        raise InputTypeError(f"{name}: got {got!r}; give {wanted}")
-    if least is not None and value < least:
-        raise InputError(f"{name}: got {got!r}; give {wanted}")
-    return value
+    if value is not None and (least is None or value >= least):
+        return value
+    wanted = "a whole number" + ("" if least is None else f" of at least {least}")
+    kind = InputTypeError if value is None else InputError
+    raise kind(f"{name}: got {got!r}; give {wanted}")
 
 
 def number(
@@ -51,26 +51,24 @@ def number(
         most, below: the upper bound, included or not.
         hint: what else helps, after the sentence: "as WGAN's 0.01".
     """
-    bounds = (("of at least", least), ("above", above), ("of at most", most), ("below", below))
-    wanted = " and ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
-    message = f"{name}: got {got!r}; give a finite number{' ' if wanted else ''}{wanted}"
-    message += f", {hint}" if hint else ""
     try:
-        value = math.nan if isinstance(got, (str, bytes)) else float(got)
+        value = None if isinstance(got, (str, bytes)) or _is_bool(got) else float(got)
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise InputTypeError(message) from None
-    if isinstance(got, (str, bytes)) or _is_bool(got):
-        raise InputTypeError(message)
-    inside = (
-        math.isfinite(value)
+        value = None
+    if (
+        value is not None
+        and math.isfinite(value)
         and (least is None or value >= least)
         and (above is None or value > above)
         and (most is None or value <= most)
         and (below is None or value < below)
-    )
-    if not inside:
-        raise InputError(message)
-    return value
+    ):
+        return value
+    bounds = (("of at least", least), ("above", above), ("of at most", most), ("below", below))
+    wanted = " and ".join(f"{words} {bound:g}" for words, bound in bounds if bound is not None)
+    wanted = f"a finite number {wanted}".strip() + (f", {hint}" if hint else "")
+    kind = InputTypeError if value is None else InputError
+    raise kind(f"{name}: got {got!r}; give {wanted}")
 
 
 def flag(name: str, got: Any) -> bool:
@@ -80,17 +78,23 @@ def flag(name: str, got: Any) -> bool:
     return got
 
 
-def one_of(name: str, got: Any, known: Iterable[str]) -> str:
-    """One of the names ``known``; a near miss is told what was probably meant."""
+def one_of(name: str, got: Any, known: Iterable[str], *, form: str = "", pattern: str = "") -> str:
+    """One of the names ``known``; a near miss is told what was probably meant.
+
+    Args:
+        form, pattern: what else is taken: as it is shown ("module:factory"), and the regular
+            expression that the whole text matches.
+    """
     names = list(known)
-    if isinstance(got, str) and got in names:
+    if isinstance(got, str) and (got in names or (pattern and re.fullmatch(pattern, got))):
         return got
-    raise InputError(f"{name}: got {got!r}; give one of {', '.join(names)}{suggestion(got, names)}")
+    shown = [*names, form] if form else names
+    raise InputError(f"{name}: got {got!r}; give one of {', '.join(shown)}{suggestion(got, shown)}")
 
 
 def suggestion(got: Any, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" for a near miss of one of ``known``, else nothing."""
-    near = difflib.get_close_matches(str(got).lower(), list(known), n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(got).lower(), list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -121,4 +125,6 @@ def path(name: str, got: Any) -> Path:
 
 
 def _is_bool(got: Any) -> bool:
-    return isinstance(got, bool) or str(getattr(got, "dtype", "")).endswith("bool")
+    if isinstance(got, (int, float)):
+        return isinstance(got, bool)
+    return str(getattr(got, "dtype", "")).endswith("bool")

@@ -1,108 +1,52 @@
-# What csrc/cpu/module.cpp offers. `loss` is a handle; a dtype is 0 float32, 1 float64, 2 float16 or
-# 3 bfloat16. The functions on tensors return False, having done nothing, if one is not contiguous.
+# What csrc/cpu offers: each function as its own documentation begins (tests/test_cpu_module.py).
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, SupportsIndex
 
-from torch import Generator, Tensor
+from torch import Tensor
 
-_Numbers = tuple[int, int, int, int]
+PANEL: int
 
-class Loss:
-    def __init__(
-        self,
-        phi: int,
-        dtype: int,
-        mean: bool,
-        heads: int,
-        targets: list[float],
-        flip: float,
-        noise: float,
-        /,
-    ) -> None: ...
-    @property
-    def handle(self) -> int: ...
-
-def reduced(
-    loss: int, key: int, dtype: int, threads: int, logits: tuple[Tensor, ...], out: Tensor, /
-) -> bool: ...
-def reduced_gradient(
-    loss: int,
-    key: int,
-    dtype: int,
-    threads: int,
-    logits: tuple[Tensor, ...],
-    outs: tuple[Tensor | None, ...],
-    grad: Tensor,
+def adam(optimizer: Any, /) -> None: ...
+def batch_sqrtm(
+    a: Tensor, tolerance: float, sweeps: int, roots: Tensor, definite: Tensor, /
+) -> list[int]: ...
+def batch_trace_sqrtm(
+    a: Tensor,
+    b: Tensor,
+    tolerance_a: float,
+    tolerance_b: float,
+    sweeps: int,
+    traces: Tensor,
+    definite: Tensor,
     /,
-) -> bool: ...
-def values(
-    loss: int,
-    key: int,
-    dtype: int,
-    threads: int,
-    logits: tuple[Tensor, ...],
-    outs: tuple[Tensor, ...],
-    /,
-) -> bool: ...
-def values_gradient(
-    loss: int,
-    key: int,
-    dtype: int,
-    threads: int,
-    logits: tuple[Tensor, ...],
-    outs: tuple[Tensor | None, ...],
-    grads: tuple[Tensor, ...],
-    /,
-) -> bool: ...
-def rmsprop(
-    param_groups: list[dict[str, Any]],
-    state: dict[Tensor, Any],
-    grad_scale: Tensor | None,
-    found_inf: Tensor | None,
-    threads: int,
-    /,
-) -> int: ...
-def adam(
-    param_groups: list[dict[str, Any]],
-    state: dict[Tensor, Any],
-    grad_scale: Tensor | None,
-    found_inf: Tensor | None,
-    threads: int,
-    /,
-) -> int: ...
-def clip_weights(
-    tensors: list[Tensor], bound: float, count: bool, threads: int, /
-) -> int | None: ...
-def reads_tensors() -> bool: ...
+) -> list[int]: ...
+def centre_rows(n: int, count: int, packed: Tensor, high: Tensor, low: Tensor, /) -> None: ...
+def clip_weights(tensors: Any, bound: float, count: bool, /) -> int: ...
+def evaluate(phi: int, order: int, x: float, t: float, /) -> float: ...
 def interpolate(
-    key: int,
-    threads: int,
-    group: int,
-    real: Tensor,
-    fake: Tensor,
-    out: Tensor,
-    /,
-) -> bool: ...
-def draw_and_interpolate(
-    spare_words: list[Tensor],
-    generator: Generator | None,
-    threads: int,
-    group: int,
-    real: Tensor,
-    fake: Tensor,
-    /,
-) -> Tensor | None: ...
+    key: SupportsIndex, group: int, real: Tensor, fake: Tensor, out: Tensor, /
+) -> None: ...
 def interpolate_gradient(
-    key: int,
-    threads: int,
-    group: int,
-    grad: Tensor,
-    of_real: Tensor | None,
-    of_fake: Tensor | None,
+    key: SupportsIndex, group: int, grad: Tensor, of_real: Tensor | None, of_fake: Tensor | None, /
+) -> None: ...
+def isa() -> str: ...
+def loss(
+    phi: int, reduction: str, heads: int, targets: Sequence[float], flip: float, noise: float, /
+) -> Any: ...
+def loss_gradient(
+    loss: Any,
+    key: SupportsIndex | None,
+    logits: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    outs: Sequence[Tensor | None],
     /,
-) -> bool: ...
+) -> None: ...
+def loss_value(
+    loss: Any, key: SupportsIndex | None, logits: Sequence[Tensor], outs: Sequence[Tensor], /
+) -> None: ...
+def pack_rows(n: int, first: int, rows: Tensor, packed: Tensor, /) -> bool: ...
 def penalty(
-    threads: int,
     rows: int,
     target: float,
     one_sided: bool,
@@ -111,9 +55,8 @@ def penalty(
     norms: Tensor,
     out: Tensor,
     /,
-) -> bool: ...
+) -> None: ...
 def penalty_gradient(
-    threads: int,
     rows: int,
     target: float,
     one_sided: bool,
@@ -123,9 +66,8 @@ def penalty_gradient(
     grad: Tensor,
     out: Tensor,
     /,
-) -> bool: ...
+) -> None: ...
 def penalty_second_order(
-    threads: int,
     rows: int,
     target: float,
     one_sided: bool,
@@ -137,73 +79,32 @@ def penalty_second_order(
     of_grad: Tensor,
     of_x: Tensor,
     /,
-) -> bool: ...
+) -> None: ...
 def pivoted_panel(
-    rest: int,
-    order: int,
-    panel: int,
-    factor: int,
-    n: int,
+    rest: Tensor,
+    order: Tensor,
+    panel: Tensor,
+    factor: Tensor,
     start: int,
-    width: int,
     cut: float,
     floor: float,
     many: int,
+    /,
 ) -> int: ...
-def symmetry(a: int, count: int, n: int, threads: int, out: int) -> None: ...
-def batch_sqrtm(
-    a: int,
-    out: int,
-    definite: int,
-    count: int,
-    n: int,
-    tolerance: float,
-    sweeps: int,
-    threads: int,
-) -> list[int]: ...
-def batch_trace_sqrtm(
-    a: int,
-    b: int,
-    out: int,
-    definite: int,
-    count: int,
-    n: int,
-    tolerance_a: float,
-    tolerance_b: float,
-    sweeps: int,
-    threads: int,
-) -> list[int]: ...
-
-PANEL: int
-
-def pack_rows(
-    at: int,
-    capacity: int,
-    n: int,
-    first: int,
-    x: int,
-    is_double: bool,
-    stride: int,
-    k: int,
-    threads: int,
-) -> bool: ...
-def unpack_rows(at: int, capacity: int, n: int, k: int, out: int) -> None: ...
-def centre_rows(
-    at: int, capacity: int, n: int, k: int, high: int, low: int, threads: int
-) -> None: ...
-def syrk(at: int, capacity: int, n: int, k: int, c: int, threads: int) -> None: ...
 def preprocess(
-    groups: list[tuple[int, int, _Numbers, _Numbers, _Numbers]],
-    out: int,
-    dtype: int,
-    height: int,
-    width: int,
+    images: Sequence[Tensor],
+    down: Sequence[tuple[Tensor, Tensor]],
+    across: Sequence[tuple[Tensor, Tensor]],
     scale: float,
     shift: float,
     clip: bool,
-    threads: int,
+    out: Tensor,
+    /,
 ) -> None: ...
-def evaluate(phi: int, order: int, x: float, t: float) -> float: ...
-def isa() -> str: ...
+def rmsprop(optimizer: Any, /) -> None: ...
 def supported_isas() -> list[str]: ...
+def symmetry(a: Tensor, out: Tensor, /) -> None: ...
+def syrk(n: int, count: int, packed: Tensor, matrix: Tensor, /) -> None: ...
+def unpack_rows(n: int, packed: Tensor, out: Tensor, /) -> None: ...
+def use_exchange_api(wanted: bool, /) -> bool: ...
 def use_isa(name: str, /) -> None: ...

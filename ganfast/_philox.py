@@ -9,6 +9,8 @@ Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".
 
 from __future__ import annotations
 
+import threading
+
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -20,13 +22,21 @@ ROUNDS = 10
 
 _CPU = torch.device("cpu")
 _transforms_active = torch._C._are_functorch_transforms_active
+_dispatch_modes = torch._C._len_torch_dispatch_stack
 
 Key = int | Tensor
 """64 bits: a Python int, or a 0-d int64 tensor that stays on its device."""
 
-spare_words: list[Tensor] = []
-"""0-d int64 tensors on the CPU to draw keys into. Whoever uses one takes it out meanwhile, so that
-no other thread draws into it."""
+
+class _Words(threading.local):
+    """A tensor to draw keys into, of each thread its own."""
+
+    def __init__(self) -> None:
+        with torch.inference_mode(False):  # or it could not be drawn into outside of that mode
+            self.word = torch.empty((), dtype=torch.int64, device="cpu")
+
+
+_words = _Words()
 
 
 def new_key(device: torch.device, generator: torch.Generator | None) -> Key:
@@ -41,18 +51,12 @@ def new_key(device: torch.device, generator: torch.Generator | None) -> Key:
     if is_compiling():  # the compiler does not know Tensor.random_; eager draws the same number
         blank = torch.empty((), dtype=torch.int64, device=where)
         return torch.ops.aten.random(blank, generator=generator)
-    if where != _CPU or _transforms_active():
+    if where != _CPU or _transforms_active() or _dispatch_modes():
         bits = torch.empty((), dtype=torch.int64, device=where).random_(generator=generator)
-        return int(bits) if where.type == "cpu" else bits
-    # As there, in half the time, since the tensor that it is drawn into is made once.
-    try:
-        word = spare_words.pop()
-    except IndexError:
-        with torch.inference_mode(False):  # or it could not be drawn into outside of that mode
-            word = torch.empty((), dtype=torch.int64, device="cpu")
-    key = word.random_(generator=generator).item()
-    spare_words.append(word)
-    return int(key)
+        # A FakeTensor has no number to read, and a graph being recorded would keep this one.
+        return int(bits) if where.type == "cpu" and not _dispatch_modes() else bits
+    word = _words.word  # as above, in half the time
+    return int((word.random_() if generator is None else word.random_(generator=generator)).item())
 
 
 def _multiply(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:

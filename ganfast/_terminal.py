@@ -8,16 +8,16 @@ import unicodedata
 from types import TracebackType
 from typing import Any, TextIO
 
-_SHOWN = "\n\t"
 
-
-def printable(text: str, stream: TextIO | None = None) -> str:
-    """``text`` with escapes for what ``stream`` (stdout) cannot or should not show.
+def printable(text: str, stream: TextIO | None = None, *, lines: bool = True) -> str:
+    """``text`` with escapes for what ``stream`` (stdout) cannot or should not show; without
+    ``lines`` for the ends of lines too.
 
     A file's name need not be text, and may hold sequences that a terminal obeys.
     """
     encoding = getattr(stream or sys.stdout, "encoding", None) or "utf-8"
-    safe = "".join(c if c in _SHOWN or not _commands(c) else _escaped(c) for c in text)
+    kept = "\n\t" if lines else ""
+    safe = "".join(c if c in kept or not _commands(c) else _escaped(c) for c in text)
     return safe.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -32,7 +32,7 @@ def _escaped(character: str) -> str:
 
 def note(sentence: str) -> None:
     """A line on stderr that is no error."""
-    print(f"ganfast: note: {printable(sentence, sys.stderr)}", file=sys.stderr)
+    print(f"ganfast: note: {printable(sentence, sys.stderr, lines=False)}", file=sys.stderr)
 
 
 def shows_progress() -> bool:

@@ -14,7 +14,7 @@ from typing import NoReturn
 import ganfast
 from ganfast.commands import bench, demo, doctor, fid, stats, train
 from ganfast.commands.exit_codes import DONE, IN_WORDS, USAGE
-from ganfast.commands.failure import tell
+from ganfast.commands.failure import report_error
 
 COMMANDS = (fid, stats, train, demo, doctor, bench)
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a full disk or a reader that left can still be told
         return DONE if code is None else int(code)
     except (Exception, KeyboardInterrupt) as error:
-        return tell(error)
+        return report_error(error)
 
 
 def _build_parser() -> _Parser:

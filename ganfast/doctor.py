@@ -13,10 +13,9 @@ import torch
 
 import ganfast
 from ganfast import _dispatch
+from ganfast.errors import one_line
 
-DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-READS = {"preprocess": (torch.uint8,)}
-"""What an op reads, where that is no floating point."""
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.uint8)
 REBUILD = (
     "install a C++17 compiler, then ganfast again "
     "(pip install --force-reinstall --no-deps --no-cache-dir ganfast)"
@@ -41,7 +40,7 @@ def examine() -> dict[str, Any]:
         "cpu_kernels": _cpu_kernels(),
         "cuda": _cuda(),
         "inception_weights": _weights(),
-        "forced_backend": _dispatch.forced(),
+        "forced_backend": ",".join(_dispatch.forced()) or None,
         "ops": _ops(),
     }
 
@@ -53,7 +52,7 @@ def _version(package: str) -> str | None:
     except ModuleNotFoundError as error:
         return None if error.name == package else f"broken: {error}"
     except Exception as error:  # whatever a half-installed GPU stack raises is what we report
-        return f"broken: {_one_line(error)}"
+        return f"broken: {one_line(error)}"
 
 
 def _cpu_kernels() -> dict[str, Any]:
@@ -61,7 +60,7 @@ def _cpu_kernels() -> dict[str, Any]:
     try:
         cpu = importlib.import_module("ganfast._cpu")
     except ImportError as error:
-        return {"built": False, "error": _one_line(error), "isa": None, "supported_isas": []}
+        return {"built": False, "error": one_line(error), "isa": None, "supported_isas": []}
     isas = list(cpu.supported_isas())
     return {"built": True, "error": None, "isa": cpu.isa(), "supported_isas": isas}
 
@@ -96,9 +95,11 @@ def _ops() -> list[dict[str, Any]]:
     """For every op, device and dtype: the backend that serves, and what every one answered."""
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     rows = []
-    for op in _dispatch.OPS:
+    for op, row in _dispatch.OPS.items():
+        # What no kernel reads, such as pixels for a loss, is not asked about.
+        read = {*row.cpu, *row.triton, *row.cuda}
         for device in devices:
-            for dtype in READS.get(op, DTYPES):
+            for dtype in (each for each in DTYPES if each in read):
                 verdicts = _dispatch.explain(op, torch.empty(0, device=device, dtype=dtype))
                 rows.append(
                     {
@@ -118,14 +119,8 @@ def _ops() -> list[dict[str, Any]]:
 def _serving(verdicts: Sequence[tuple[str, bool, str]]) -> str | None:
     """The backend that a call would get; None where the forced one cannot serve: it raises."""
     able = [name for name, ok, _ in verdicts if ok]
-    forced = _dispatch.forced()
-    if forced is None:
-        return able[0]
-    return forced if forced in able else None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    names = _dispatch.forced() or able
+    return next((name for name in names if name in able), None)
 
 
 def report(facts: dict[str, Any]) -> str:
@@ -170,16 +165,16 @@ def _served(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _refusals(rows: list[dict[str, Any]]) -> list[str]:
-    """Why a backend does not serve: each reason once, with the tensors that it is about."""
+    """Why a backend does not serve: each reason once, with the ops that it is about."""
     about: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         for verdict in row["verdicts"]:
             if not verdict["ok"]:
-                key = verdict["backend"], verdict["reason"], row["device"]
-                dtypes = about.setdefault(key, [])
-                dtypes += [row["dtype"]] if row["dtype"] not in dtypes else []
+                ops = about.setdefault((verdict["backend"], row["device"], verdict["reason"]), [])
+                ops += [] if row["op"] in ops else [row["op"]]
     lines = ["why not the others"] if about else []
-    for (name, reason, device), dtypes in about.items():
-        tensors = device if len(dtypes) == len(DTYPES) else f"{device} {' '.join(dtypes)}"
-        lines.append(f"  {name} ({tensors} tensors): {reason}")
+    asked = len({row["op"] for row in rows})
+    for (name, device, reason), ops in about.items():
+        which = "every op" if len(ops) == asked else ", ".join(ops)
+        lines.append(f"  {name} on {device}: {reason} ({which})")
     return lines

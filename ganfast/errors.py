@@ -18,6 +18,13 @@ class Refusal(Exception):
     """A backend cannot serve this very call; nothing has been done. The message is the reason."""
 
 
+class NoState(Refusal):
+    """A step needs state that is not there yet: torch too makes it at the first step."""
+
+    def __init__(self) -> None:
+        super().__init__("a parameter has no state yet")
+
+
 def one_line(error: BaseException) -> str:
     """What ``error`` says, on one line and without Python's decoration."""
     if isinstance(error, OSError) and error.strerror:

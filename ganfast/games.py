@@ -1,20 +1,25 @@
 """The games: one row each, and the few scalar functions that all of them are made of.
 
 Every game here is a mean of scalar functions of single logits: one of D(x) and one of D(G(z)) for
-the discriminator, one of D(G(z)) for the generator. All of them are members of six families
+the discriminator, one of D(G(z)) for the generator. All of them are members of a few families
 ``phi(x, t)`` of a logit ``x`` and a target ``t`` (1 for "real", 0 for "fake"), so a kernel that
-knows the six families serves every game, and a soft, noisy or flipped label is nothing but another
+knows the families serves every game, and a soft, noisy or flipped label is nothing but another
 ``t``.
 
-To add a game: a row in :data:`GAMES`. If it needs a new family: a row in :data:`PHIS`, its formulas
-in ``reference/`` and ``csrc/gan_math.h``, and a branch in ``backends/triton/phi.py``. Nothing
-else: the tests and benchmarks are parametrised over these tables.
+To add a game: a row in :data:`GAMES`, and its line in README.md's table. If it needs a new family:
+a row in :data:`PHIS`, its formulas in ``reference/losses.py`` and ``csrc/gan_math.h``, and a branch
+in ``backends/triton/kernels/phi.py``. Nothing else: documentation, tests and benchmarks are made
+from these tables, and the formulas below are what the tests take for the truth.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from ganfast._checks import suggestion
+from ganfast.errors import InputError
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -23,7 +28,10 @@ REDUCTIONS: tuple[Reduction, ...] = ("mean", "sum", "none")
 
 @dataclass(frozen=True)
 class Phi:
-    """A family of scalar functions phi(x, t); ``id`` is its number in every kernel."""
+    """A family of scalar functions phi(x, t); ``id`` is its number in every kernel.
+
+    ``formula`` is text that :func:`evaluate` understands, in terms of x, t, exp, softplus and max.
+    """
 
     name: str
     id: int
@@ -35,8 +43,8 @@ PHIS: dict[str, Phi] = {
     for phi in (
         Phi("cross_entropy", 0, "softplus(x) - t*x"),
         Phi("negative_cross_entropy", 1, "-(softplus(x) - t*x)"),
-        Phi("linear", 2, "(1 - 2t)*x"),
-        Phi("hinge", 3, "max(0, 1 + (1 - 2t)*x)"),
+        Phi("linear", 2, "(1 - 2*t)*x"),
+        Phi("hinge", 3, "max(0, 1 + (1 - 2*t)*x)"),
         Phi("half_square", 4, "(x - t)^2 / 2"),
         Phi("negative_exponential", 5, "-exp(x)"),
     )
@@ -51,7 +59,8 @@ class Game:
 
     ``discriminator`` is applied with t = 1 to D(x) and with t = 0 to D(G(z)); ``generator`` with
     t = ``generator_target`` to D(G(z)). ``soft_labels`` says whether targets other than 0 and 1
-    mean anything in this game.
+    mean anything in this game. ``f_real``, ``f_fake`` and ``f_gen`` are what that comes to, in
+    terms of x and, after an equals sign, of D = sigmoid(x).
     """
 
     name: str
@@ -65,16 +74,21 @@ class Game:
     f_gen: str
     paper: str
 
+    @property
+    def title(self) -> str:
+        """The name with its aliases: "minimax (mm)"."""
+        return self.name + (f" ({', '.join(self.aliases)})" if self.aliases else "")
+
 
 _ROWS = (
     Game(
         "minimax", ("mm",), "cross_entropy", "negative_cross_entropy", FAKE, True,
-        "softplus(-x) = -log D", "softplus(x) = -log(1 - D)", "-softplus(x) = log(1 - D)",
+        "softplus(-x) = -log(D)", "softplus(x) = -log(1 - D)", "-softplus(x) = log(1 - D)",
         "Goodfellow et al. 2014, Generative Adversarial Networks, arXiv:1406.2661, eq. 1",
     ),
     Game(
         "nonsaturating", ("ns",), "cross_entropy", "cross_entropy", REAL, True,
-        "softplus(-x) = -log D", "softplus(x) = -log(1 - D)", "softplus(-x) = -log D",
+        "softplus(-x) = -log(D)", "softplus(x) = -log(1 - D)", "softplus(-x) = -log(D)",
         "Goodfellow et al. 2014, Generative Adversarial Networks, arXiv:1406.2661, section 3",
     ),
     Game(
@@ -94,7 +108,7 @@ _ROWS = (
     ),
     Game(
         "maximum_likelihood", ("ml",), "cross_entropy", "negative_exponential", REAL, True,
-        "softplus(-x) = -log D", "softplus(x) = -log(1 - D)", "-exp(x) = -D/(1 - D)",
+        "softplus(-x) = -log(D)", "softplus(x) = -log(1 - D)", "-exp(x) = -D/(1 - D)",
         "Goodfellow 2016, NIPS tutorial on GANs, arXiv:1701.00160, section 3.2.4",
     ),
 )  # fmt: skip
@@ -106,14 +120,39 @@ _BY_ANY_NAME = {name: row for row in _ROWS for name in (row.name, *row.aliases)}
 
 
 def find(name: str) -> Game:
-    """The row called ``name`` (canonical or alias). ValueError lists the names there are."""
+    """The row called ``name`` (canonical or alias). InputError lists the names there are."""
     try:
         return _BY_ANY_NAME[name]
     except (KeyError, TypeError):
-        names = ", ".join(
-            row.name + (f" ({', '.join(row.aliases)})" if row.aliases else "") for row in _ROWS
-        )
-        raise ValueError(f"game: got {name!r}; the games are {names}") from None
+        names = ", ".join(row.title for row in _ROWS)
+        near = suggestion(name, _BY_ANY_NAME)
+        raise InputError(f"game: got {name!r}; the games are {names}{near}") from None
+
+
+def evaluate(formula: str, functions: Mapping[str, Any], **variables: Any) -> Any:
+    """A formula of the tables, with ``functions`` (exp, softplus, max, ...) of any arithmetic."""
+    python = formula.split(" = ")[0].replace("^", "**")
+    return eval(python, {"__builtins__": {}, **functions}, variables)
+
+
+def table(*columns: str) -> str:
+    """The games as the rows of a table in a docstring.
+
+    Args:
+        columns: fields of :class:`Game`, of which each row has those behind its title.
+    """
+    heads = {"f_real": "f_real(x)", "f_fake": "f_fake(x)", "f_gen": "f_gen(x)"}
+    rows = [["game", *(heads.get(column, column) for column in columns)]]
+    rows += [[row.title, *(_cell(row, column) for column in columns)] for row in _ROWS]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    rule = "  ".join("=" * width for width in widths)
+    return "\n    ".join([rule, lines[0], rule, *lines[1:], rule])
+
+
+def _cell(row: Game, column: str) -> str:
+    text: str = getattr(row, column)
+    return text.partition("arXiv:")[2].partition(",")[0] if column == "paper" else text
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast import games
+from ganfast import _checks, games
+from ganfast.errors import InputError, InputTypeError
 from ganfast.functional import losses
 from ganfast.functional.critics import Critic
-from ganfast.functional.gradient_penalty import check_at, gradient_penalty
+from ganfast.functional.gradient_penalty import AT, gradient_penalty
 from ganfast.functional.losses import Logits
 from ganfast.functional.penalty import make_spec
 from ganfast.games import Reduction
@@ -53,7 +54,7 @@ class GANLoss(torch.nn.Module):
             "label_flip": label_flip,
         }
         self.generator = generator
-        losses._discriminator_spec("D", self.game, 1, reduction, *self.labels.values())
+        losses.discriminator_spec("D", self.game, 1, reduction, *self.labels.values())
 
     def forward(
         self, prediction: Logits, target_is_real: bool, for_discriminator: bool = True
@@ -62,22 +63,30 @@ class GANLoss(torch.nn.Module):
 
         Args:
             prediction: logits of any shape, or a list or tuple of them (heads).
-            target_is_real: whether the discriminator should call them real. For the generator's
-                loss
-                this must be True: that is what it wants of its fakes.
+            target_is_real: whether the discriminator should call them real. It must be True for the
+                generator's loss, since that is what the generator wants of its fakes.
             for_discriminator: False for the generator's loss.
 
         Returns:
             E[f_real], E[f_fake] or E[f_gen] of ``prediction``: 0-d, or unreduced with
             reduction="none".
+
+        Raises:
+            ValueError: target_is_real=False for the generator's loss; as the functions.
+            TypeError: a target that is neither True nor False, such as a soft label.
         """
-        if not for_discriminator:
+        if not isinstance(target_is_real, bool):
+            raise InputTypeError(
+                f"target_is_real: got {target_is_real!r}; give True or False, and a soft label as "
+                "GANLoss(..., label_smoothing=0.1)"
+            )
+        if not _checks.flag("for_discriminator", for_discriminator):
             if not target_is_real:
-                raise ValueError("target_is_real: got False for the generator, whose aim is True")
+                raise InputError("target_is_real: got False for the generator's loss; give True")
             return losses.generator_loss(prediction, game=self.game, reduction=self.reduction)
         return losses.one_sided_loss(
             prediction,
-            bool(target_is_real),
+            target_is_real,
             game=self.game,
             reduction=self.reduction,
             generator=self.generator,
@@ -114,7 +123,7 @@ class GradientPenalty(torch.nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        check_at(at)
+        _checks.one_of("at", at, AT)
         make_spec(target, one_sided, weight, group_size)
         self.settings: dict[str, Any] = {
             "weight": weight,

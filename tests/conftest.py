@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+import truth
 
 try:
     from ganfast import _cpu
@@ -18,13 +19,11 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """For work so small that a second thread only costs, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    """For small work: a second thread would gain little, and on a busy machine mostly wait."""
+    with truth.threads(1):
+        yield
 
 
 @pytest.fixture(params=ISAS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import gaussians
 import torch
+
+from testing import gaussians
 
 
 def symmetric(a):

@@ -71,7 +71,7 @@ BAD_RATES = {
 )
 def test_rates(option, bad):
     text = message(ValueError, GF.discriminator_loss, X, X, **{option: bad})
-    assert text.startswith(f"{option}: got {bad!r}; give a number in [0, ")
+    assert text.startswith(f"{option}: got {bad!r}; give a finite number of at least 0")
 
 
 @pytest.mark.parametrize("option", BAD_RATES)
@@ -88,6 +88,14 @@ def test_ganloss():
     loss = ganfast.GANLoss("hinge")
     assert "target_is_real" in message(ValueError, loss, X, False, for_discriminator=False)
     assert "prediction: got torch.int64" in message(ValueError, loss, X.long(), True)
+
+
+@pytest.mark.parametrize(
+    "target", [0.9, 1, "fake", None, torch.tensor(True), torch.ones(3)], ids=repr
+)
+def test_a_target_is_true_or_false(target):
+    """CycleGAN's users pass 0.9 for a soft label; by its truth value it would train as 1."""
+    assert "label_smoothing" in message(TypeError, ganfast.GANLoss("hinge"), X, target)
 
 
 @pytest.mark.parametrize("game", ganfast.games.GAMES)

@@ -1,177 +1,182 @@
-"""The benchmarks' own arithmetic: a stopwatch that is wrong is worse than none."""
+"""From the cases to pytest-benchmark, the file that is kept, and the report."""
 
 from __future__ import annotations
 
 import copy
+import csv
 import getpass
 import json
+import math
 import platform
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
+
+from benchmarks import machine, report, results
+from benchmarks import run as bench_run
+from benchmarks.harness import Harness
+from ganfast.bench.case import Case, Provider
+from ganfast.bench.timing import in_words
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # benchmarks/ is not installed
-
-from benchmarks import machine, report, results, words  # noqa: E402
-from benchmarks import run as bench_run  # noqa: E402
-from benchmarks.interleave import interleave, loops_for, quantile  # noqa: E402
-from benchmarks.losses import cases, forms, gate, limit, providers  # noqa: E402
-from ganfast import games  # noqa: E402
 
 
-class FakeClock:
-    """Time that passes only when a step says so."""
+def call(*command: str | Path, cwd: Path = ROOT) -> str:
+    done = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=cwd, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# ---- pytest-benchmark ----------------------------------------------------------------------------
+
+
+def test_pytest_benchmark_compares_two_runs_and_agrees_with_the_report(tmp_path):
+    pick = ["--quick", "-k", "clip-alone"]
+    call(
+        "-m", "pytest", "benchmarks", *pick, "-q", "-p", "no:cacheprovider",
+        f"--benchmark-json={tmp_path / 'first.json'}",
+    )  # fmt: skip
+    call("-m", "benchmarks.run", "--suite", "optim", *pick, "--out", tmp_path)
+    first = json.loads((tmp_path / "first.json").read_text())
+    (kept,) = tmp_path.glob("optim-*-quick.json")
+    second = json.loads(kept.read_text())
+    for run in (first, second):
+        assert {one["group"] for one in run["benchmarks"]} == {"clip-alone-mlp"}
+        for one in run["benchmarks"]:
+            stats = one["stats"]
+            assert stats["rounds"] > 1 and stats["stddev"] > 0
+            assert stats["min"] <= stats["median"] <= stats["max"]
+            assert stats["ops"] == pytest.approx(1 / stats["mean"], rel=1e-3)
+    assert first["machine_info"] == second["machine_info"]  # or they are said not to compare
+    for name in ("group", "name", "fullname", "param"):
+        assert [one[name] for one in first["benchmarks"]] == [
+            one[name] for one in second["benchmarks"]
+        ]
+    for one in first["benchmarks"]:
+        assert len(one["stats"]["data"]) == one["stats"]["rounds"]
+
+    table = tmp_path / "table.csv"
+    files = [tmp_path / "first.json", kept]
+    compare = ["-m", "pytest_benchmark", "--storage", tmp_path / "storage", "compare"]
+    told = call(*compare, *files, "--sort=name", f"--csv={table}", cwd=tmp_path)
+    assert "benchmark 'clip-alone-mlp': 6 tests" in told
+    with table.open() as file:
+        medians = sorted(float(line["median"]) for line in csv.DictReader(file))
+    both = first["benchmarks"] + second["benchmarks"]
+    assert medians == pytest.approx(sorted(one["stats"]["median"] for one in both))
+
+    text = kept.with_suffix(".md").read_text()
+    (row,) = [line for line in text.splitlines() if "MLP, 17,025 weights" in line]
+    for one in second["benchmarks"]:
+        assert in_words(one["stats"]["median"]) in row
+
+
+class FakeBenchmark:
+    """Of pytest-benchmark's fixture what the harness uses, switched off."""
 
     def __init__(self) -> None:
-        self.now = 0.0
-        self.calls: list[str] = []
+        self.group, self.stats, self.extra_info = None, None, {}
+        self.recorded = False
 
-    def __call__(self) -> float:
-        return self.now
-
-    def step(self, name: str, *seconds: float):
-        """A step that takes these times in turn."""
-        turn = iter(range(10**9))
-
-        def run() -> None:
-            self.calls.append(name)
-            self.now += seconds[next(turn) % len(seconds)]
-
-        return run
+    def pedantic(self, target, *, iterations: int) -> None:
+        self.recorded = iterations > 0
 
 
-# ---- interleave ----------------------------------------------------------------------------------
+def case(**providers: Provider) -> Case:
+    return Case(
+        name="row", section="some", label="row", inputs=lambda device, seed: (),
+        providers=providers, error_of=lambda: lambda _, found: abs(found - 1.0), seconds=0.01,
+    )  # fmt: skip
 
 
-def test_quantiles_interpolate():
-    assert quantile([3.0], 0.8) == 3.0
-    assert quantile([4.0, 1.0, 3.0, 2.0], 0.5) == 2.5
-    assert quantile(range(11), 0.2) == 2.0
+def returns(value: float, **how: bool) -> Provider:
+    return Provider(lambda: lambda: value, 1e-3, **how)
 
 
-def test_steps_are_repeated_until_a_sample_is_long_enough():
-    clock = FakeClock()
-    loops = loops_for(clock.step("a", 3e-6), 1e-3, clock)
-    assert 1e-3 <= loops * 3e-6 < 2.5e-3
-    assert loops_for(clock.step("b", 0.2), 1e-3, clock) == 1
+def outcomes(row: Case, harness: Harness | None = None) -> dict[str, str]:
+    """What became of every provider's entry."""
+    harness = harness or Harness(quick=True)
+    found = {}
+    for graph, provider, name in harness.entries(row):
+        assert name == f"row-{provider}"
+        benchmark = FakeBenchmark()
+        try:
+            harness.record(benchmark, row, graph, provider)
+            found[provider] = "passed"
+        except pytest.fail.Exception as why:
+            found[provider] = f"failed {why}"
+        except pytest.skip.Exception as why:
+            found[provider] = f"skipped {why}"
+        assert benchmark.group == "row"
+        assert benchmark.recorded == (found[provider] == "passed")
+    return found
 
 
-def test_a_slow_first_call_does_not_end_the_search():
-    clock = FakeClock()
-    slow_once = iter([9e-4])
-    step = clock.step("a", 1e-6)
+def test_who_is_wrong_fails_and_who_cannot_run_is_skipped():
+    def breaks():
+        raise RuntimeError("no compiler")
 
-    def warming_up() -> None:
-        step()
-        clock.now += next(slow_once, 0.0)
-
-    assert loops_for(warming_up, 1e-3, clock) >= 1000
-
-
-def test_medians_and_ratios():
-    clock = FakeClock()
-    steps = {"ours": clock.step("ours", 0.002), "theirs": clock.step("theirs", 0.006)}
-    found = interleave(steps, baseline="ours", seconds=1.0, clock=clock)
-    assert found["times"]["ours"]["median"] == pytest.approx(0.002)
-    assert found["times"]["theirs"]["p80"] == pytest.approx(0.006)
-    assert found["ratios"]["theirs"]["median"] == pytest.approx(3.0)
-    assert found["ratios"]["ours"] == pytest.approx({"median": 1.0, "p20": 1.0, "p80": 1.0})
-    assert found["rounds"] == 125  # of 8 ms each
+    row = case(wrong=returns(2.0), maybe=Provider(breaks, optional=True), ganfast=returns(1.0))
+    assert outcomes(row) == {
+        "wrong": "failed row: wrong: wrong by 1 (at most 0.001)",
+        "maybe": "skipped row: maybe: RuntimeError: no compiler",
+        "ganfast": "passed",
+    }
 
 
-def test_noise_that_hits_a_whole_round_leaves_the_ratios_alone():
-    clock = FakeClock()
-    noise = {"factor": 1.0}
-    calls = iter(range(10**9))
-
-    def step(seconds: float):
-        def run() -> None:
-            noise["factor"] = 1.0 + (next(calls) // 2) % 7  # the same for two calls, one round
-            clock.now += seconds * noise["factor"]
-
-        return run
-
-    steps = {"ours": step(0.01), "theirs": step(0.02)}
-    found = interleave(steps, baseline="ours", seconds=3.0, clock=clock)
-    assert found["times"]["ours"]["p80"] > 1.5 * found["times"]["ours"]["p20"]
-    assert found["ratios"]["theirs"] == pytest.approx({"median": 2.0, "p20": 2.0, "p80": 2.0})
+def test_who_turns_out_wrong_once_timed_has_no_speed_either():
+    row = case(late=returns(2.0, slow=True), ganfast=returns(1.0))
+    assert outcomes(row)["late"].startswith("failed row: late: wrong by 1")
 
 
-def test_every_round_has_everyone_once_in_changing_order():
-    clock = FakeClock()
-    names = ("a", "b", "c")
-    steps = {name: clock.step(name, 0.5) for name in names}
-    found = interleave(steps, baseline="a", seconds=0.0, least_rounds=20, clock=clock)
-    assert found["rounds"] == 20
-    timed = clock.calls[-60:]
-    rounds = [tuple(timed[i : i + 3]) for i in range(0, 60, 3)]
-    assert all(sorted(one) == list(names) for one in rounds)
-    assert len(set(rounds)) > 2
+def test_a_wrong_ganfast_fails_and_nobody_is_timed():
+    found = outcomes(case(eager=returns(1.0), ganfast=returns(2.0)))
+    assert found["ganfast"].startswith("failed row: wrong by 1")
+    assert found["eager"].startswith("skipped row: wrong by 1")
 
 
-# ---- cases, providers and the gate ---------------------------------------------------------------
+def test_a_case_is_measured_once_for_all_its_entries():
+    calls = []
+
+    def make():
+        calls.append(1)
+        return lambda: 1.0
+
+    assert outcomes(case(eager=Provider(make, 1.0), ganfast=returns(1.0)))["eager"] == "passed"
+    assert len(calls) == 1
 
 
-def test_every_loss_of_every_game_is_measured_once():
-    for player, played in (("discriminator", 4), ("generator", 5)):
-        mine = {case.game for case in cases.full() if case.player == player}
-        assert len(mine) == played
-        losses = {(cases.flat(player, game, 1).phi, player) for game in games.GAMES}
-        assert losses == {(cases.flat(player, game, 1).phi, player) for game in mine}
-    assert len({case.name for case in cases.full()}) == len(cases.full())
-    sizes = {case.size for case in cases.full()}
-    assert {64, 4096, 65_536, 1_000_000, 16_000_000} <= sizes
+def test_a_case_that_breaks_is_not_tried_again():
+    tries = []
+
+    def inputs(device, seed):
+        tries.append(1)
+        raise RuntimeError("no room")
+
+    row = replace(case(eager=returns(1.0), ganfast=returns(1.0)), inputs=inputs)
+    assert outcomes(row) == {
+        "eager": "skipped row: RuntimeError: no room",
+        "ganfast": "failed row: RuntimeError: no room",
+    }
+    assert len(tries) == 1
 
 
-@pytest.mark.parametrize("heads", [((64,),), ((2, 1, 4, 4), (2, 1, 3, 3))], ids=["flat", "heads"])
-@pytest.mark.parametrize("game", list(games.GAMES))
-@pytest.mark.parametrize("player", ["discriminator", "generator"])
-def test_all_forms_and_ganfast_pass_the_gate(player, game, heads):
-    case = cases.Case(player, game, heads)
-    logits = providers.Logits(case)
-    truth = gate.oracle(case, logits)
-    loss = providers.ganfast_loss(case, logits)
-    steps = providers.eager(case, logits)
-    assert providers.names(case)[: len(steps)] == list(steps)
-    for step in (*steps.values(), providers.step(loss, logits.leaves)):
-        assert gate.passes(gate.errors(step, logits.leaves, truth))
+def test_no_case_begins_when_the_time_is_over():
+    found = outcomes(case(ganfast=returns(1.0)), Harness(until=-1.0))
+    assert found == {"ganfast": "skipped row: no time left"}
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda real, fake: 1.001 * (fake.mean() - real.mean()),
-        lambda real, fake: real.mean() - fake.mean(),
-        lambda real, fake: fake.mean() - real.detach().mean(),
-        lambda real, fake: fake.mean() - real.mean() + 0.01,
-        lambda real, fake: (fake * float("nan")).mean() - real.mean(),
-    ],
-    ids=["scaled", "sign", "no gradient", "offset", "nan"],
-)
-def test_the_gate_stops_a_wrong_provider(wrong):
-    case = cases.flat("discriminator", "wasserstein", 100)
-    logits = providers.Logits(case)
-    step = providers.step(lambda: wrong(logits.real[0], logits.fake[0]), logits.leaves)
-    assert not gate.passes(gate.errors(step, logits.leaves, gate.oracle(case, logits)))
+def test_what_the_inputs_need_may_be_missing():
+    def inputs(device, seed):
+        raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn")
 
-
-def test_the_printed_form_is_the_one_that_runs():
-    softplus, bce = forms.of("discriminator", "cross_entropy", 1.0)
-    assert softplus.code == "F.softplus(-real).mean() + F.softplus(fake).mean()"
-    assert bce.code == "bce(real, ones) + bce(fake, zeros)"
-
-
-def test_the_limit_counts_what_must_move():
-    case = cases.flat("discriminator", "hinge", 1000)
-    assert limit.bytes_moved(case) == 24_000
-    assert limit.bytes_moved(cases.flat("generator", "hinge", 1000)) == 8_000  # linear
-    copy_step, copied = limit.copy_step(case)
-    assert copied == 2 * 2 * 1000 * 4
-    assert torch.equal(copy_step(), torch.zeros(2000))
-    assert limit.seconds(case, 1e-3, copied) == pytest.approx(1.5e-3)
+    row = replace(case(ganfast=returns(1.0)), inputs=inputs)
+    assert outcomes(row) == {"ganfast": "skipped row: needs sklearn"}
 
 
 # ---- what is kept, and the report ----------------------------------------------------------------
@@ -188,39 +193,44 @@ FACTS = {
     "torch": "2.99.0",
     "ganfast": "0.1.0",
     "isa": "x86-64-v3",
-    "date": "2030-01-02",
-    "load_before": 0.1,
 }
 
 
-def spread(median: float) -> dict[str, float]:
-    return {"median": median, "p20": 0.9 * median, "p80": 1.1 * median}
+def measured(label: str, times: dict[str, float], rounds: int = 9, **more: dict) -> list[dict]:
+    """The entries of one case, one for each provider."""
+
+    def spread(value: float) -> dict[str, float]:
+        return {"median": value, "p20": 0.9 * value, "p80": 1.1 * value}
+
+    ours = times["ganfast"]
+    made = []
+    for name, time in times.items():
+        info = {"section": "Losses, some", "label": label, "provider": name, "limit": ours / 4}
+        info |= {"error": 2.5e-7} | more.get(name, {})
+        if name != "ganfast":
+            info["speedup"] = spread(time / ours)
+        few = {"rounds": 2 if time > 1 else rounds, "iterations": 1}
+        made.append(
+            {
+                "group": label,
+                "name": f"test_losses[{label}-{name}]",
+                "fullname": f"/home/somebody/benchmarks/bench_losses.py::test_losses[{label}]",
+                "param": f"{label}-{name}",
+                "params": {"case": "UNSERIALIZABLE"},
+                "options": {"timer": "perf_counter"},
+                "stats": {"median": time, "min": 0.9876543 * time, "data": [time] * 3, **few},
+                "extra_info": info,
+            }
+        )
+    return made
 
 
-def measured(game: str, size: int, eager: float, compiled: float, ours: float) -> dict:
-    times = {"eager softplus": eager, "eager BCE-with-logits": 2 * eager}
-    times |= {"torch.compile": compiled, "ganfast": ours}
-    return {
-        "group": f"discriminator-{game}-{size}",
-        "name": "test_loss[...]",
-        "fullname": "/home/somebody/ganfast/benchmarks/bench_losses.py::test_loss",
-        "param": f"{game}-{size}-ganfast",
-        "params": {"case": "UNSERIALIZABLE"},
-        "options": {"timer": "perf_counter"},
-        "stats": {"median": ours, "min": ours, "rounds": 3, "iterations": 1, "data": [ours] * 3},
-        "extra_info": {
-            "player": "discriminator",
-            "game": game,
-            "label": f"{size:,}",
-            "size": size,
-            "heads": 1,
-            "rounds": 9,
-            "times": {name: spread(time) for name, time in times.items()},
-            "ratios": {name: spread(time / ours) for name, time in times.items()},
-            "limit": ours / 4,
-            "errors": {name: {"value": 1e-8, "gradient": 2.5e-7} for name in times},
-        },
-    }
+FAST = measured(
+    "65,536",
+    {"ganfast": 100e-6, "eager": 300e-6, "torch.compile": 250e-6},
+    eager={"code": "F.softplus(-real).mean()"},
+)
+SLOW = measured("64", {"ganfast": 50e-6, "eager": 40e-6, "torch.compile": 90e-6})
 
 
 def raw(*benchmarks: dict) -> dict:
@@ -228,29 +238,31 @@ def raw(*benchmarks: dict) -> dict:
         "machine_info": {**FACTS, "node": "secret-host", "user": "somebody"},
         "commit_info": {"id": "0123", "author": "somebody@example.org", "project": "secret"},
         "datetime": "2030-01-02T03:04:05",
+        "load_before": 0.1,
         "version": "5.3.1",
         "benchmarks": list(benchmarks),
     }
 
 
-FAST = measured("nonsaturating", 65_536, eager=300e-6, compiled=250e-6, ours=100e-6)
-SLOW = measured("hinge", 64, eager=40e-6, compiled=90e-6, ours=50e-6)
+def kept(*benchmarks: dict, failed=(), skipped=(), suite="losses") -> dict:
+    return results.trim(raw(*benchmarks), suite, "make bench", list(failed), list(skipped))
 
 
 def test_what_is_kept_names_nobody():
-    kept = results.trim(raw(FAST), "make bench", [])
-    text = json.dumps(kept)
-    for secret in ("secret", "somebody", "/home", "@example", "author", "fullname"):
+    run = kept(*FAST)
+    text = json.dumps(run)
+    for secret in ("secret", "somebody", "/home", "@example", "author"):
         assert secret not in text
-    assert kept["machine"] == FACTS
-    assert "data" not in kept["benchmarks"][0]["stats"]
-    assert kept["benchmarks"][0]["extra_info"]["times"]["ganfast"]["median"] == 1e-4
+    assert run["machine_info"] == FACTS
+    first = run["benchmarks"][0]
+    assert "data" not in first["stats"] and first["stats"]["min"] == 9.8765e-05
+    assert first["fullname"] == "benchmarks/bench_losses.py::test_losses[65,536-ganfast]"
 
 
 def test_this_machine_is_described_but_not_named():
     facts = machine.facts(threads=2)
-    assert set(facts) == set(results.MACHINE)
-    assert all(facts[key] for key in ("cpu", "cores", "os", "python", "torch", "isa", "date"))
+    assert set(facts) <= set(results.MACHINE) and set(facts) == set(FACTS)
+    assert all(facts[key] for key in ("cpu", "cores", "os", "python", "torch", "isa"))
     text = json.dumps(facts)
     try:
         names = {platform.node(), getpass.getuser(), str(Path.home())}
@@ -261,65 +273,75 @@ def test_this_machine_is_described_but_not_named():
 
 
 def test_files_are_named_after_the_machine():
-    kept = results.trim(raw(FAST), "make bench", [])
-    assert results.stem(kept, "-quick") == "losses-acme-fast-cpu-2-00ghz-2threads-quick"
-
-
-def test_times_have_three_digits_and_a_unit():
-    assert [words.seconds(t) for t in (1.234e-6, 45.67e-6, 456.7e-6, 1.5e-3, 0.25)] == [
-        "1.23 us",
-        "45.7 us",
-        "457 us",
-        "1.50 ms",
-        "250 ms",
-    ]
+    assert results.stem(kept(*FAST), "-quick") == "losses-acme-fast-cpu-2-00ghz-2threads-quick"
+    on_gpu = kept(*FAST)
+    on_gpu["machine_info"]["gpu"] = "NVIDIA H100 80GB"
+    assert results.stem(on_gpu) == "losses-nvidia-h100-80gb"
 
 
 def test_the_table_holds_the_figures():
-    text = report.markdown(results.trim(raw(FAST), "make bench", []))
-    (line,) = [line for line in text.splitlines() if line.startswith("| nonsaturating | 65,536")]
-    for fact in ("300 us softplus", "600 us BCE", "250 us", "100 us", "25.0 us", "25%", "2.5e-07"):
+    text = report.markdown(kept(*FAST))
+    (line,) = [line for line in text.splitlines() if line.startswith("| 65,536")]
+    assert line.startswith("| 65,536 | 300 us / 2e-07 | 250 us / 2e-07 | 100 us / 2e-07 |")
+    for fact in ("**3.00x** (2.70-3.30)", "**2.50x** (2.25-2.75)", "25.0 us", "25%"):
         assert fact in line
-    assert "**3.00x** (2.70-3.30)" in line and "**2.50x** (2.25-2.75)" in line
-    assert words.MARK not in text
+    assert report.MARK not in text
     assert "In none of the 1 rows is ganfast slower" in text
     for fact in ("Acme(R)", "2 cores", "8.0 GiB", "x86-64-v3", "`make bench`", "2030-01-02"):
         assert fact in text
-    assert "F.softplus(-real).mean()" in text
+    assert "- Losses, some: eager: `F.softplus(-real).mean()`" in text
 
 
 def test_a_loss_is_marked_and_said_above_the_table():
-    text = report.markdown(results.trim(raw(FAST, SLOW), "make bench", []))
-    assert f"| {words.MARK} hinge | 64 |" in text
-    assert f"| {words.MARK} nonsaturating" not in text
-    sentence = text[: text.index("| game |")]
+    text = report.markdown(kept(*FAST, *SLOW))
+    assert f"| {report.MARK} 64 |" in text
+    assert "| 65,536 |" in text
+    sentence = text[: text.index("| case |")]
     assert "slower than a rival in 1 of 2 rows" in sentence
-    assert "discriminator, hinge, 64: 0.80x eager softplus" in sentence
+    assert "Losses, some, 64: 0.80x eager (errors 2e-07 and 2e-07)" in sentence
 
 
-def test_a_busy_machine_and_a_failure_are_said():
-    kept = results.trim(raw(FAST), "make bench", ["hinge-64-ganfast: wrong"])
-    assert "Other programs were running" not in report.markdown(kept)
-    assert "hinge-64-ganfast: wrong" in report.markdown(kept)
-    busy = copy.deepcopy(kept)
-    busy["machine"]["load_before"] = 3.0
+def test_few_rounds_memory_and_shares_are_told():
+    times = {"scipy": 10.0, "eigh": 2e-3, "ganfast": 1e-3}
+    shares = {"forward": 3e-3, "loss": 1e-3}
+    entries = measured("row", times, eigh={"memory": 1600.4}, ganfast={"shares": shares})
+    text = report.markdown(kept(*entries, suite="linalg"))
+    (line,) = [line for line in text.splitlines() if line.startswith("| row | 10.0 s")]
+    assert "10.0 s / 2e-07 (n=2)" in line and "2.00 ms / 2e-07 / 1600 MB" in line
+    assert "| **10000x** |" in line and "**2.00x** (1.80-2.20)" in line
+    assert "| row | ganfast | 3.00 ms, 75% | 1.00 ms, 25% |" in text
+    assert text.startswith("# Matrix square roots and Fréchet distances on Acme(R)")
+
+
+def test_a_busy_machine_a_failure_and_what_was_left_out_are_said():
+    skipped = [f"{name}: torch.compile: no compiler" for name in ("64", "65,536")]
+    run = kept(*FAST, failed=["hinge-64: eager: wrong"], skipped=skipped)
+    text = report.markdown(run)
+    assert "Other programs were running" not in text
+    assert "**Failed, and so not in the tables:** hinge-64: eager: wrong." in text
+    assert "Left out: torch.compile: no compiler (64, 65,536)." in text
+    busy = copy.deepcopy(run)
+    busy["load_before"] = 3.0
     assert "Other programs were running" in report.markdown(busy)
 
 
 def test_a_run_without_the_compiler_is_still_a_table():
-    one = copy.deepcopy(FAST)
-    for kind in ("times", "ratios", "errors"):
-        del one["extra_info"][kind]["torch.compile"]
-    text = report.markdown(results.trim(raw(one), "make bench", []))
-    assert "| - | 100 us |" in text
+    entries = [entry for entry in SLOW if entry["extra_info"]["provider"] != "torch.compile"]
+    text = report.markdown(kept(*FAST, *entries))
+    assert f"| {report.MARK} 64 | 40.0 us / 2e-07 | - | 50.0 us / 2e-07 |" in text
+
+
+def test_a_run_without_ganfast_has_no_row():
+    entries = [entry for entry in FAST if entry["extra_info"]["provider"] != "ganfast"]
+    assert "Nothing passed that was asked for" in report.markdown(kept(*entries))
 
 
 def test_report_makes_table_and_plot_beside_the_json(tmp_path, capsys):
     pytest.importorskip("matplotlib")
-    kept = results.trim(raw(FAST, SLOW), "make bench", [])
-    path = tmp_path / f"{results.stem(kept)}.json"
-    results.dump(path, kept)
-    assert json.loads(path.read_text()) == kept
+    run = kept(*FAST, *SLOW)
+    path = tmp_path / f"{results.stem(run)}.json"
+    results.dump(path, run)
+    assert json.loads(path.read_text()) == run
     assert report.main([str(path)]) == 0
     assert capsys.readouterr().out.strip() == str(path.with_suffix(".md"))
     assert path.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
@@ -332,6 +354,16 @@ def test_what_is_no_run_is_refused_in_a_line(tmp_path, capsys):
     path.write_text("{}")
     assert report.main([str(path)]) == 2
     assert capsys.readouterr().err.startswith(f"error: {path}")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks" / "results").glob("*.json")), ids=lambda path: path.stem
+)
+def test_results_that_are_kept_have_statistics_and_can_be_read_again(path):
+    run = json.loads(path.read_text())
+    assert min(one["stats"]["rounds"] for one in run["benchmarks"]) > 1
+    assert all(math.isfinite(row.limit) for row in report.rows(run))
+    assert report.markdown(run)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
@@ -352,4 +384,7 @@ def test_an_out_that_cannot_be_written_ends_before_the_measuring(tmp_path, capsy
 def test_the_command_is_spelled_without_paths():
     options = bench_run.arguments(["--quick", "-k", "a or b", "--out", str(ROOT)])
     assert bench_run.spelled(options) == "make bench BENCH_ARGS='--quick -k '\"'\"'a or b'\"'\"''"
+    options = bench_run.arguments(["--suite", "linalg", "--device", "cuda"])
+    assert bench_run.spelled(options) == "make bench BENCH_ARGS='--suite linalg --device cuda'"
     assert bench_run.spelled(bench_run.arguments([])) == "make bench"
+    assert bench_run.arguments([]).suite is None

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import ganfast
 from ganfast import cli, doctor
@@ -19,6 +20,7 @@ from ganfast.errors import InputError
 from ganfast.train import TrainConfig
 
 COMMANDS = ("fid", "stats", "train", "demo", "doctor", "bench")
+HANGS = 600  # seconds after which a process is taken to hang, on however busy a machine
 TINY = ["--data", "ring", "--steps", "4", "--batch-size", "8", "--width", "8", "--no-progress"]
 
 
@@ -70,9 +72,12 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
     [
         ([], ["COMMAND"]),
         (["trian"], ["trian", "train"]),
-        (["train", "--game", "wgn-gp"], ["minimax, nonsaturating, wgan, wgan-gp", "mean wgan-gp?"]),
-        (["train", "--game", "WGAN"], ["did you mean wgan?"]),
-        (["train", "--data", "digit"], ["digits, ring, grid, folder:PATH", "mean digits?"]),
+        (
+            ["train", "--game", "wgn-gp"],
+            ["minimax, nonsaturating, wgan, wgan-gp", "mean 'wgan-gp'?"],
+        ),
+        (["train", "--game", "WGAN"], ["did you mean 'wgan'?"]),
+        (["train", "--data", "digit"], ["digits, ring, grid, folder:PATH", "mean 'digits'?"]),
         (["train", "--data", "folder:"], ["folder:PATH"]),
         (["train", "--data", "folder:PATH", "--steps", "many"], ["--steps", "many"]),
         (["train", "--steps", "0"], ["steps", "at least 1"]),
@@ -101,6 +106,19 @@ def test_an_empty_folder_is_exit_1_and_one_line(capsys, tmp_path):
     data = f"folder:{tmp_path / 'images'}"
     code, out, err = run(capsys, "train", "--data", data, "--out", str(tmp_path / "run"))
     assert code == 1 and "no images" in error_line(err)
+
+
+def test_damaged_images_end_a_run_or_are_skipped_and_named(capsys, tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "good.png")
+    (tmp_path / "images" / "bad.png").write_text("no image")
+    data = ["--data", f"folder:{tmp_path / 'images'}", "--image-size", "8", "--width", "4"]
+    argv = ["train", *data, "--steps", "1", "--out", str(tmp_path / "run")]
+    code, out, err = run(capsys, *argv)
+    assert code == 1 and "bad.png" in error_line(err) and "--on-error skip" in err
+    code, out, err = run(capsys, *argv, "--on-error", "skip")
+    assert code == 3 and "1 steps" in out
+    assert [line for line in err.splitlines() if "bad.png" in line] == err.splitlines()
 
 
 def test_an_out_that_is_a_file_is_exit_1_and_one_line(capsys, tmp_path):
@@ -173,7 +191,7 @@ def test_ctrl_c_in_training_keeps_the_run(tmp_path):
         try:
             wait_for(out / "log.jsonl", process)
             process.send_signal(signal.SIGINT)
-            err = process.communicate(timeout=60)[1]
+            err = process.communicate(timeout=HANGS)[1]
         finally:
             process.kill()
     assert process.returncode == 130
@@ -184,7 +202,7 @@ def test_ctrl_c_in_training_keeps_the_run(tmp_path):
 
 def wait_for(log: Path, process: subprocess.Popen) -> None:
     """Until the run has logged a step."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + HANGS
     while not (log.exists() and log.stat().st_size):
         assert process.poll() is None and time.monotonic() < end, "the run never started"
         time.sleep(0.05)

@@ -1,12 +1,12 @@
 """Traces and roots against answers that are known, where the usual ways lose half the digits."""
 
-import gaussians
 import mpmath
 import pytest
 import torch
 
 from ganfast.linalg import frechet_distance, frechet_distance_from_features, sqrtm, trace_sqrtm
 from ganfast.linalg.factor import eigenvector_factor, pivoted_cholesky
+from testing import gaussians
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gaussians
 import pytest
 import torch
 import truth
@@ -12,6 +11,7 @@ import ganfast
 from ganfast import _dispatch, reference
 from ganfast.linalg import sqrtm, trace_sqrtm
 from ganfast.linalg.inputs import TOLERANCE
+from testing import gaussians
 
 built = pytest.mark.skipif("cpu" not in truth.backends(), reason="the C++ kernels were not built")
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128)
@@ -22,7 +22,7 @@ EPS = torch.finfo(torch.float64).eps
 def module(request):
     """The reference, and the kernels on each instruction set that this processor runs."""
     with ganfast.backend(request.param):
-        yield _dispatch.pick("sqrtm", torch.empty(0, dtype=torch.float64))
+        yield _dispatch.serve("sqrtm", [torch.empty(0, dtype=torch.float64)])
 
 
 # ---- values --------------------------------------------------------------------------------------
@@ -115,10 +115,10 @@ def test_graded_roots_have_small_entries_right(n):
 @pytest.mark.parametrize("n", [3, 8, 33, 128])
 def test_every_instruction_set(isa, n):
     a, b = gram(5, n + 2, n, seed=1)[0], gram(5, max(1, n // 3), n, seed=2)[0]
-    roots = reference.batch_sqrtm(a, TOLERANCE)[0]
-    traces = reference.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)[0]
+    roots = reference.linalg.batch_sqrtm(a, TOLERANCE)[0]
+    traces = reference.linalg.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)[0]
     with ganfast.backend("cpu"):
-        module = _dispatch.pick("sqrtm", a)
+        module = _dispatch.serve("sqrtm", (a,))
         for matrix in (spectrum(n) | special(n)).values():
             check_roots(module, matrix[None])
         torch.testing.assert_close(check_roots(module, a), roots, rtol=0, atol=1e-10)
@@ -129,7 +129,7 @@ def test_every_instruction_set(isa, n):
 @pytest.mark.parametrize("n", [8, 16, 32, 64])
 def test_float32_is_no_worse_than_twice_eigh(n):
     a = gram(20, n + 3, n, seed=1)[0].float()
-    exact = reference.batch_sqrtm(a.double(), TOLERANCE)[0]
+    exact = reference.linalg.batch_sqrtm(a.double(), TOLERANCE)[0]
     w, v = torch.linalg.eigh(a)
     plain = (v * w.clamp(min=0).sqrt()[..., None, :]) @ v.mT
     root = sqrtm(a)
@@ -231,13 +231,13 @@ def recorded(function, sizes):
 
 @built
 def test_no_size_is_left_out_and_large_ones_go_to_torch(monkeypatch):
-    from ganfast.backends import cpu
+    from ganfast.backends.cpu import linalg
 
     taken = []
     for name in ("batch_sqrtm", "batch_trace_sqrtm"):
-        monkeypatch.setattr(cpu, name, recorded(getattr(cpu, name), taken))
+        monkeypatch.setattr(linalg, name, recorded(getattr(linalg, name), taken))
     for op in ("sqrtm", "trace_sqrtm"):
-        limit = _dispatch.pick(op, torch.empty(0).double()).BATCH_LIMIT[op]
+        limit = _dispatch.serve(op, [torch.empty(0).double()]).BATCH_LIMIT[op]
         assert limit >= 32
         taken.clear()
         for n in (1, limit, limit + 1):
@@ -260,13 +260,15 @@ def test_what_does_not_converge_goes_to_the_reference(monkeypatch, n):
     asked = []
 
     for name in ("batch_sqrtm", "batch_trace_sqrtm"):
-        monkeypatch.setattr(reference, name, recorded(getattr(reference, name), asked))
+        monkeypatch.setattr(
+            reference.linalg, name, recorded(getattr(reference.linalg, name), asked)
+        )
     monkeypatch.setattr(linalg, "_SWEEPS", 0)
     with ganfast.backend("cpu"):
         roots, traces = sqrtm(a), trace_sqrtm(a, b)
     assert len(asked) == 3 + 4
     torch.testing.assert_close(roots @ roots, a, rtol=0, atol=1e-13)
-    expected = reference.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)[0]
+    expected = reference.linalg.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)[0]
     torch.testing.assert_close(traces, expected, rtol=1e-13, atol=0)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import mpmath
 import pytest
 import torch
-from gaussians import CASES, normal, pair
 
 from ganfast.linalg import certificate, trace_interval, trace_sqrtm
 from ganfast.linalg.polar import polar_factor
+from testing.gaussians import CASES, normal, pair
 
 
 def interval(a, b):

@@ -1,11 +1,11 @@
 """Samples against a reference that is given by its moments."""
 
-import gaussians
 import numpy as np
 import pytest
 import torch
 
 from ganfast.linalg import Gaussian, frechet_distance, frechet_distance_from_features
+from testing import gaussians
 
 D = 24
 X = gaussians.features(5 * D, D, seed=1)

@@ -1,11 +1,11 @@
 """Derivatives of the square root and of the Fréchet distance, where eigen-derivatives break."""
 
-import gaussians
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from ganfast.linalg import frechet_distance, frechet_distance_from_features, sqrtm, trace_sqrtm
+from testing import gaussians
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

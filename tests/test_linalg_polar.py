@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gaussians import CASES, normal, orthogonal, pair
 
 from ganfast.linalg import polar
 from ganfast.linalg.polar import LOWEST, polar_factor, polar_trace, quintics
+from testing.gaussians import CASES, normal, orthogonal, pair
 
 EPS = torch.finfo(torch.float64).eps
 N = 300

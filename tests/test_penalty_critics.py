@@ -438,7 +438,7 @@ def test_what_is_no_critic(critic, kind, message):
         (torch.zeros(3, 2), torch.zeros(2, 2), {}, "real, fake: got shapes"),
         (torch.zeros(0, 2), torch.zeros(0, 2), {}, "real: has no samples"),
         (torch.zeros(3, 2).int(), torch.zeros(3, 2), {}, "real: got torch.int32"),
-        (torch.zeros(3, 2), torch.zeros(3, 2), {"at": "dragan"}, "at: got 'dragan'; choose one of"),
+        (torch.zeros(3, 2), torch.zeros(3, 2), {"at": "dragan"}, "at: got 'dragan'; give one of"),
         (torch.zeros(3, 2), torch.zeros(3, 2), {"target": -1.0}, "target: got -1"),
         (torch.zeros(3, 2), torch.zeros(3, 2), {"group_size": 2}, "group_size: got 2 for 3"),
     ],

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.linalg.memory import peak_kib
+from benchmarks.machine import peak_kib
 
 PYTORCH_FID, TORCH_FIDELITY, CLEAN_FID = "pytorch-fid", "torch-fidelity", "clean-fid"
 PUBLISHED_NAME = "pt_inception-2015-12-05-6726825d.pth"
@@ -125,7 +125,7 @@ def main(provider: str, real: str, fake: str, weights: str, threads: str) -> Non
     torch.set_num_threads(int(threads))
     with contextlib.redirect_stdout(sys.stderr):  # some print while they work
         with contextlib.suppress(ImportError):
-            from tests.compat.torchvision_stub import import_torchvision
+            from testing.torchvision_stub import import_torchvision
 
             import_torchvision()
         run = PROVIDERS[provider](real, fake, weights)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.contest import Contest, Entry
-from benchmarks.limit import multiplying
-from benchmarks.linalg import rivals
-from benchmarks.linalg.pairs import PATIENCE, pair_of
-from benchmarks.names import GANFAST
-from benchmarks.ours import op
-from tests import gaussians
+from benchmarks.linalg.pairs import PATIENCE, pair_of, samples
+from ganfast import linalg
+from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, calling, multiplying
+from ganfast.bench.matrices import eigvals_trace
+from testing import gaussians
 
 COVARIANCES = "np.cov, eigvals"
-OURS_FROM_COVARIANCES = "ganfast, covariances"
 
 
 def distance(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> Tensor:
     """torchmetrics' way from moments."""
-    trace = rivals.eigvals_trace(cov1, cov2)
+    trace = eigvals_trace(cov1, cov2)
     return (mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * trace
 
 
@@ -33,7 +29,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(array.mean(0)), torch.from_numpy(np.cov(array, rowvar=False))
 
 
-def error_of(x: Tensor, y: Tensor, trace: float) -> Callable[[str, Any], float]:
+def error_of(x: Tensor, y: Tensor, trace: float) -> ErrorOf:
     """The error of the trace, which a distance holds twice; its other terms are exact."""
     sides = [gaussians.over_root(side).square().sum() for side in (x, y)]
     exact = (x.mean(0) - y.mean(0)).square().sum() + sum(sides) - 2 * trace
@@ -49,84 +45,67 @@ def flops_of_factors(n: int, *counts: int) -> float:
     return triangles + 2 * n * rows[0] * rows[1] + 4 * side**2 * (max(rows) - side / 3)
 
 
-@dataclass(frozen=True)
-class Features:
-    """Both sides are samples."""
+def features(case: str, n: int) -> Case:
+    """Both sides are samples: those of the pair ``case`` of gaussians.CASES."""
+    slow = n > 1000
 
-    case: str
-    n: int
+    def inputs(device: Any, seed: int) -> tuple[Tensor, Tensor]:
+        pair = pair_of(case, n)
+        assert pair.x is not None and pair.y is not None
+        return pair.x, pair.y
 
-    @property
-    def name(self) -> str:
-        return f"features-{self.case.replace(' ', '-')}-{self.n}"
+    def by_covariances(function: Any) -> Any:
+        return calling(lambda x, y: function(*moments(x), *moments(y)))
 
-    def contest(self) -> Contest:
-        pair = pair_of(self.case, self.n)
-        x, y = pair.x, pair.y
-        assert x is not None and y is not None
-        slow = self.n > 1000
-
-        def by_covariances(function: Any) -> Any:
-            return lambda: function(*moments(x), *moments(y))
-
-        def ours() -> Any:
-            from_features = op("linalg.frechet_distance_from_features")
-            return lambda: from_features(x, y)
-
-        return Contest(
-            section=f"Fréchet distance from samples, d = {self.n}, float64",
-            label=f"{self.case}, {len(x):,} + {len(y):,} samples",
-            entries={
-                COVARIANCES: Entry(lambda: by_covariances(distance), slow=slow),
-                OURS_FROM_COVARIANCES: Entry(
-                    lambda: by_covariances(op("linalg.frechet_distance")), slow=slow
-                ),
-                GANFAST: Entry(ours, 1e-12, slow=slow),
-            },
-            error=error_of(x, y, pair.trace),
-            yard=multiplying(self.n, torch.float64),
-            cost=flops_of_factors(self.n, len(x), len(y)),
-            seconds=0.0,
-            rounds=3,
-            each=PATIENCE,
-        )
+    from_features = linalg.frechet_distance_from_features
+    count = samples(case, n)
+    return Case(
+        name=f"features-{case.replace(' ', '-')}-{n}",
+        section=f"Fréchet distance from samples, d = {n}, float64",
+        label=f"{case}, {count:,} + {count:,} samples",
+        inputs=inputs,
+        providers={
+            COVARIANCES: Provider(by_covariances(distance), slow=slow),
+            "ganfast, covariances": Provider(by_covariances(linalg.frechet_distance), slow=slow),
+            GANFAST: Provider(calling(from_features), 1e-12, slow=slow),
+        },
+        error_of=lambda x, y: error_of(x, y, pair_of(case, n).trace),
+        limit=partial(multiplying, n, torch.float64, flops_of_factors(n, count, count)),
+        seconds=0.0,
+        rounds=3,
+        patience=PATIENCE,
+    )
 
 
-@dataclass(frozen=True)
-class AgainstReference:
+def against_reference(count: int, n: int) -> Case:
     """Few new samples against the moments of a large set, which are stored."""
 
-    count: int
-    n: int
+    def inputs(device: Any, seed: int) -> tuple[Tensor, Tensor]:
+        x = gaussians.features(5 * n, n, seed=1)
+        return x, gaussians.features(count, n, seed=2, mean=0.1)
 
-    @property
-    def name(self) -> str:
-        return f"reference-{self.count}-{self.n}"
-
-    def contest(self) -> Contest:
-        x = gaussians.features(5 * self.n, self.n, seed=1)
-        y = gaussians.features(self.count, self.n, seed=2, mean=0.1)
+    def by_covariances(x: Tensor, y: Tensor) -> Any:
         mean, covariance = x.mean(0), torch.cov(x.mT)
+        return lambda: distance(mean, covariance, *moments(y))
 
-        def ours() -> Any:
-            reference = op("linalg.Gaussian")(mean, covariance)
-            from_features = op("linalg.frechet_distance_from_features")
-            return lambda: from_features(reference, y)
+    def by_gaussian(x: Tensor, y: Tensor) -> Any:
+        reference = linalg.Gaussian(x.mean(0), torch.cov(x.mT))
+        return lambda: linalg.frechet_distance_from_features(reference, y)
 
-        # Rows S1 rows^T and the eigenvalues of that, one row less than samples.
-        rows = self.count - 1
-        return Contest(
-            section=f"Fréchet distance from samples, d = {self.n}, float64",
-            label=f"{self.count} samples against a stored reference",
-            entries={
-                COVARIANCES: Entry(
-                    lambda: lambda: distance(mean, covariance, *moments(y)), slow=self.n > 1000
-                ),
-                GANFAST: Entry(ours, 1e-13),
-            },
-            error=error_of(x, y, gaussians.trace_of_samples(x, y)),
-            yard=multiplying(self.n, torch.float64),
-            cost=2 * rows * self.n**2 + rows**2 * self.n + 4 / 3 * rows**3,
-            seconds=2.0,
-            each=PATIENCE,
-        )
+    # Rows S1 rows^T and the eigenvalues of that, one row less than samples.
+    rows = count - 1
+    cost = 2 * rows * n**2 + rows**2 * n + 4 / 3 * rows**3
+    return Case(
+        name=f"reference-{count}-{n}",
+        section=f"Fréchet distance from samples, d = {n}, float64",
+        label=f"{count} samples against a stored reference",
+        inputs=inputs,
+        providers={
+            COVARIANCES: Provider(by_covariances, slow=n > 1000),
+            GANFAST: Provider(by_gaussian, 1e-13),
+        },
+        error_of=lambda x, y: error_of(x, y, gaussians.trace_of_samples(x, y)),
+        limit=partial(multiplying, n, torch.float64, cost),
+        seconds=2.0,
+        patience=PATIENCE,
+    )

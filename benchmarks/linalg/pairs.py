@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
-from typing import Any
+import inspect
+from functools import partial
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from benchmarks.contest import Contest, Entry
-from benchmarks.limit import multiplying
-from benchmarks.linalg import rivals
-from benchmarks.names import GANFAST
-from benchmarks.ours import op
-from tests import gaussians
+from ganfast import linalg
+from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, calling, multiplying
+from ganfast.bench.matrices import (
+    EIGH,
+    EIGVALS,
+    NEWTON_SCHULZ,
+    eigh_trace,
+    eigvals_trace,
+    newton_schulz_root,
+)
+from testing import gaussians
+
+SCIPY = "scipy sqrtm (pytorch-fid)"
 
 TOLERANCE = dict.fromkeys(gaussians.CASES, 1e-12) | {"collapsed": 1e-8}
 """Rounding the covariance of a collapsed generator takes the rest; features.py has the way out."""
 
 PATIENCE = 4.0
-"""Seconds of one rival: a call of the slowest is longer, so it is made once."""
+"""Seconds of one rival: a call of the slowest is longer, so it is made twice."""
 
 FEW = 1000
-"""Samples a side, of 2,048 features."""
+"""Samples a side, of 2,048 features, where they are few."""
 
 _latest: list[tuple[str, int, gaussians.Pair]] = []
 
@@ -32,8 +41,30 @@ def pair_of(case: str, n: int) -> gaussians.Pair:
     if not _latest or _latest[0][:2] != (case, n):
         _latest.clear()
         gc.collect()
-        _latest.append((case, n, gaussians.pair(case, n, few=FEW if n > FEW else None)))
+        _latest.append((case, n, gaussians.pair(case, n, few=samples("few samples", n))))
     return _latest[0][2]
+
+
+def samples(case: str, n: int) -> int:
+    """How many there are a side."""
+    return min(FEW, n // 2) if case == "few samples" else 5 * n
+
+
+def scipy_trace(a: Tensor, b: Tensor) -> float:
+    """pytorch-fid's: the root of the product, its real part kept."""
+    from scipy import linalg as scipy_linalg
+
+    # SciPy 1.18 has no `disp`, with which sqrtm returned a pair.
+    product = a.numpy().dot(b.numpy())
+    if "disp" in inspect.signature(scipy_linalg.sqrtm).parameters:
+        root, _ = scipy_linalg.sqrtm(product, disp=False)
+    else:
+        root = scipy_linalg.sqrtm(product)
+    return float(np.trace(root.real))
+
+
+def newton_schulz_trace(a: Tensor, b: Tensor) -> Tensor:
+    return newton_schulz_root(a @ b, iterations=100, tolerance=1e-5).trace()
 
 
 def flops(n: int, rank1: int, rank2: int) -> float:
@@ -49,47 +80,33 @@ def flops(n: int, rank1: int, rank2: int) -> float:
     return min(full, reduced)
 
 
-@dataclass(frozen=True)
-class Pair:
-    case: str
-    n: int
+def trace(case: str, n: int) -> Case:
+    """The pair ``case`` of gaussians.CASES."""
+    slow = n > 1000
 
-    @property
-    def name(self) -> str:
-        return f"trace-{self.case.replace(' ', '-')}-{self.n}"
+    def error_of(a: Tensor, b: Tensor) -> ErrorOf:
+        exact = pair_of(case, n).trace
+        return lambda _, found: abs(float(found) - exact) / exact
 
-    def contest(self) -> Contest:
-        pair = pair_of(self.case, self.n)
-        a, b = pair.a, pair.b
-        arrays = a.numpy(), b.numpy()
-        slow = self.n > 1000
-
-        def error(_: str, found: Any) -> float:
-            return abs(float(found) - pair.trace) / pair.trace
-
-        def rival(function: Any, *given: Any) -> Entry:
-            return Entry(lambda: lambda: function(*given), slow=slow)
-
-        ranks = [self.n if x is None else min(self.n, len(x) - 1) for x in (pair.x, pair.y)]
-        return Contest(
-            section=f"Tr (a b)^1/2, n = {self.n}, float64",
-            label=self.case,
-            entries={
-                rivals.SCIPY: rival(rivals.scipy_trace, *arrays),
-                rivals.EIGVALS: rival(rivals.eigvals_trace, a, b),
-                f"{rivals.NEWTON_SCHULZ} (piq)": rival(rivals.newton_schulz_trace, a, b),
-                rivals.EIGH: rival(rivals.eigh_trace, a, b),
-                GANFAST: Entry(lambda: self._ours(a, b), TOLERANCE[self.case]),
-            },
-            error=error,
-            yard=multiplying(self.n, torch.float64),
-            cost=flops(self.n, *ranks),
-            seconds=0.0,
-            rounds=5,
-            each=PATIENCE,
-        )
-
-    @staticmethod
-    def _ours(a: torch.Tensor, b: torch.Tensor) -> Any:
-        trace_sqrtm = op("linalg.trace_sqrtm")
-        return lambda: trace_sqrtm(a, b)
+    rank = n if case == "condition 1e16" else min(n, samples(case, n) - 1)
+    rivals = {
+        SCIPY: scipy_trace,
+        EIGVALS: eigvals_trace,
+        f"{NEWTON_SCHULZ} (piq)": newton_schulz_trace,
+        EIGH: eigh_trace,
+    }
+    return Case(
+        name=f"trace-{case.replace(' ', '-')}-{n}",
+        section=f"Tr (a b)^1/2, n = {n}, float64",
+        label=case,
+        inputs=lambda device, seed: (pair_of(case, n).a, pair_of(case, n).b),
+        providers={
+            **{name: Provider(calling(each), slow=slow) for name, each in rivals.items()},
+            GANFAST: Provider(calling(linalg.trace_sqrtm), TOLERANCE[case]),
+        },
+        error_of=error_of,
+        limit=partial(multiplying, n, torch.float64, flops(n, rank, rank)),
+        seconds=0.0,
+        rounds=5,
+        patience=PATIENCE,
+    )

@@ -2,107 +2,126 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from benchmarks import networks
-from benchmarks.contest import Contest, Entry
-from benchmarks.limit import multiplying
-from benchmarks.names import COMPILED, GANFAST
-from benchmarks.steps import game
-from benchmarks.steps.critic_step import CriticStep
-from benchmarks.steps.flops import of_step
+from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP, CriticStep
 from benchmarks.steps.providers import STEPS
+from ganfast.bench.case import COMPILED, GANFAST, Case, ErrorOf, Provider, multiplying
 
-PLAIN, EAGER = "eager, float32 contiguous", "eager"
+EAGER_CONTIGUOUS, EAGER = "eager, float32 contiguous", "eager"
 TOLERANCE, HALF_TOLERANCE = 1e-3, 0.25
 """Of all weight gradients together, relative to their size. In bfloat16 the eager step is off by
 0.06; a sign or a second order that is lost is 1 or 2."""
 
 
-@dataclass(frozen=True)
-class WholeStep:
-    game: str
-    network: str
-    batch: int
-    channels_last: bool = False
-    half: bool = False
-    rounds: int = 5
-    """For the table of shares."""
+def make(
+    game: str,
+    kind: str,
+    network: str,
+    batch: int,
+    *,
+    channels_last: bool = False,
+    half: bool = False,
+) -> CriticStep:
+    """The step of a provider of STEPS."""
+    norm = game == WGAN_CLIP
+    return STEPS[game, kind](network, batch, norm=norm, channels_last=channels_last, half=half)
 
-    @property
-    def options(self) -> str:
-        precision = "bfloat16 autocast" if self.half else "float32"
-        return precision + (", channels_last" if self.channels_last else "")
 
-    @property
-    def name(self) -> str:
-        words = f"{self.game} {self.network} {self.options}".lower().replace(",", "")
-        return words.replace(" ", "-")
-
-    def step(self, kind: str, *, plain: bool = False) -> CriticStep:
-        return STEPS[self.game, kind](
-            self.network,
-            self.batch,
-            norm=self.game == game.CLIP,
-            channels_last=self.channels_last and not plain,
-            half=self.half and not plain,
-        )
-
-    def contest(self) -> Contest:
-        contest_steps: dict[str, CriticStep] = {}
-
-        def entry(name: str, kind: str, **how: Any) -> Entry:
-            def make() -> CriticStep:
-                contest_steps[name] = self.step(kind, plain=how.get("plain", False))
-                return contest_steps[name]
-
-            half = self.half and name != PLAIN
-            tolerance = HALF_TOLERANCE if half else TOLERANCE
-            return Entry(make, tolerance, optional=kind == "compiled")
-
-        entries = {PLAIN: entry(PLAIN, "eager", plain=True)}
-        if self.channels_last or self.half:
-            entries[EAGER] = entry(EAGER, "eager")
-        if not self.half:
-            entries[COMPILED] = entry(COMPILED, "compiled")
-        entries[GANFAST] = entry(GANFAST, "ours")
-        exact = exact_gradients(self.game, self.network, self.batch)
-
-        def error(_: str, step: CriticStep) -> float:
-            found = step.gradients(self.fakes(step))
-            off = sum(float((f - e).square().sum()) for f, e in zip(found, exact, strict=True))
-            return (off / sum(float(e.square().sum()) for e in exact)) ** 0.5
-
-        def shares() -> dict[str, dict[str, float]]:
-            told = (PLAIN, EAGER, GANFAST)
-            timed = {name: contest_steps[name] for name in told if name in contest_steps}
-            return {name: step.shares(self.rounds) for name, step in timed.items()}
-
-        return Contest(
-            section=f"{self.game}, {self.network}, batch {self.batch}",
-            label=self.options,
-            entries=entries,
-            error=error,
-            yard=multiplying(1024, torch.float32),
-            cost=of_step(self.network, self.batch, penalty=self.game == game.PENALTY),
-            seconds=2.0 if self.network == networks.MLP else 5.0,
-            afterwards={"shares": shares},
-        )
-
-    def fakes(self, step: CriticStep) -> torch.Tensor:
-        return step.real if self.game == game.PENALTY else step.fake
+def gradients(game: str, step: CriticStep) -> list[Tensor]:
+    """The weight gradients at the start; with a penalty for fakes that make every point known."""
+    return step.gradients(step.real if game == WGAN_GP else step.fake)
 
 
 @cache
-def exact_gradients(name: str, network: str, batch: int) -> list[torch.Tensor]:
-    """The weight gradients of the eager step in float64; one answer for all layouts."""
-    case = WholeStep(name, network, batch)
-    step = case.step("eager")
+def exact_gradients(game: str, network: str, batch: int) -> list[Tensor]:
+    """Those of the eager step in float64; one answer for all layouts."""
+    step = make(game, "eager", network, batch)
     step.critic = step.critic.double()
     step.start = step.critic.state_dict()
     step.real, step.fake = step.real.double(), step.fake.double()
-    return step.gradients(case.fakes(step))
+    return gradients(game, step)
+
+
+def whole_step(
+    game: str,
+    network: str,
+    batch: int,
+    *,
+    channels_last: bool = False,
+    half: bool = False,
+    rounds: int = 5,
+) -> Case:
+    """One step of the critic; ``rounds``: for the table of shares."""
+    options = ("bfloat16 autocast" if half else "float32") + ", channels_last" * channels_last
+    layout = {"channels_last": channels_last, "half": half}
+
+    def provider(kind: str, **layout: bool) -> Provider:
+        tolerance = HALF_TOLERANCE if layout.get("half") else TOLERANCE
+        step = partial(make, game, kind, network, batch, **layout)
+        return Provider(step, tolerance, optional=kind == "compiled")
+
+    providers = {EAGER_CONTIGUOUS: provider("eager")}
+    if channels_last or half:
+        providers[EAGER] = provider("eager", **layout)
+    if not half:
+        providers[COMPILED] = provider("compiled", **layout)
+    providers[GANFAST] = provider("ganfast", **layout)
+
+    def error_of() -> ErrorOf:
+        exact = exact_gradients(game, network, batch)
+
+        def error(_: str, step: CriticStep) -> float:
+            pairs = zip(gradients(game, step), exact, strict=True)
+            off = sum(float((found - right).square().sum()) for found, right in pairs)
+            return (off / sum(float(right.square().sum()) for right in exact)) ** 0.5
+
+        return error
+
+    def shares(steps: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        timed = {name: step for name, step in steps.items() if name != COMPILED}
+        return {"shares": {name: step.shares(rounds) for name, step in timed.items()}}
+
+    return Case(
+        name=f"{game} {network} {options}".lower().replace(",", "").replace(" ", "-"),
+        section=f"{game}, {network}, batch {batch}",
+        label=options,
+        inputs=lambda device, seed: (),
+        providers=providers,
+        error_of=error_of,
+        limit=partial(multiplying, 1024, torch.float32, flops(game, network, batch)),
+        seconds=2.0 if network == networks.MLP else 5.0,
+        after=shares,
+    )
+
+
+@cache
+def flops(game: str, network: str, batch: int) -> float:
+    """Real and fake: forward, and a backward of two products for each one forward: 3 each.
+
+    The penalty: forward, the gradient with respect to its points, and the two derivatives of that
+    gradient's products: 4. Forward itself has no second derivative where activations are straight.
+    """
+    return flops_forward(network, batch) * (10.0 if game == WGAN_GP else 6.0)
+
+
+def flops_forward(network: str, batch: int) -> float:
+    """Twice the multiply-adds of all convolutions and linear layers for one batch."""
+    total = 0.0
+
+    def count(layer: nn.Module, _: Any, out: Tensor) -> None:
+        nonlocal total
+        weight: Any = layer.weight
+        total += 2.0 * out.numel() * weight[0].numel()
+
+    critic = networks.critic(network)
+    for layer in critic.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    critic(networks.samples(network, batch)[0])
+    return total

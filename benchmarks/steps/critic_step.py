@@ -1,4 +1,4 @@
-"""One step of a critic in parts that can be timed one by one."""
+"""One step of a critic in parts that can be timed one by one, in the two Wasserstein games."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import networks
-from benchmarks.interleave import quantile
+from ganfast.bench.timing import quantile
+
+WGAN_CLIP, WGAN_GP = "WGAN-clip", "WGAN-GP"
+BOUND, WEIGHT = 0.01, 10.0
+CLIP_RATE = 5e-5
+"""RMSprop's (Arjovsky et al. 2017)."""
+PENALTY_RATE, BETAS = 1e-4, (0.0, 0.9)
+"""Adam's (Gulrajani et al. 2017)."""
 
 FORWARD, GRADIENT, LOSS = "forward", "penalty's gradient", "loss"
 BACKWARD, UPDATE = "backward", "optimizer + clip"

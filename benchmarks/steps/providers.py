@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.ours import op
-from benchmarks.steps import game
+import ganfast.functional as GF
+from benchmarks.steps import critic_step as game
 from benchmarks.steps.critic_step import BACKWARD, FORWARD, GRADIENT, LOSS, UPDATE, CriticStep
+from ganfast import optim
 
 Parts = dict[str, Callable[[], Any]]
 
@@ -59,13 +60,14 @@ class EagerPenalty(EagerClip):
         self.loss = self.loss + game.WEIGHT * self.penalty
 
 
-class OursClip(CriticStep):
+class GanfastClip(CriticStep):
     def make_parts(self) -> Parts:
-        discriminator_loss = op("functional.discriminator_loss")
-        optimizer = op("optim.RMSprop")(self.weights, lr=game.CLIP_RATE, weight_clip=game.BOUND)
+        optimizer = optim.RMSprop(self.weights, lr=game.CLIP_RATE, weight_clip=game.BOUND)
 
         def compare() -> None:
-            self.loss = discriminator_loss(self.real_scores, self.fake_scores, game="wasserstein")
+            self.loss = GF.discriminator_loss(
+                self.real_scores, self.fake_scores, game="wasserstein"
+            )
 
         return {
             FORWARD: self.forward,
@@ -75,20 +77,18 @@ class OursClip(CriticStep):
         }
 
 
-class OursPenalty(CriticStep):
+class GanfastPenalty(CriticStep):
     def make_parts(self) -> Parts:
-        discriminator_loss = op("functional.discriminator_loss")
-        gradient_penalty = op("functional.gradient_penalty")
-        optimizer = op("optim.Adam")(self.weights, lr=game.PENALTY_RATE, betas=game.BETAS)
+        optimizer = optim.Adam(self.weights, lr=game.PENALTY_RATE, betas=game.BETAS)
 
         def penalise() -> None:
             with self.autocast():
-                self.penalty = gradient_penalty(
+                self.penalty = GF.gradient_penalty(
                     self.critic, self.real, self.fake, weight=game.WEIGHT
                 )
 
         def compare() -> None:
-            between = discriminator_loss(self.real_scores, self.fake_scores, game="wasserstein")
+            between = GF.discriminator_loss(self.real_scores, self.fake_scores, game="wasserstein")
             self.loss = between + self.penalty
 
         return {
@@ -136,10 +136,10 @@ class CompiledPenalty(CompiledClip, EagerPenalty):
 
 
 STEPS: dict[tuple[str, str], type[CriticStep]] = {
-    (game.CLIP, "eager"): EagerClip,
-    (game.CLIP, "compiled"): CompiledClip,
-    (game.CLIP, "ours"): OursClip,
-    (game.PENALTY, "eager"): EagerPenalty,
-    (game.PENALTY, "compiled"): CompiledPenalty,
-    (game.PENALTY, "ours"): OursPenalty,
+    (game.WGAN_CLIP, "eager"): EagerClip,
+    (game.WGAN_CLIP, "compiled"): CompiledClip,
+    (game.WGAN_CLIP, "ganfast"): GanfastClip,
+    (game.WGAN_GP, "eager"): EagerPenalty,
+    (game.WGAN_GP, "compiled"): CompiledPenalty,
+    (game.WGAN_GP, "ganfast"): GanfastPenalty,
 }

@@ -8,7 +8,9 @@
 
 namespace ganfast {
 
-enum class Dtype { f32 = 0, f64 = 1, f16 = 2, bf16 = 3 };
+enum class Dtype { f32, f64, f16, bf16, u8, b8, i32, i64 };
+
+inline bool is_floating(Dtype dtype) { return dtype <= Dtype::bf16; }
 
 // A scalar in memory, of any dtype.
 struct Scalar {
@@ -24,6 +26,7 @@ const Leaf<Real>& leaf(const Isa& isa) {
     return isa.f64;
 }
 
+// Of a floating-point number.
 inline std::int64_t size_of(Dtype dtype) {
   return dtype == Dtype::f64 ? 8 : dtype == Dtype::f32 ? 4 : 2;
 }

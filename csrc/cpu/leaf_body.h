@@ -229,12 +229,9 @@ constexpr void fill(PhiLoops<Real> (&row)[2]) {
 template <class Real>
 constexpr Leaf<Real> leaf() {
   Leaf<Real> table{};
-  fill<gan::CrossEntropy>(table.phi[gan::kCrossEntropy]);
-  fill<gan::NegativeCrossEntropy>(table.phi[gan::kNegativeCrossEntropy]);
-  fill<gan::Linear>(table.phi[gan::kLinear]);
-  fill<gan::Hinge>(table.phi[gan::kHinge]);
-  fill<gan::HalfSquare>(table.phi[gan::kHalfSquare]);
-  fill<gan::NegativeExponential>(table.phi[gan::kNegativeExponential]);
+#define GAN_FILL(Phi) fill<gan::Phi>(table.phi[gan::k##Phi]);
+  GAN_PHIS(GAN_FILL)
+#undef GAN_FILL
   table.targets = noisy_targets<Real>;
   table.multiply = multiply<Real>;
   return table;

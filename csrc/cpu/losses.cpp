@@ -13,7 +13,7 @@ constexpr std::int64_t kMapped = 64 * kBlock;
 
 double weight(const Loss& loss, const Segment& segment) {
   const double heads = loss.heads;
-  return loss.mean ? 1.0 / (heads * static_cast<double>(segment.count)) : 1.0 / heads;
+  return loss.reduction == Reduction::mean ? 1.0 / (heads * static_cast<double>(segment.count)) : 1.0 / heads;
 }
 
 std::int64_t blocks_of(const Segment& segment) { return (segment.count + kBlock - 1) / kBlock; }
@@ -35,8 +35,8 @@ struct Block {
 // serves both sides and all heads. In it each segment is divided among the threads, as torch divides a tensor
 // among them: the lines that a thread finds in its own cache, or leaves there, are then those of its own part.
 template <class Real, class Body>
-void for_each_block(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, int threads,
-                    Body body) {
+void for_each_block(const Loss& loss, const Logits& logits, std::uint64_t key, int threads, Body body) {
+  const std::vector<Segment>& segments = logits.segments;
   const Isa& isa = *current_isa();
   const Leaf<Real>& table = leaf<Real>(isa);
   const PhiLoops<Real>& loops = table.phi[loss.phi][loss.noisy() ? kEachTarget : kOneTarget];
@@ -44,7 +44,7 @@ void for_each_block(const Loss& loss, const std::vector<Segment>& segments, std:
     const Segment& segment = segments[s];
     alignas(64) Real x_buffer[kBlock];
     alignas(64) Real t_buffer[kBlock];
-    const Real* x = read<Real>(isa, at(segment.logits, loss.dtype, block.first), loss.dtype, block.count,
+    const Real* x = read<Real>(isa, at(segment.logits, logits.dtype, block.first), logits.dtype, block.count,
                                x_buffer);
     t_buffer[0] = static_cast<Real>(loss.targets[s]);
     if (loss.noisy()) {
@@ -79,53 +79,19 @@ void for_each_block(const Loss& loss, const std::vector<Segment>& segments, std:
 }
 
 template <class Real>
-void gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, double grad,
-              Dtype grad_dtype, int threads) {
-  const Isa& isa = *current_isa();
-  std::vector<Segment> wanted = segments;  // emptied, not dropped: a segment's place is its noise's stream
-  for (Segment& segment : wanted)
-    if (segment.out == nullptr) segment.count = 0;
-  for_each_block<Real>(loss, wanted, key, threads,
-                       [&](const Segment& segment, Block block, const PhiLoops<Real>& loops, const Real* x,
-                           const Real* t) {
-                         alignas(64) Real buffer[kBlock];
-                         void* to = at(segment.out, loss.dtype, block.first);
-                         const std::int64_t left = (segment.count - block.first) * size_of(loss.dtype);
-                         if (segment.count * size_of(loss.dtype) >= kAlwaysFresh && block.first % kMapped == 0)
-                           map_pages(to, std::min(left, kMapped * size_of(loss.dtype)));
-                         Real* out = staging<Real>(to, loss.dtype, buffer);
-                         const double scale = segment.grad ? 1.0 : grad * weight(loss, segment);
-                         loops.slope(x, t, static_cast<Real>(scale), out, block.count);
-                         if (segment.grad) {
-                           alignas(64) Real factor_buffer[kBlock];
-                           const Real* factor =
-                               read<Real>(isa, at(segment.grad, grad_dtype, block.first), grad_dtype,
-                                          block.count, factor_buffer);
-                           leaf<Real>(isa).multiply(factor, out, block.count);
-                         }
-                         write<Real>(isa, out, to, loss.dtype, block.count);
-                       });
-}
-
-}  // namespace
-
-void loss_reduced(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, Scalar out,
-                  int threads) {
+void reduced(const Loss& loss, const Logits& logits, std::uint64_t key, Scalar out, int threads) {
   // One sum for each block, added up in the order of the blocks: the same bits for any number of threads.
   constexpr std::int64_t kFew = 256;
   double few[kFew];
-  const std::int64_t blocks = blocks_of(segments);
+  const std::int64_t blocks = blocks_of(logits.segments);
   std::vector<double> many(blocks > kFew ? static_cast<std::size_t>(blocks) : 0);
   double* sums = many.empty() ? few : many.data();
-  with_real(loss.dtype, [&](auto real) {
-    using Real = decltype(real);
-    for_each_block<Real>(loss, segments, key, threads,
-                         [&](const Segment&, Block block, const PhiLoops<Real>& loops, const Real* x,
-                             const Real* t) { sums[block.number] = loops.sum(x, t, block.count); });
-  });
+  for_each_block<Real>(loss, logits, key, threads,
+                       [&](const Segment&, Block block, const PhiLoops<Real>& loops, const Real* x,
+                           const Real* t) { sums[block.number] = loops.sum(x, t, block.count); });
   double total = 0;
   std::int64_t b = 0;
-  for (const Segment& segment : segments) {
+  for (const Segment& segment : logits.segments) {
     double sum = 0;
     for (std::int64_t first = 0; first < segment.count; first += kBlock) sum += sums[b++];
     if (segment.count > 0) total += weight(loss, segment) * sum;
@@ -133,35 +99,60 @@ void loss_reduced(const Loss& loss, const std::vector<Segment>& segments, std::u
   write_scalar(total, out);
 }
 
-void loss_values(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, Dtype out_dtype,
-                 int threads) {
+template <class Real>
+void each(const Loss& loss, const Logits& logits, std::uint64_t key, Dtype dtype, int threads) {
   const Isa& isa = *current_isa();
-  with_real(loss.dtype, [&](auto real) {
-    using Real = decltype(real);
-    for_each_block<Real>(loss, segments, key, threads,
-                         [&](const Segment& segment, Block block, const PhiLoops<Real>& loops, const Real* x,
-                             const Real* t) {
-                           alignas(64) Real buffer[kBlock];
-                           void* to = at(segment.out, out_dtype, block.first);
-                           Real* out = staging<Real>(to, out_dtype, buffer);
-                           loops.value(x, t, out, block.count);
-                           write<Real>(isa, out, to, out_dtype, block.count);
-                         });
+  for_each_block<Real>(loss, logits, key, threads,
+                       [&](const Segment& segment, Block block, const PhiLoops<Real>& loops, const Real* x,
+                           const Real* t) {
+                         alignas(64) Real buffer[kBlock];
+                         void* to = at(segment.out, dtype, block.first);
+                         Real* out = staging<Real>(to, dtype, buffer);
+                         loops.value(x, t, out, block.count);
+                         write<Real>(isa, out, to, dtype, block.count);
+                       });
+}
+
+template <class Real>
+void gradient(const Loss& loss, Logits logits, std::uint64_t key, Scalar grad, int threads) {
+  const Isa& isa = *current_isa();
+  const double of_all = grad.address ? read_scalar(grad) : 1.0;
+  for (Segment& segment : logits.segments)  // emptied, not dropped: a segment's place is its noise's stream
+    if (segment.out == nullptr) segment.count = 0;
+  for_each_block<Real>(loss, logits, key, threads,
+                       [&](const Segment& segment, Block block, const PhiLoops<Real>& loops, const Real* x,
+                           const Real* t) {
+                         alignas(64) Real buffer[kBlock];
+                         void* to = at(segment.out, logits.dtype, block.first);
+                         const std::int64_t left = (segment.count - block.first) * size_of(logits.dtype);
+                         if (segment.count * size_of(logits.dtype) >= kAlwaysFresh && block.first % kMapped == 0)
+                           map_pages(to, std::min(left, kMapped * size_of(logits.dtype)));
+                         Real* out = staging<Real>(to, logits.dtype, buffer);
+                         const double scale = segment.grad ? 1.0 : of_all * weight(loss, segment);
+                         loops.slope(x, t, static_cast<Real>(scale), out, block.count);
+                         if (segment.grad) {
+                           alignas(64) Real factor_buffer[kBlock];
+                           const Real* factor = read<Real>(isa, at(segment.grad, grad.dtype, block.first),
+                                                           grad.dtype, block.count, factor_buffer);
+                           leaf<Real>(isa).multiply(factor, out, block.count);
+                         }
+                         write<Real>(isa, out, to, logits.dtype, block.count);
+                       });
+}
+
+}  // namespace
+
+void loss_value(const Loss& loss, const Logits& logits, std::uint64_t key, Scalar out, int threads) {
+  with_real(logits.dtype, [&](auto real) {
+    if (loss.reduction == Reduction::none)
+      each<decltype(real)>(loss, logits, key, out.dtype, threads);
+    else
+      reduced<decltype(real)>(loss, logits, key, out, threads);
   });
 }
 
-void loss_reduced_gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key,
-                           Scalar grad, int threads) {
-  const double value = read_scalar(grad);
-  with_real(loss.dtype, [&](auto real) {
-    gradient<decltype(real)>(loss, segments, key, value, grad.dtype, threads);
-  });
-}
-
-void loss_values_gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key,
-                          Dtype grad_dtype, int threads) {
-  with_real(loss.dtype,
-            [&](auto real) { gradient<decltype(real)>(loss, segments, key, 1.0, grad_dtype, threads); });
+void loss_gradient(const Loss& loss, const Logits& logits, std::uint64_t key, Scalar grad, int threads) {
+  with_real(logits.dtype, [&](auto real) { gradient<decltype(real)>(loss, logits, key, grad, threads); });
 }
 
 }  // namespace ganfast

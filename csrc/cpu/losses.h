@@ -9,12 +9,12 @@
 
 namespace ganfast {
 
-// games.LossSpec, plus the dtype of the logits. Tensor j has weight 1/(heads * count_j) for a mean, 1/heads
-// for a sum.
+enum class Reduction { mean, sum, none };
+
+// games.LossSpec. Tensor j has weight 1/(heads * count_j) for a mean, 1/heads for a sum.
 struct Loss {
   int phi;
-  Dtype dtype;
-  bool mean;
+  Reduction reduction;
   int heads;
   std::vector<double> targets;
   double flip;
@@ -31,20 +31,17 @@ struct Segment {
   void* out = nullptr;         // phi, or the gradient; null: not wanted
 };
 
-// out = sum_j weight_j sum_i phi(x_ji, t_ji)
-void loss_reduced(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, Scalar out,
-                  int threads);
+struct Logits {
+  Dtype dtype;
+  std::vector<Segment> segments;
+};
 
-// out_ji = phi(x_ji, t_ji), of dtype out_dtype
-void loss_values(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key, Dtype out_dtype,
-                 int threads);
+// out = sum_j weight_j sum_i phi(x_ji, t_ji); without a reduction the `out` of each segment, of out.dtype, is
+// phi(x_ji, t_ji).
+void loss_value(const Loss& loss, const Logits& logits, std::uint64_t key, Scalar out, int threads);
 
-// out_ji = grad * weight_j * phi'(x_ji, t_ji), of the logits' dtype
-void loss_reduced_gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key,
-                           Scalar grad, int threads);
-
-// out_ji = grad_ji * phi'(x_ji, t_ji), of the logits' dtype; grad_ji is of dtype grad_dtype
-void loss_values_gradient(const Loss& loss, const std::vector<Segment>& segments, std::uint64_t key,
-                          Dtype grad_dtype, int threads);
+// The `out` of each segment, of the logits' dtype, is grad * weight_j * phi'(x_ji, t_ji); without a reduction
+// grad_ji * phi'(x_ji, t_ji), where grad_ji is of grad.dtype.
+void loss_gradient(const Loss& loss, const Logits& logits, std::uint64_t key, Scalar grad, int threads);
 
 }  // namespace ganfast

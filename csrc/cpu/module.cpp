@@ -1,20 +1,34 @@
 // ganfast._cpu: the C++ kernels for Python. No torch header: nothing here can break with a version of torch.
-// Only ganfast/backends/cpu calls it, after checking dtypes and devices; it keeps the tensors alive.
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
-#include <stdexcept>
-#include <string>
-
+// Only ganfast/backends/cpu calls it.
+#include "args.h"
 #include "isa.h"
 #include "module_bind.h"
 
-namespace py = pybind11;
-
 namespace ganfast {
+namespace {
+
+std::string isa() { return current_isa() ? current_isa()->name : ""; }
+
+std::vector<std::string> supported() {
+  std::vector<std::string> names;
+  for (const Isa* each : supported_isas()) names.emplace_back(each->name);
+  return names;
+}
+
+void use(const std::string& name) {
+  if (!use_isa(name.c_str())) throw std::invalid_argument("isa: got '" + name + "', which is not supported here");
+}
+
+bool use_exchange_api(bool wanted) {
+  imports().api = wanted ? imports().found : nullptr;
+  return imports().api != nullptr;
+}
+
+}  // namespace
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "C++ kernels of ganfast for the CPU";
+  imports_ = new Imports;
   bind_linalg(m);
   bind_losses(m);
   bind_matrices(m);
@@ -22,17 +36,11 @@ PYBIND11_MODULE(_cpu, m) {
   bind_penalty(m);
   bind_preprocess(m);
   bind_syrk(m);
-
-  m.def("isa", [] { return current_isa() ? current_isa()->name : ""; },
-        "the instruction set in use; empty if this processor has none that was built");
-  m.def("supported_isas", [] {
-    std::vector<std::string> names;
-    for (const Isa* isa : supported_isas()) names.emplace_back(isa->name);
-    return names;
-  });
-  m.def("use_isa", [](const std::string& name) {
-    if (!use_isa(name.c_str())) throw std::invalid_argument("isa: got '" + name + "', which is not supported here");
-  });
+  define<isa>(m, "isa", {}, "The instruction set in use; empty if this processor has none that was built.");
+  define<supported>(m, "supported_isas", {}, "Those that it has, worst first.");
+  define<use>(m, "use_isa", {"name"}, "Chooses one of them, for tests and measurements.");
+  define<use_exchange_api>(m, "use_exchange_api", {"wanted"},
+                           "Whether tensors are read through DLPack, if torch can, or by their attributes: for tests.");
 }
 
 }  // namespace ganfast

@@ -1,43 +1,41 @@
-// The linear algebra for Python: addresses and sizes of contiguous tensors, which the caller has checked.
-#include <cstdint>
-
+// The linear algebra for Python, in float64.
+#include "args.h"
 #include "module_bind.h"
-#include "module_tensors.h"
 #include "pivoted_cholesky.h"
 #include "symmetry.h"
 
 namespace ganfast {
 namespace {
 
-std::int64_t panel(std::size_t rest, std::size_t order, std::size_t panel, std::size_t factor, std::int64_t n,
-                   std::int64_t start, std::int64_t width, double cut, double floor, std::int64_t many) {
-  const PivotedPanel p{reinterpret_cast<double*>(rest),
-                       reinterpret_cast<std::int64_t*>(order),
-                       reinterpret_cast<double*>(panel),
-                       reinterpret_cast<double*>(factor),
-                       n,
-                       start,
-                       width,
-                       cut,
-                       floor,
-                       many};
-  py::gil_scoped_release release;
-  return pivoted_panel(p);
+std::int64_t panel(const View& rest, const View& order, const View& panel, const View& factor, std::int64_t start,
+                   double cut, double floor, std::int64_t many) {
+  rest.need(rest.ndim == 2, "is not a matrix");
+  panel.need(panel.ndim == 2, "is not a matrix");
+  const std::int64_t n = rest.shape[0], width = panel.shape[0];
+  const PivotedPanel p{rest.as<double>(n * n), order.as<std::int64_t>(n), panel.as<double>(width * n),
+                       factor.as<double>(n * n), n, start, width, cut, floor, many};
+  std::int64_t pivots = 0;
+  run(n * width, [&](int) { pivots = pivoted_panel(p); });
+  return pivots;
 }
 
-void facts(std::size_t a, std::int64_t count, std::int64_t n, int threads, std::size_t out) {
-  py::gil_scoped_release release;
-  symmetry(reinterpret_cast<const double*>(a), count, n, threads, reinterpret_cast<double*>(out));
+void facts(const View& a, const Output& out) {
+  a.need(a.ndim >= 2, "is no matrix");
+  const std::int64_t n = a.shape[a.ndim - 1], count = n ? a.count / (n * n) : 0;
+  const double* matrices = a.as<double>(count * n * n);
+  double* found = out.as<double>();
+  if (n == 0) return;
+  out.need(out.count == 2 * count, "has another size than the other arguments");
+  run(a.count, [&](int threads) { symmetry(matrices, count, n, threads, found); });
 }
 
 }  // namespace
 
 void bind_linalg(py::module_& m) {
-  m.def("pivoted_panel", &panel, "the addresses of PivotedPanel's arrays and its numbers -> how many pivots",
-        py::arg("rest"), py::arg("order"), py::arg("panel"), py::arg("factor"), py::arg("n"), py::arg("start"),
-        py::arg("width"), py::arg("cut"), py::arg("floor"), py::arg("many"));
-  m.def("symmetry", &facts, "the address of (count, n, n) -> at `out`, for each, its peak and its asymmetry",
-        py::arg("a"), py::arg("count"), py::arg("n"), py::arg("threads"), py::arg("out"));
+  define<panel>(m, "pivoted_panel", {"rest", "order", "panel", "factor", "start", "cut", "floor", "many"},
+                "As ganfast.reference.linalg.pivoted_panel.");
+  define<facts>(m, "symmetry", {"a", "out"},
+                "The peak and the asymmetry of each of the matrices a (..., n, n) into `out` (..., 2).");
 }
 
 }  // namespace ganfast

@@ -1,46 +1,36 @@
-// Clipping and the optimizers' steps for Python. What they are given is torch's own: lists of parameters, and
-// the param_groups and state of an optimizer, whose options and arrays are looked up here: in Python that would
-// cost more than the step of a small network.
+// Clipping and the optimizers' steps for Python. What they are given is torch's own: lists of parameters, and the
+// optimizer, whose options and arrays are looked up here: in Python that would cost more than the step of a small
+// network.
 #include <cmath>
-#include <utility>
-#include <vector>
 
+#include "args.h"
 #include "module_bind.h"
-#include "module_dlpack.h"
 #include "optim.h"
 
 namespace ganfast {
 namespace {
 
-// What a step returns.
-enum Outcome { kDone = 0, kNoState = 1, kNotPlain = 2 };
-
-// Below this many weights a second thread has not woken up before the first is done.
-constexpr std::int64_t kGrain = 32768;
-
-// A name that is looked up in dicts and on objects again and again.
-class Name {
- public:
-  explicit Name(const char* text) : name_(PyUnicode_InternFromString(text)) {}
-  PyObject* ptr() const { return name_; }
-
- private:
-  PyObject* name_;
+// A string that is looked up in dicts and on objects again and again.
+struct Key {
+  explicit Key(const char* text) : text(text), object(PyUnicode_InternFromString(text)) {}
+  const char* text;
+  PyObject* object;
 };
 
-struct OptionNames {
-  Name params{"params"}, grad{"grad"}, step{"step"}, lr{"lr"}, eps{"eps"}, weight_decay{"weight_decay"},
-      weight_clip{"weight_clip"}, maximize{"maximize"}, capturable{"capturable"},
-      differentiable{"differentiable"}, alpha{"alpha"}, momentum{"momentum"}, centered{"centered"},
-      betas{"betas"}, amsgrad{"amsgrad"}, decoupled{"decoupled_weight_decay"};
+struct Keys {
+  Key param_groups{"param_groups"}, state{"state"}, grad_scale{"grad_scale"}, found_inf{"found_inf"};
+  Key params{"params"}, grad{"grad"}, step{"step"};
+  Key lr{"lr"}, eps{"eps"}, weight_decay{"weight_decay"}, weight_clip{"weight_clip"}, maximize{"maximize"},
+      capturable{"capturable"}, differentiable{"differentiable"}, alpha{"alpha"}, momentum{"momentum"},
+      centered{"centered"}, betas{"betas"}, amsgrad{"amsgrad"}, decoupled{"decoupled_weight_decay"};
   // The arrays of each optimizer, in the order of leaf_optim.h.
-  Name rmsprop[3]{Name{"square_avg"}, Name{"grad_avg"}, Name{"momentum_buffer"}};
-  Name adam[3]{Name{"exp_avg"}, Name{"exp_avg_sq"}, Name{"max_exp_avg_sq"}};
+  Key rmsprop[3]{Key{"square_avg"}, Key{"grad_avg"}, Key{"momentum_buffer"}};
+  Key adam[3]{Key{"exp_avg"}, Key{"exp_avg_sq"}, Key{"max_exp_avg_sq"}};
 };
 
-const OptionNames& option_names() {
-  static const OptionNames names;
-  return names;
+const Keys& keys() {
+  static const Keys keys;
+  return keys;
 }
 
 // The value of a key, borrowed; null if there is none.
@@ -50,75 +40,69 @@ PyObject* get(PyObject* dict, PyObject* key) {
   return value;
 }
 
-PyObject* need(PyObject* dict, const Name& key) {
-  PyObject* value = get(dict, key.ptr());
-  if (value == nullptr) throw py::key_error(py::str(py::handle(key.ptr())));
+PyObject* get(PyObject* dict, const Key& key) { return get(dict, key.object); }
+
+PyObject* need(PyObject* dict, const Key& key) {
+  PyObject* value = get(dict, key);
+  if (value == nullptr) throw py::key_error(key.text);
   return value;
 }
 
-double real(PyObject* value) {
-  const double x = PyFloat_AsDouble(value);
-  if (x == -1.0 && PyErr_Occurred()) throw py::error_already_set();
-  return x;
+double number(PyObject* dict, const Key& key) { return Argument<double>::get(need(dict, key), {key.text}); }
+
+bool flag(PyObject* dict, const Key& key) { return Argument<bool>::get(need(dict, key), {key.text}); }
+
+// A scalar of a GradScaler; `otherwise` if it left none. One on another device is waited for.
+double scalar(PyObject* own, const Key& key, double otherwise) {
+  PyObject* value = get(own, key);
+  return value == nullptr || value == Py_None ? otherwise : Argument<double>::get(value, {key.text});
 }
 
-bool truth(PyObject* value) {
-  const int x = PyObject_IsTrue(value);
-  if (x < 0) throw py::error_already_set();
-  return x == 1;
-}
-
-// A PyFloat_AsDouble of a tensor waits for its device; these are on the CPU or were checked before.
-double scalar(PyObject* tensor) {
-  View v;
-  if (!view(tensor, v) || v.count != 1 || v.dtype != Dtype::f32) return real(tensor);
-  return *static_cast<float*>(v.data);
-}
-
-// The options that both optimizers have.
-bool common_options(PyObject* group, optim::Common& out) {
-  const OptionNames& n = option_names();
-  if (truth(need(group, n.capturable)) || truth(need(group, n.differentiable))) return false;
-  out.lr = real(need(group, n.lr));
-  out.eps = real(need(group, n.eps));
-  out.weight_decay = real(need(group, n.weight_decay));
-  PyObject* clip = get(group, n.weight_clip.ptr());
-  out.bound = clip == nullptr || clip == Py_None ? HUGE_VAL : real(clip);
-  out.gradient_scale = truth(need(group, n.maximize)) ? -1 : 1;
-  return true;
+optim::Common common_options(PyObject* group) {
+  const Keys& k = keys();
+  for (const Key* key : {&k.capturable, &k.differentiable})
+    if (flag(group, *key)) throw Refused{std::string(key->text) + " is set, which torch's own step serves"};
+  optim::Common out{};
+  out.lr = number(group, k.lr);
+  out.eps = number(group, k.eps);
+  out.weight_decay = number(group, k.weight_decay);
+  PyObject* clip = get(group, k.weight_clip);
+  out.bound = clip == nullptr || clip == Py_None ? HUGE_VAL : Argument<double>::get(clip, {k.weight_clip.text});
+  out.gradient_scale = flag(group, k.maximize) ? -1 : 1;
+  return out;
 }
 
 struct RmspropReader {
   using Options = optim::Rmsprop;
-  static const Name* arrays() { return option_names().rmsprop; }
+  static constexpr auto kStep = rmsprop_step;
+  static const Key* arrays() { return keys().rmsprop; }
 
   optim::Rmsprop options{};
   bool wanted[3];
 
-  void read(PyObject* group) {
-    const OptionNames& n = option_names();
-    options.alpha = real(need(group, n.alpha));
-    options.momentum = real(need(group, n.momentum));
-    wanted[0] = true, wanted[1] = truth(need(group, n.centered)), wanted[2] = options.momentum > 0;
+  explicit RmspropReader(PyObject* group) {
+    options.common = common_options(group);
+    options.alpha = number(group, keys().alpha);
+    options.momentum = number(group, keys().momentum);
+    wanted[0] = true, wanted[1] = flag(group, keys().centered), wanted[2] = options.momentum > 0;
   }
   optim::Rmsprop at(double) const { return options; }
 };
 
 struct AdamReader {
   using Options = optim::Adam;
-  static const Name* arrays() { return option_names().adam; }
+  static constexpr auto kStep = adam_step;
+  static const Key* arrays() { return keys().adam; }
 
   optim::Adam options{};
   bool wanted[3];
 
-  void read(PyObject* group) {
-    const OptionNames& n = option_names();
-    PyObject* betas = need(group, n.betas);
-    if (!PySequence_Check(betas) || PySequence_Size(betas) != 2) throw py::value_error("betas: give a pair");
-    options.beta1 = real(py::reinterpret_steal<py::object>(PySequence_GetItem(betas, 0)).ptr());
-    options.beta2 = real(py::reinterpret_steal<py::object>(PySequence_GetItem(betas, 1)).ptr());
-    options.decoupled = truth(need(group, n.decoupled));
-    wanted[0] = wanted[1] = true, wanted[2] = truth(need(group, n.amsgrad));
+  explicit AdamReader(PyObject* group) {
+    options.common = common_options(group);
+    const auto betas = Argument<std::vector<double>>::get(need(group, keys().betas), {"betas"});
+    options.beta1 = betas.at(0), options.beta2 = betas.at(1);
+    options.decoupled = flag(group, keys().decoupled);
+    wanted[0] = wanted[1] = true, wanted[2] = flag(group, keys().amsgrad);
   }
   optim::Adam at(double t) const {
     optim::Adam o = options;
@@ -127,6 +111,19 @@ struct AdamReader {
     return o;
   }
 };
+
+Weights weights_of(const View& param) {
+  param.need(is_floating(param.dtype), "has a dtype that no kernel takes");
+  param.need(param.dense(), "is not dense in memory");
+  Weights w;
+  w.count = param.count, w.dtype = param.dtype, w.at[kParam] = param.data;
+  return w;
+}
+
+// Tells autograd that the tensors in `list` were changed in place.
+void increment_versions(const py::list& list) {
+  checked(PyObject_CallOneArg(imports().increment_version, list.ptr()));
+}
 
 // Everything that a step will touch, found before anything is touched.
 template <class Reader>
@@ -137,145 +134,98 @@ struct Plan {
   py::list touched;
   std::int64_t total = 0;
 
-  Outcome add(PyObject* group, PyObject* state, bool scaled) {
-    Reader reader;
-    if (!common_options(group, reader.options.common)) return kNotPlain;
-    reader.read(group);
-    PyObject* params = need(group, option_names().params);
-    if (!PyList_Check(params)) return kNotPlain;
+  void add(PyObject* group, PyObject* state, bool scaled) {
+    const Reader reader(group);
+    PyObject* params = need(group, keys().params);
+    if (!PyList_Check(params)) throw Refused{"params is not a list"};
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(params); ++i) {
       PyObject* param = PyList_GET_ITEM(params, i);
-      py::object grad = py::reinterpret_steal<py::object>(
-          PyObject_GetAttr(param, option_names().grad.ptr()));
-      if (!grad) throw py::error_already_set();
-      if (grad.is_none()) {
-        if (reader.options.common.bound < HUGE_VAL && !add_clipped(reader, param)) return kNotPlain;
-        continue;
+      py::object grad = checked(PyObject_GetAttr(param, keys().grad.object));
+      if (!grad.is_none()) {
+        add(reader, i, param, std::move(grad), get(state, param), scaled);
+      } else if (reader.options.common.bound < HUGE_VAL) {
+        only_clipped.emplace_back(reader.options.common.bound, weights_of(view(param, {"params", i})));
+        touched.append(py::handle(param));
       }
-      const Outcome outcome = add(reader, param, grad, get(state, param), scaled);
-      if (outcome != kDone) return outcome;
     }
-    return kDone;
   }
 
  private:
-  bool add_clipped(const Reader& reader, PyObject* param) {
-    View p;
-    if (!view(param, p) || !p.dense()) return false;
-    Weights w;
-    w.count = p.count, w.dtype = p.dtype, w.at[kParam] = p.data;
-    only_clipped.emplace_back(reader.options.common.bound, w);
-    touched.append(py::handle(param));
-    return true;
-  }
-
-  Outcome add(const Reader& reader, PyObject* param, py::object& grad, PyObject* state, bool scaled) {
-    View p, other;
-    if (!view(param, p) || !p.dense()) return kNotPlain;
-    Weights w;
-    w.count = p.count, w.dtype = p.dtype, w.at[kParam] = p.data;
-    if (!view(grad.ptr(), other) || !other.laid_out_as(p)) return kNotPlain;
-    w.at[kGrad] = other.data;
-    if (state == nullptr || !PyDict_Check(state) || PyDict_Size(state) == 0) return kNoState;
+  void add(const Reader& reader, Py_ssize_t i, PyObject* param, py::object grad, PyObject* state, bool scaled) {
+    const View p = view(param, {"params", i});
+    Weights w = weights_of(p);
+    const auto beside = [&](PyObject* array, const char* name) {
+      const View v = view(array, {name, i});
+      v.need(v.laid_out_as(p), "has another layout or dtype than its parameter");
+      return v.data;
+    };
+    w.at[kGrad] = beside(grad.ptr(), "grad");
+    if (state == nullptr || !PyDict_Check(state) || PyDict_Size(state) == 0) throw NoState{};
     touched.append(py::handle(param));
     if (scaled) touched.append(grad);
     for (int k = 0; k < 3; ++k) {
       if (!reader.wanted[k]) continue;
-      PyObject* array = get(state, Reader::arrays()[k].ptr());
-      if (array == nullptr || !view(array, other) || !other.laid_out_as(p)) return kNotPlain;
-      w.at[kState + k] = other.data;
+      const Key& key = Reader::arrays()[k];
+      PyObject* array = get(state, key);
+      w.at[kState + k] = beside(array ? array : Py_None, key.text);
       touched.append(py::handle(array));
     }
-    PyObject* step = get(state, option_names().step.ptr());
-    if (step == nullptr || !view(step, other) || other.count != 1) return kNotPlain;
-    if (other.dtype == Dtype::f32)
-      w.step32 = static_cast<float*>(other.data);
-    else if (other.dtype == Dtype::f64)
-      w.step64 = static_cast<double*>(other.data);
-    else
-      return kNotPlain;
+    PyObject* step = get(state, keys().step);
+    const View counter = view(step ? step : Py_None, {"step", i});
+    counter.need(counter.count == 1 && (counter.dtype == Dtype::f32 || counter.dtype == Dtype::f64),
+                 "is not one float32 or float64");
+    (counter.dtype == Dtype::f32 ? reinterpret_cast<void*&>(w.step32) : reinterpret_cast<void*&>(w.step64)) =
+        counter.data;
     touched.append(py::handle(step));
     tasks.push_back({reader.at(w.steps() + 1), w});
     total += w.count;
     alive.push_back(std::move(grad));
-    return kDone;
   }
 };
 
-template <class Work>
-void run(std::int64_t total, int threads, Work work) {
-  if (total < kGrain) return work(1);
-  py::gil_scoped_release release;
-  work(threads);
+template <class Reader>
+void step(const py::object& optimizer) {
+  const py::object own = checked(PyObject_GenericGetDict(optimizer.ptr(), nullptr));
+  PyObject *groups = need(own.ptr(), keys().param_groups), *state = need(own.ptr(), keys().state);
+  if (!PyList_Check(groups) || !PyDict_Check(state)) throw py::type_error("optimizer: not one of torch's");
+  const double scale = scalar(own.ptr(), keys().grad_scale, 1);
+  Plan<Reader> plan;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(groups); ++i)
+    plan.add(PyList_GET_ITEM(groups, i), state, scale != 1);
+  if (scalar(own.ptr(), keys().found_inf, 0) != 0) return;  // a step to leave out
+  for (auto& task : plan.tasks) {
+    task.options.common.bound = bound_in(task.weights.dtype, task.options.common.bound);
+    if (task.weights.step64)
+      *task.weights.step64 += 1;
+    else
+      *task.weights.step32 += 1;
+  }
+  run(2 * plan.total, [&](int threads) { Reader::kStep(plan.tasks, 1 / scale, threads); });
+  for (const auto& [bound, weights] : plan.only_clipped) clip_weights({weights}, bound, false, 1);
+  increment_versions(plan.touched);
 }
 
-// (param_groups, state, grad_scale, found_inf, threads) -> Outcome
-template <class Reader, class Step>
-PyObject* optimizer_step(PyObject* const* items, Py_ssize_t count, Step step) {
-  return guarded(5, count, [&] {
-    PyObject *groups = items[0], *state = items[1], *grad_scale = items[2], *found_inf = items[3];
-    if (!PyList_Check(groups) || !PyDict_Check(state)) throw py::type_error("param_groups, state: not torch's");
-    Plan<Reader> plan;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(groups); ++i) {
-      const Outcome outcome = plan.add(PyList_GET_ITEM(groups, i), state, grad_scale != Py_None);
-      if (outcome != kDone) return PyLong_FromLong(outcome);
-    }
-    if (found_inf != Py_None && scalar(found_inf) != 0) return PyLong_FromLong(kDone);  // a step to leave out
-    const double unscale = grad_scale == Py_None ? 1 : 1 / scalar(grad_scale);
-    for (auto& task : plan.tasks) {
-      task.options.common.bound = bound_in(task.weights.dtype, task.options.common.bound);
-      if (task.weights.step64)
-        *task.weights.step64 += 1;
-      else
-        *task.weights.step32 += 1;
-    }
-    const int threads = static_cast<int>(number(items[4]));
-    run(plan.total, threads, [&](int n) { step(plan.tasks, unscale, n); });
-    for (const auto& [bound, weights] : plan.only_clipped) clip_weights({weights}, bound, false, 1);
-    increment_versions(plan.touched);
-    return PyLong_FromLong(kDone);
-  });
-}
-
-PyObject* rmsprop(PyObject*, PyObject* const* items, Py_ssize_t count) {
-  return optimizer_step<RmspropReader>(items, count, rmsprop_step);
-}
-
-PyObject* adam(PyObject*, PyObject* const* items, Py_ssize_t count) {
-  return optimizer_step<AdamReader>(items, count, adam_step);
-}
-
-// (list of tensors, bound, count, threads) -> how many weights are at the bound (0 unless `count`), or None,
-// having done nothing, if one is not plain memory.
-PyObject* clip(PyObject*, PyObject* const* items, Py_ssize_t count) {
-  return guarded(4, count, [&]() -> PyObject* {
-    if (!PyList_Check(items[0])) throw py::type_error("tensors come in a list");
-    std::vector<Weights> tensors(static_cast<std::size_t>(PyList_GET_SIZE(items[0])));
-    std::int64_t total = 0;
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-      View p;
-      if (!view(PyList_GET_ITEM(items[0], static_cast<Py_ssize_t>(i)), p) || !p.dense()) Py_RETURN_NONE;
-      tensors[i].at[kParam] = p.data, tensors[i].count = p.count, tensors[i].dtype = p.dtype;
-      total += p.count;
-    }
-    const double bound = real(items[1]);
-    const bool wanted = truth(items[2]);
-    std::int64_t at_bound = 0;
-    run(total, static_cast<int>(number(items[3])),
-        [&](int threads) { at_bound = clip_weights(tensors, bound, wanted, threads); });
-    increment_versions(py::reinterpret_borrow<py::list>(items[0]));
-    return PyLong_FromLongLong(at_bound);
-  });
+// How many weights are then at the bound; 0 unless `count`.
+std::int64_t clip(const py::list& tensors, double bound, bool count) {
+  std::vector<Weights> weights;
+  weights.reserve(tensors.size());
+  std::int64_t total = 0, at_bound = 0;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(tensors.ptr()); ++i) {
+    weights.push_back(weights_of(view(PyList_GET_ITEM(tensors.ptr(), i), {"tensors", i})));
+    total += weights.back().count;
+  }
+  run(2 * total, [&](int threads) { at_bound = clip_weights(weights, bound, count, threads); });
+  increment_versions(tensors);
+  return at_bound;
 }
 
 }  // namespace
 
 void bind_optim(py::module_& m) {
-  define<rmsprop>(m, "rmsprop", "(param_groups, state, grad_scale, found_inf, threads) -> outcome");
-  define<adam>(m, "adam", "(param_groups, state, grad_scale, found_inf, threads) -> outcome");
-  define<clip>(m, "clip_weights", "(list of tensors, bound, count, threads) -> how many at the bound, or None");
-  m.def("reads_tensors", [] { return torch_().api != nullptr; },
-        "whether this torch has DLPack's C exchange API, by which the optimizers read tensors");
+  define<step<RmspropReader>>(m, "rmsprop", {"optimizer"}, "One step of a torch.optim.RMSprop, then its weight_clip.");
+  define<step<AdamReader>>(m, "adam", {"optimizer"}, "One step of a torch.optim.Adam, then its weight_clip.");
+  define<clip>(m, "clip_weights", {"tensors", "bound", "count"},
+               "Brings every weight into [-bound, bound]; if `count`, how many are then at the bound.");
 }
 
 }  // namespace ganfast

@@ -1,50 +1,57 @@
-// The preprocessing of images for Python: addresses and sizes, which the caller has checked.
-#include <pybind11/stl.h>
-
-#include <array>
-#include <cstdint>
+// The preprocessing of images for Python.
 #include <limits>
-#include <tuple>
-#include <vector>
 
+#include "args.h"
 #include "module_bind.h"
 #include "preprocess.h"
 
 namespace ganfast {
 namespace {
 
-namespace py = pybind11;
+using TapViews = std::pair<View, View>;  // starts and weights, as in ganfast.reference.preprocess.Taps
 
-using Numbers = std::array<std::int64_t, 4>;
-
-template <class T>
-const T* pointer(std::int64_t address) {
-  return reinterpret_cast<const T*>(static_cast<std::uintptr_t>(address));
+// From `size` to `out_size` pixels.
+Taps taps_of(const TapViews& views, std::int64_t size, std::int64_t out_size) {
+  const auto& [starts, weights] = views;
+  const std::int64_t taps = out_size ? weights.count / out_size : 0;
+  return {size, taps, starts.as<std::int32_t>(out_size), weights.as<float>(taps * out_size)};
 }
 
-Taps taps_of(const Numbers& n) { return {n[0], n[1], pointer<std::int32_t>(n[2]), pointer<float>(n[3])}; }
+// Of pixels (n, h, w, 3) or (h, w, 3) in which a row is contiguous, or each of its channels is.
+ImageGroup group_of(const View& x, const TapViews& down, const TapViews& across, const NetworkInput& out) {
+  x.need(x.dtype == Dtype::u8 && (x.ndim == 3 || x.ndim == 4), "is not uint8 images");
+  const std::int64_t* shape = x.shape + x.ndim - 3;
+  const std::int64_t* strides = x.strides + x.ndim - 3;
+  const bool pixels = strides[2] == 1 && (strides[1] == 3 || shape[1] == 1);
+  x.need(shape[2] == 3 && (pixels || (strides[1] == 1 && strides[2] != 0)), "has rows that are not contiguous");
+  ImageGroup group{static_cast<const std::uint8_t*>(x.data), 1, 0, strides[0], pixels ? 0 : strides[2],
+                   taps_of(down, shape[0], out.height), taps_of(across, shape[1], out.width)};
+  if (x.ndim == 4) group.count = x.shape[0], group.image_stride = x.strides[0];
+  return group;
+}
 
-// at, count, (image, row and channel stride, 0), down, across
-using Group = std::tuple<std::int64_t, std::int64_t, Numbers, Numbers, Numbers>;
-
-void run(const std::vector<Group>& given, std::size_t out, int dtype, std::int64_t height, std::int64_t width,
-         float scale, float shift, bool clip, int threads) {
-  py::gil_scoped_release release;
+void preprocess_all(const std::vector<View>& images, const std::vector<TapViews>& down,
+                    const std::vector<TapViews>& across, double scale, double shift, bool clip, const Output& out) {
+  out.need(out.ndim == 4 && is_floating(out.dtype) && out.contiguous(), "is not contiguous pixels");
+  const NetworkInput input{out.data, out.dtype, out.shape[1], out.shape[2]};
   std::vector<ImageGroup> groups;
-  for (const auto& [at, count, strides, down, across] : given)
-    groups.push_back({pointer<std::uint8_t>(at), count, strides[0], strides[1], strides[2], taps_of(down),
-                      taps_of(across)});
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    groups.push_back(group_of(images[i], down.at(i), across.at(i), input));
+    count += groups.back().count;
+  }
+  out.need(out.shape[0] == count && out.shape[3] == 3, "has another size than the images");
   constexpr float kAny = std::numeric_limits<float>::infinity();
-  const PixelScale how{clip ? 0.0f : -kAny, clip ? 255.0f : kAny, scale, shift};
-  preprocess(groups, how, {reinterpret_cast<void*>(out), static_cast<Dtype>(dtype), height, width}, threads);
+  const PixelScale how{clip ? 0.0f : -kAny, clip ? 255.0f : kAny, static_cast<float>(scale),
+                       static_cast<float>(shift)};
+  run(work_on(groups, input) / 2, [&](int threads) { preprocess(groups, how, input, threads); });
 }
 
 }  // namespace
 
 void bind_preprocess(py::module_& m) {
-  m.def("preprocess", &run, "uint8 images -> channels_last pixels at `out`", py::arg("groups"), py::arg("out"),
-        py::arg("dtype"), py::arg("height"), py::arg("width"), py::arg("scale"), py::arg("shift"),
-        py::arg("clip"), py::arg("threads"));
+  define<preprocess_all>(m, "preprocess", {"images", "down", "across", "scale", "shift", "clip", "out"},
+                         "uint8 images, each with its taps in both directions, into `out` (n, h, w, 3).");
 }
 
 }  // namespace ganfast

@@ -13,8 +13,6 @@
 namespace ganfast {
 namespace {
 
-// Less work, in values of the result, is done before a second thread has woken up.
-constexpr std::int64_t kForATeam = std::int64_t{1} << 17;
 // Rows that a thread takes at least where rows at the edge of a band are resized across by both neighbours.
 constexpr std::int64_t kFewestRows = 16;
 
@@ -109,25 +107,24 @@ struct Band {
   std::int64_t first, last;
 };
 
-// In values of the result: bytes are blended some four times as fast as those are made.
-std::int64_t work_on(const ImageGroup& group, const NetworkInput& out) {
-  const std::int64_t blended = across_first(group, out) ? 0 : group.down.taps * group.across.size;
-  return 3 * out.height * (out.width + blended / 4);
-}
-
 }  // namespace
+
+std::int64_t work_on(const std::vector<ImageGroup>& groups, const NetworkInput& out) {
+  std::int64_t work = 0;
+  for (const ImageGroup& group : groups) {
+    const std::int64_t blended = across_first(group, out) ? 0 : group.down.taps * group.across.size;
+    work += group.count * 3 * out.height * (out.width + blended / 4);
+  }
+  return work;
+}
 
 void preprocess(const std::vector<ImageGroup>& groups, const PixelScale& scale, const NetworkInput& out,
                 int threads) {
-  std::int64_t images = 0, work = 0;
-  for (const ImageGroup& group : groups) {
-    images += group.count;
-    work += group.count * work_on(group, out);
-  }
-  if (work < kForATeam) threads = 1;
+  std::int64_t images = 0;
+  for (const ImageGroup& group : groups) images += group.count;
   const std::int64_t values = 3 * out.width * out.height;
   // An image is divided only where there are few of them for the threads.
-  const std::int64_t wanted = threads == 1 ? 1 : (4 * threads + images - 1) / images;
+  const std::int64_t wanted = threads == 1 || images == 0 ? 1 : (4 * threads + images - 1) / images;
   std::vector<Band> bands;
   std::int64_t number = 0;
   for (const ImageGroup& group : groups) {

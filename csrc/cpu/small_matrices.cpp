@@ -8,9 +8,8 @@
 namespace ganfast {
 namespace {
 
-// Entries of all matrices, below which one thread is done before a second is awake. So small, a matrix takes time
-// like n^2: it waits for one rotation after another.
-constexpr std::int64_t kGrain = 2048;
+// Entries of the matrices that a thread takes at a time, at least.
+constexpr std::int64_t kTogether = 256;
 
 // Memory that a thread keeps: fresh pages for every call would cost as much as a small matrix. Null if there is none.
 double* workspace(std::int64_t n) {
@@ -32,7 +31,7 @@ double* workspace(std::int64_t n) {
 template <class One>
 std::vector<std::int64_t> for_each(const Matrices& m, int threads, One one) {
   std::vector<std::uint8_t> outcomes(static_cast<std::size_t>(m.count));
-  if (m.count == 1 || m.count * m.n * m.n < kGrain) threads = 1;
+  if (m.count == 1) threads = 1;
   const auto at = [&](std::int64_t i) {
     double* work = workspace(m.n);
     outcomes[static_cast<std::size_t>(i)] = work ? one(i, work) : kGaveUp;
@@ -40,7 +39,7 @@ std::vector<std::int64_t> for_each(const Matrices& m, int threads, One one) {
   if (threads == 1) {
     for (std::int64_t i = 0; i < m.count; ++i) at(i);
   } else {
-    const int chunk = static_cast<int>(1 + kGrain / 8 / (m.n * m.n));
+    const int chunk = static_cast<int>(1 + kTogether / (m.n * m.n));
 #pragma omp parallel for num_threads(threads) schedule(dynamic, chunk)
     for (std::int64_t i = 0; i < m.count; ++i) at(i);
   }

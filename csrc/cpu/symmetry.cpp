@@ -59,7 +59,7 @@ void symmetry(const double* a, std::int64_t count, std::int64_t n, int threads, 
   const std::int64_t strips = (n + kSide - 1) / kSide;
   const std::int64_t work = count * strips;
   std::vector<Facts> found(work);
-#pragma omp parallel for schedule(dynamic, 16) num_threads(threads) if (count * n * n > 65536)
+#pragma omp parallel for schedule(dynamic, 16) num_threads(threads)
   for (std::int64_t k = 0; k < work; ++k)
     found[k] = strip(a + k / strips * n * n, n, k % strips * kSide);
   for (std::int64_t m = 0; m < count; ++m) {

@@ -14,9 +14,8 @@ constexpr std::int64_t kDepth = 128;
 constexpr std::int64_t kSquare = 6;
 constexpr std::int64_t kTileSize = kPanel * kPanel;
 // A team of threads costs more than it saves, above all on a busy machine, below this many numbers to pack or to
-// centre (a batch of 100 is packed in 0.3 ms by one thread) and below this many flops.
+// centre (a batch of 100 is packed in 0.3 ms by one thread).
 constexpr std::int64_t kNumbersForATeam = std::int64_t{1} << 20;
-constexpr std::int64_t kFlopsForATeam = std::int64_t{1} << 22;
 
 std::int64_t panels_of(const PackedRows& rows) { return (rows.n + kPanel - 1) / kPanel; }
 
@@ -106,7 +105,7 @@ void syrk(const PackedRows& rows, std::int64_t k, double* c, int threads) {
   // Smaller squares where there are few panels, so that each thread gets some.
   const std::int64_t side = panels >= 4 * kSquare ? kSquare : std::max<std::int64_t>(1, panels / 4);
   const std::int64_t sides = (panels + side - 1) / side, squares = sides * (sides + 1) / 2;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (k * rows.n * rows.n > kFlopsForATeam)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (std::int64_t s = 0; s < squares; ++s) {
     // From the last row on, so that the long rows come first.
     std::int64_t i = 0, left = squares - 1 - s;

@@ -7,42 +7,42 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast import reference
-from ganfast._autograd.tracing import must_trace, serving
+from ganfast._dispatch import call, must_trace, serve
 from ganfast._philox import Key, new_key
+from ganfast.reference import penalty as reference
+
+_OP = "interpolate"
 
 
 def interpolate(
     real: Tensor, fake: Tensor, generator: torch.Generator | None, group_size: int
 ) -> Tensor:
     """eps_i real_i + (1 - eps_i) fake_i of checked samples, by the backend that serves."""
-    backend = serving("interpolate", (real, fake))
+    kernels = serve(_OP, (real, fake))
     differentiated = (real.requires_grad or fake.requires_grad) and torch.is_grad_enabled()
-    if not differentiated:
-        draw_and_interpolate = getattr(backend, "draw_and_interpolate", None)
-        if draw_and_interpolate is not None:
-            return draw_and_interpolate(real, fake, generator, group_size)
     key = new_key(real.device, generator)
-    if differentiated and backend is not reference:
-        return _apply_interpolate(backend, key, group_size, real, fake)
-    return backend.interpolate(real, fake, key, group_size)
+    if differentiated and kernels is not reference:
+        return _apply_interpolate(kernels, key, group_size, real, fake)
+    points: Tensor = call(_OP, kernels, "interpolate", real, fake, key, group_size)
+    return points
 
 
 class _Interpolate(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, backend: Any, key: Key, group_size: int, real: Tensor, fake: Tensor
+        ctx: Any, kernels: Any, key: Key, group_size: int, real: Tensor, fake: Tensor
     ) -> Tensor:
-        ctx.call = backend, key, group_size
-        return backend.interpolate(real, fake, key, group_size)
+        ctx.arguments = kernels, key, group_size
+        return call(_OP, kernels, "interpolate", real, fake, key, group_size)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        backend, key, group_size = ctx.call
+        kernels, key, group_size = ctx.arguments
         if torch.is_grad_enabled() or must_trace((grad,)) is not None:
-            backend = reference
+            kernels = reference
         needed = ctx.needs_input_grad[3:]
-        return None, None, None, *backend.interpolate_gradient(grad, key, group_size, needed)
+        gradients = call(_OP, kernels, "interpolate_gradient", grad, key, group_size, needed)
+        return None, None, None, *gradients
 
 
 _apply_interpolate = super(torch.autograd.Function, _Interpolate).apply  # as in losses.py

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from ganfast import _dispatch, reference
-from ganfast._autograd.tracing import must_trace
+from ganfast._dispatch import call, forced, serve
 from ganfast._philox import Key
 from ganfast.games import LossSpec
+from ganfast.reference import losses as reference
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -34,43 +34,33 @@ def adversarial_loss(
     if dtype in _HALF and torch.is_autocast_enabled(first.device.type):
         dtype = torch.float32  # what torch's own losses return under autocast
     few = spec.mean_score and first.is_cpu and first.numel() <= reference.FEW
-    if few and (is_compiling() or _dispatch.forced() is None):
+    if few and (is_compiling() or not forced()):
         return reference.mean_score(logits, spec, dtype)
-    why = must_trace(logits)
-    if why is not None:
-        if not is_compiling() and _dispatch.forced() not in (None, "reference"):
-            raise RuntimeError(
-                f"backend {_dispatch.forced()!r} was forced but cannot serve {op}: {why}"
-            )
-        return reference.adversarial_loss(logits, spec, key, dtype)
-    backend = _dispatch.pick(op, first)
-    if backend is reference:
-        return reference.adversarial_loss(logits, spec, key, dtype)
-    if torch.is_grad_enabled():
+    kernels = serve(op, logits)
+    if kernels is not reference and torch.is_grad_enabled():
         for x in logits:
             if x.requires_grad:
-                return _apply_adversarial_loss((backend, spec, key, dtype), *logits)
-    return backend.adversarial_loss(logits, spec, key, dtype)
+                return _apply_adversarial_loss((op, kernels, spec, key, dtype), *logits)
+    return call(op, kernels, "adversarial_loss", logits, spec, key, dtype)
 
 
 class _AdversarialLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, call: tuple, *logits: Tensor) -> Any:
-        backend, spec, key, dtype = ctx.call = call
+    def forward(ctx: Any, arguments: tuple, *logits: Tensor) -> Any:
+        ctx.arguments = op, kernels, *rest = arguments
         ctx.save_for_backward(*logits)
-        return backend.adversarial_loss(logits, spec, key, dtype)
+        return call(op, kernels, "adversarial_loss", logits, *rest)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
-        backend, spec, key, _ = ctx.call
+        op, kernels, spec, key, _ = ctx.arguments
         if torch.is_grad_enabled():
-            backend = reference
-        gradients = backend.adversarial_loss_gradient(
-            grad_outputs, ctx.saved_tensors, spec, key, ctx.needs_input_grad[1:]
-        )
-        return None, *gradients
+            kernels = reference
+        needed = ctx.needs_input_grad[1:]
+        arguments = grad_outputs, ctx.saved_tensors, spec, key, needed
+        return None, *call(op, kernels, "adversarial_loss_gradient", *arguments)
 
 
-# torch.autograd.Function.apply in Python looks for functorch's transforms, which must_trace() has
-# done already, and then calls this: 2 us of the 25 us that an empty Function costs.
+# torch.autograd.Function.apply in Python looks for functorch's transforms, which serve() has done
+# already, and then calls this: 2 us of the 25 us that an empty Function costs.
 _apply_adversarial_loss = super(torch.autograd.Function, _AdversarialLoss).apply

@@ -12,24 +12,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast import reference
-from ganfast._autograd.tracing import must_trace, serving
-from ganfast.reference import PenaltySpec
+from ganfast._dispatch import call, must_trace, serve
+from ganfast.reference import penalty as reference
+from ganfast.reference.penalty import PenaltySpec
+
+_OP = "penalty_from_gradient"
 
 
 def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
     """The penalty on the checked gradient ``x`` and its norms, by the backend that serves."""
-    backend = serving("penalty_from_gradient", (x,))
-    if backend is not reference and torch.is_grad_enabled() and x.requires_grad:
-        return _apply_penalty(backend, spec, x)
-    return backend.penalty(x, spec)
+    kernels = serve(_OP, (x,))
+    if kernels is not reference and torch.is_grad_enabled() and x.requires_grad:
+        return _apply_penalty(kernels, spec, x)
+    value, norms = call(_OP, kernels, "penalty", x, spec)
+    return value, norms
 
 
 class _Penalty(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, backend: Any, spec: PenaltySpec, x: Tensor) -> tuple[Tensor, Tensor]:
-        value, norms = backend.penalty(x, spec)
-        ctx.call = backend, spec
+    def forward(ctx: Any, kernels: Any, spec: PenaltySpec, x: Tensor) -> tuple[Tensor, Tensor]:
+        value, norms = call(_OP, kernels, "penalty", x, spec)
+        ctx.arguments = kernels, spec
         ctx.save_for_backward(x, norms)
         ctx.mark_non_differentiable(norms)
         ctx.set_materialize_grads(False)
@@ -37,33 +40,34 @@ class _Penalty(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> Any:
-        backend, spec = ctx.call
+        kernels, spec = ctx.arguments
         x, norms = ctx.saved_tensors
         if grad is None:
             return None, None, None
         if not torch.is_grad_enabled():
-            return None, None, backend.penalty_gradient(grad, x, norms, spec)
+            return None, None, call(_OP, kernels, "penalty_gradient", grad, x, norms, spec)
         if must_trace((grad, x)) is not None:
             return None, None, reference.penalty_gradient(grad, x, norms, spec)
-        return None, None, _apply_penalty_gradient(backend, spec, grad, x, norms)
+        return None, None, _apply_penalty_gradient(kernels, spec, grad, x, norms)
 
 
 class _PenaltyGradient(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, backend: Any, spec: PenaltySpec, grad: Tensor, x: Tensor, norms: Tensor
+        ctx: Any, kernels: Any, spec: PenaltySpec, grad: Tensor, x: Tensor, norms: Tensor
     ) -> Tensor:
-        ctx.call = backend, spec
+        ctx.arguments = kernels, spec
         ctx.save_for_backward(grad, x, norms)
-        return backend.penalty_gradient(grad, x, norms, spec)
+        return call(_OP, kernels, "penalty_gradient", grad, x, norms, spec)
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> Any:
-        backend, spec = ctx.call
+        kernels, spec = ctx.arguments
         grad, x, norms = ctx.saved_tensors
         if torch.is_grad_enabled() or must_trace((v,)) is not None:
-            backend = reference
-        return None, None, *backend.penalty_second_order(v, grad, x, norms, spec), None
+            kernels = reference
+        derivatives = call(_OP, kernels, "penalty_second_order", v, grad, x, norms, spec)
+        return None, None, *derivatives, None
 
 
 _apply_penalty = super(torch.autograd.Function, _Penalty).apply  # as in losses.py

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganfast.commands.arguments import whole
+from ganfast._options import add_flags, check, given, option
 from ganfast.commands.failure import note_missing_kernels
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    out: str | Path = option("runs/demo", "folder for the report and the runs", metavar="DIR")
+    seed: int = option(0, "of everything that is drawn", least=0)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 def add(commands: Any) -> None:
@@ -16,10 +26,7 @@ def add(commands: Any) -> None:
         help="train the games on real handwritten digits and write a report",
         description="Train the games on real handwritten digits and write a report with pictures.",
     )
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, default=Path("runs/demo"), help="(default: runs/demo)"
-    )
-    parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="(default: 0)")
+    add_flags(parser, DemoOptions)
     parser.set_defaults(run=_run)
 
 
@@ -27,4 +34,5 @@ def _run(arguments: argparse.Namespace) -> None:
     from ganfast.train.demo import run_demo
 
     note_missing_kernels()
-    run_demo(arguments.out, seed=arguments.seed)
+    options = DemoOptions(**given(arguments, DemoOptions))
+    run_demo(Path(options.out), seed=options.seed)

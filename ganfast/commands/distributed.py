@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from ganfast.commands.exit_codes import FAILED, INTERRUPTED
-from ganfast.commands.failure import tell
+from ganfast.commands.failure import report_error
 from ganfast.errors import InputError
 
 TIMEOUT = timedelta(hours=6)
@@ -112,7 +112,7 @@ def _fail(store: Any, error: BaseException) -> NoReturn:
     code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
     if _is_first_to_fail(store):
         try:
-            tell(_in_words(error))
+            report_error(_in_words(error))
         except Exception:  # a bug: it keeps its traceback
             traceback.print_exception(error)
     for worker in multiprocessing.active_children():  # nobody else would end them now

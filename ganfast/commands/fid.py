@@ -7,17 +7,12 @@ import contextlib
 import sys
 from typing import Any
 
+from ganfast import _options
 from ganfast.commands import distributed, images
-from ganfast.commands.arguments import whole
 from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
 from ganfast.commands.failure import note_missing_kernels
 from ganfast.commands.fid_report import as_json, certificate, report
-
-NAMED_BY_FLAG = (
-    *images.NAMED_BY_FLAG,
-    *("inception_score", "splits", "kid", "bootstrap", "fid_infinity", "seed", "allow_mismatch"),
-)
-"""The arguments of ganfast.metrics.evaluate that have a flag of the same name."""
+from ganfast.metrics.options import EvaluationOptions
 
 _DESCRIPTION = """\
 Frechet Inception Distance of the images FAKE from the images REAL, and what the same pass gives.
@@ -38,51 +33,18 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("real", metavar="REAL", help="the images to compare with")
     parser.add_argument("fake", metavar="FAKE", help="the images that are judged")
-    images.add_flags(parser)
-    _add_flags(parser)
-    parser.set_defaults(run=lambda arguments: _run(arguments, parser))
-
-
-def _add_flags(parser: argparse.ArgumentParser) -> None:
-    def add(flag: str, text: str, **facts: Any) -> None:
-        parser.add_argument(flag, default=argparse.SUPPRESS, help=text, **facts)
-
-    add(
-        "--no-inception-score",
-        "leave out the Inception Score of FAKE",
-        dest="inception_score",
-        action="store_false",
-    )
-    add(
-        "--splits",
-        "parts of FAKE that the Inception Score is averaged over (default: 10)",
-        metavar="N",
-        type=whole(1),
-    )
-    add("--kid", "also the Kernel Inception Distance", action="store_true")
-    add(
-        "--bootstrap",
-        "also a 95%% interval of FID, of N resamplings (default: 0, none)",
-        metavar="N",
-        type=whole(0),
-    )
-    add("--fid-infinity", "also FID extrapolated to infinitely many images", action="store_true")
-    add("--seed", "of whatever is drawn (default: 0)", metavar="N", type=whole(0))
-    add(
-        "--allow-mismatch",
-        "compare with statistics that another protocol or network made",
-        action="store_true",
-    )
+    images.add_flags(parser, EvaluationOptions)
     parser.add_argument(
         "--certify",
         action="store_true",
         help="what --precision (then bf16 by default) costs: the FID in it and in fp32",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=lambda arguments: _run(arguments, parser))
 
 
 def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    given = images.settings(arguments, NAMED_BY_FLAG)
+    given = _options.given(arguments, EvaluationOptions)
     precisions = [given.pop("precision", "bf16" if arguments.certify else "fp32")]
     if arguments.certify:
         if precisions == ["fp32"]:
@@ -90,7 +52,7 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if "state" in given:
             parser.error("--certify makes two runs, and --state holds one: leave one of them out")
         precisions.insert(0, "fp32")
-    with distributed.joined(given.get("device")) as place, images.told_what_helps(arguments):
+    with distributed.joined(given.get("device")) as place, images.with_hints(arguments):
         images.check_paths(arguments, arguments.real, arguments.fake)
         if place.first:
             note_missing_kernels()
@@ -98,8 +60,8 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         given["progress"] = place.first and images.wants_progress(arguments)
         results = [_evaluate(arguments, given | {"precision": each}) for each in precisions]
     if place.first:
-        _tell(arguments, results)
-    return SKIPPED if place.first and any(found["skipped"] for found in results) else DONE
+        _print(arguments, results)
+    return SKIPPED if place.first and any(result["skipped"] for result in results) else DONE
 
 
 def _evaluate(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
@@ -107,17 +69,16 @@ def _evaluate(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str,
 
     # An extractor of the user's own may print, and stdout is for the result.
     with contextlib.redirect_stdout(sys.stderr):
-        found: dict[str, Any] = metrics.evaluate(arguments.real, arguments.fake, **given)
-    return found
+        return metrics.evaluate(arguments.real, arguments.fake, **given)
 
 
-def _tell(arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:
-    found = results[-1]
+def _print(arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    result = results[-1]
     if arguments.certify:
-        found = {**found, "certificate": certificate(*results)}
+        result = {**result, "certificate": certificate(*results)}
     if not arguments.json:
-        print(report(found))
+        print(report(result))
         return
     if not arguments.quiet:
-        images.tell_on_stderr(found["notes"], found["skipped"])
-    print(as_json(found))
+        images.report_on_stderr(result["notes"], result["skipped"])
+    print(as_json(result))

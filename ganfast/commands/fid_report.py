@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import PurePath
 from typing import Any
+
+from ganfast._terminal import printable
 
 
 def certificate(exact: dict[str, Any], fast: dict[str, Any]) -> dict[str, Any]:
@@ -27,49 +28,44 @@ def certificate(exact: dict[str, Any], fast: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_json(found: dict[str, Any]) -> str:
+def as_json(result: dict[str, Any]) -> str:
     """One object of standard JSON, which has no NaN: such a value is null."""
-    return json.dumps(_plain(found), indent=2, allow_nan=False)
+    return json.dumps(_to_json(result), indent=2, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): _to_json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [_to_json(inner) for inner in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return str(value) if isinstance(value, PurePath) else value
 
 
-def report(found: dict[str, Any]) -> str:
+def report(result: dict[str, Any]) -> str:
     """A few aligned lines; what was not asked for, or is not to be had, has none."""
     rows = [
         (
             "FID",
-            f"{_number(found['fid'])}  ({_number(found['mean_term'])} of the means + "
-            f"{_number(found['covariance_term'])} of the covariances)",
+            f"{_number(result['fid'])}  ({_number(result['mean_term'])} of the means + "
+            f"{_number(result['covariance_term'])} of the covariances)",
         ),
-        ("95% interval", _interval(found.get("fid_interval"))),
-        ("FID-infinity", _with_error(found, "fid_infinity", "fid_infinity_error")),
-        ("IS", _with_error(found, "inception_score_mean", "inception_score_std")),
-        ("KID", _with_error(found, "kid_mean", "kid_std")),
-        ("images", f"{_count(found['n_real'])} real, {_count(found['n_fake'])} fake"),
-        ("protocol", found["protocol"]),
-        ("extractor", found["extractor"]),
-        ("precision", found["precision"]),
-        ("certified", _certified(found.get("certificate"))),
-        ("speed", f"{_number(found['images_per_second'], 4)} images/s, {found['seconds']:.1f} s"),
-        *(("note", sentence) for sentence in found["notes"]),
-        *(("skipped", name) for name in found["skipped"]),
+        ("95% interval", _interval(result.get("fid_interval"))),
+        ("FID-infinity", _with_error(result, "fid_infinity", "fid_infinity_error")),
+        ("IS", _with_error(result, "inception_score_mean", "inception_score_std")),
+        ("KID", _with_error(result, "kid_mean", "kid_std")),
+        ("images", f"{_count(result['n_real'])} real, {_count(result['n_fake'])} fake"),
+        ("protocol", result["protocol"]),
+        ("extractor", result["extractor"]),
+        ("precision", result["precision"]),
+        ("certified", _certified(result.get("certificate"))),
+        ("speed", f"{_number(result['images_per_second'], 4)} images/s, {result['seconds']:.1f} s"),
+        *(("note", sentence) for sentence in result["notes"]),
+        *(("skipped", name) for name in result["skipped"]),
     ]
-    return printable("\n".join(f"{name:14}{text}" for name, text in rows if text is not None))
-
-
-def printable(text: str) -> str:
-    """``text`` with escapes for what stdout can't show: a file's name need not be text."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    lines = (f"{name:14}{text}" for name, text in rows if text is not None)
+    return "\n".join(printable(line, lines=False) for line in lines)
 
 
 def _number(value: float | None, digits: int = 6) -> str:
@@ -84,8 +80,8 @@ def _interval(bounds: Any) -> str | None:
     return None if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}"
 
 
-def _with_error(found: dict[str, Any], name: str, error: str) -> str | None:
-    value, deviation = found.get(name), found.get(error)
+def _with_error(result: dict[str, Any], name: str, error: str) -> str | None:
+    value, deviation = result.get(name), result.get(error)
     if value is None:
         return None
     return _number(value) + ("" if deviation is None else f"  (+- {_number(deviation, 3)})")

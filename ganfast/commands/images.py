@@ -4,110 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-from ganfast.commands.arguments import one_of, whole
-from ganfast.commands.failure import note
+from ganfast import _options
+from ganfast._atomic_file import require_writable
+from ganfast._terminal import note, shows_progress
 from ganfast.errors import InputError
-
-EXTRACTORS = ("inception", "digits")
-PROTOCOLS = ("pytorch-fid", "torch-fidelity", "clean")
-PRECISIONS = ("fp32", "tf32", "bf16")
-
-NAMED_BY_FLAG = (
-    *("extractor", "weights", "protocol", "precision", "device", "batch_size", "workers"),
-    *("compile", "background", "exif", "on_error", "state"),
-)
-"""The arguments of ganfast.metrics.image_statistics that have a flag of the same name here."""
+from ganfast.metrics.options import ImageOptions
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """A flag left out is left to ganfast.metrics: it is not in the namespace."""
-
-    def add(flag: str, text: str, **facts: Any) -> None:
-        parser.add_argument(flag, default=argparse.SUPPRESS, help=text, **facts)
-
-    add(
-        "--extractor",
-        "whose features: inception (the published FID network), digits (the demo's classifier) "
-        "or module:factory of your own (default: inception)",
-        metavar="NAME",
-        type=one_of(EXTRACTORS, "module:factory", r"[^\W\d][\w.]*:[^\W\d][\w.]*"),
-    )
-    add(
-        "--weights",
-        "file of the Inception weights (default: from torch.hub's folder, or downloaded)",
-        metavar="FILE",
-    )
-    add(
-        "--protocol",
-        f"whose resizing and scaling: {', '.join(PROTOCOLS)} (default: pytorch-fid)",
-        metavar="NAME",
-        type=one_of(PROTOCOLS),
-    )
-    add(
-        "--precision",
-        "of the network: fp32, tf32 (CUDA only) or bf16 (default: fp32)",
-        metavar="NAME",
-        type=one_of(PRECISIONS),
-    )
-    add(
-        "--device",
-        "cpu, cuda or cuda:N (default: cuda if there is one)",
-        metavar="DEVICE",
-        type=one_of(["cpu", "cuda"], "cuda:N", r"cuda:\d+"),
-    )
-    add(
-        "--batch-size",
-        "images that go through the network at once (default: 50)",
-        metavar="N",
-        type=whole(1),
-    )
-    add(
-        "--workers",
-        "processes that decode images; 0 decodes in this one (default: by the device)",
-        metavar="N",
-        type=whole(0),
-    )
-    add("--compile", "torch.compile the network: minutes, for some speed", action="store_true")
-    add(
-        "--background",
-        "what shows through transparent pixels: white or black (default: white)",
-        metavar="COLOUR",
-        type=one_of(["white", "black"]),
-    )
-    add("--exif", "turn photographs as their EXIF orientation says", action="store_true")
-    add(
-        "--on-error",
-        "what a file that can't be read does: raise or skip; skipped ones are named, and the exit "
-        "code is 3 (default: raise)",
-        metavar="WHAT",
-        type=one_of(["raise", "skip"]),
-    )
-    add(
-        "--state",
-        "keep the run in FILE: after an interruption the same command goes on from there",
-        metavar="FILE",
-    )
+def add_flags(parser: argparse.ArgumentParser, cls: type[ImageOptions]) -> None:
+    """The flags of these options, and how much is said on stderr."""
+    _options.add_flags(parser, cls)
     parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="no progress bar and no notes on stderr"
     )
 
 
-def settings(arguments: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
-    """The given ones of the arguments called ``names``, by name."""
-    return {name: value for name, value in vars(arguments).items() if name in names}
-
-
 def wants_progress(arguments: argparse.Namespace) -> bool:
-    """A bar is for a person: where stderr is a file it would be a page of noise."""
-    silent = arguments.no_progress or arguments.quiet
-    return not silent and sys.stderr is not None and sys.stderr.isatty()
+    return shows_progress() and not (arguments.no_progress or arguments.quiet)
 
 
 def check_paths(arguments: argparse.Namespace, *sources: str) -> None:
@@ -117,26 +34,15 @@ def check_paths(arguments: argparse.Namespace, *sources: str) -> None:
         if not os.path.exists(path):
             raise InputError(f"no such file or folder: {path!r}")
     weights = getattr(arguments, "weights", None)
-    if weights is not None and not os.path.isfile(os.path.expanduser(weights)):
-        raise InputError(f"--weights: no such file: {weights!r}")
+    if weights is not None and not os.path.isfile(weights):
+        raise InputError(f"--weights: got {weights!r}, which is no file; give the file of weights")
     state = getattr(arguments, "state", None)
     if state is not None:
-        check_writable(state, "--state")
-
-
-def check_writable(path: str, name: str) -> None:
-    """InputError if no file can be made at ``path``."""
-    folder = Path(path).parent
-    if os.path.isdir(path):
-        raise InputError(f"{name}: {path!r} is a folder; give a file in it")
-    if not folder.is_dir():
-        raise InputError(f"{name}: there is no folder {str(folder)!r}; make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{name}: can't write to the folder {str(folder)!r}; choose another")
+        require_writable(state, "--state")
 
 
 @contextmanager
-def told_what_helps(arguments: argparse.Namespace) -> Iterator[None]:
+def with_hints(arguments: argparse.Namespace) -> Iterator[None]:
     """Too little memory, and Ctrl-C, with what to do about them."""
     try:
         yield
@@ -158,7 +64,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or words
 
 
-def tell_on_stderr(notes: list[str], skipped: list[str]) -> None:
+def report_on_stderr(notes: list[str], skipped: list[str]) -> None:
     """What a reader of the result alone would miss."""
     for sentence in notes:
         note(sentence)

@@ -8,12 +8,14 @@ import os
 import sys
 from typing import Any
 
+from ganfast import _options
+from ganfast._atomic_file import require_writable
+from ganfast._terminal import printable
 from ganfast.commands import distributed, images
-from ganfast.commands.arguments import npz
 from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
 from ganfast.commands.failure import note_missing_kernels
-from ganfast.commands.fid_report import printable
 from ganfast.errors import InputError
+from ganfast.metrics.options import ImageOptions
 
 _DESCRIPTION = """\
 Mean and covariance of the features of one set of images, in a file that ganfast fid takes in place
@@ -32,43 +34,51 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SOURCE", help="the images")
-    parser.add_argument("out", metavar="OUT.npz", type=npz, help="the file to write")
-    images.add_flags(parser)
+    parser.add_argument("out", metavar="OUT.npz", type=_npz, help="the file to write")
+    images.add_flags(parser, ImageOptions)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT.npz if it is there")
     parser.set_defaults(run=_run)
 
 
+def _npz(text: str) -> str:
+    if not text.lower().endswith(".npz"):
+        message = f"OUT.npz: got {text!r}; give a name that ends in .npz"
+        raise argparse.ArgumentError(None, message)
+    return text
+
+
 def _run(arguments: argparse.Namespace) -> int:
-    given = images.settings(arguments, images.NAMED_BY_FLAG)
-    with distributed.joined(given.get("device")) as place, images.told_what_helps(arguments):
+    given = _options.given(arguments, ImageOptions)
+    with distributed.joined(given.get("device")) as place, images.with_hints(arguments):
         images.check_paths(arguments, arguments.source)
         _check_out(arguments)
         if place.first:
             note_missing_kernels()
         given |= {"device": place.device} if place.device else {}
         given["progress"] = place.first and images.wants_progress(arguments)
-        found = _look(arguments.source, given)
+        made = _statistics(arguments.source, given)
         if place.first:
-            found.save(arguments.out)
+            made.save(arguments.out)
     if not place.first:
         return DONE
-    skipped = list(found.skipped)
+    skipped = list(made.skipped)
     if not arguments.quiet:
-        images.tell_on_stderr([], skipped)
-    print(printable(f"{arguments.out}: mu and sigma of {found.n:,} images, {found.protocol}"))
+        images.report_on_stderr([], skipped)
+    line = f"{arguments.out}: mu and sigma of {made.n:,} images, {made.protocol}"
+    print(printable(line, lines=False))
     return SKIPPED if skipped else DONE
 
 
 def _check_out(arguments: argparse.Namespace) -> None:
-    images.check_writable(arguments.out, "OUT.npz")
+    require_writable(arguments.out, "OUT.npz")
     if os.path.exists(arguments.out) and not arguments.overwrite:
         raise InputError(
-            f"OUT.npz: {arguments.out!r} is there already: replace it with --overwrite, or choose "
-            "another name"
+            f"OUT.npz: got {arguments.out!r}, which is there already; replace it with --overwrite, "
+            "or choose another name"
         )
 
 
-def _look(source: str, given: dict[str, Any]) -> Any:
+def _statistics(source: str, given: dict[str, Any]) -> Any:
     from ganfast import metrics
 
     with contextlib.redirect_stdout(sys.stderr):

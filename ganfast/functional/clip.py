@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ganfast import _dispatch, reference
-from ganfast._autograd.tracing import must_trace
+from ganfast import _checks
+from ganfast._dispatch import call, serve
+from ganfast.errors import InputError, InputTypeError, Refusal
+from ganfast.reference import optim as reference
 
 __all__ = ["clip_weights_"]
+
+_OP = "clip_weights_"
 
 Parameters = nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 
@@ -59,16 +63,18 @@ def clip_weights_(
         >>> bool(critic.weight.abs().max() <= 0.01)
         True
     """
-    if not (isinstance(bound, (int, float)) and 0.0 < bound < math.inf):
-        raise ValueError(f"bound: got {bound!r}; give a finite number above 0, as WGAN's 0.01")
+    bound = _checks.number("bound", bound, above=0, hint="as WGAN's 0.01")
     named = _list(parameters, norm_layers)
     tensors = [item[1] for item in named] if named and isinstance(named[0], tuple) else named
-    count: Any = NotImplemented
-    if tensors and isinstance(tensors[0], Tensor) and must_trace(()) is None:
-        backend = _dispatch.pick("clip_weights_", tensors[0])
-        if backend is not reference:
-            count = backend.clip_weights_(tensors, bound, return_fraction)
-    if count is NotImplemented:  # mixed devices, memory with holes, or something to refuse
+    first = tensors[0] if tensors and isinstance(tensors[0], Tensor) else None
+    kernels = reference if first is None else serve(_OP, (first,))
+    served, count = False, None
+    if kernels is not reference:
+        # Refused: mixed devices, memory with holes, or what is no weight at all.
+        with contextlib.suppress(Refusal):
+            count = kernels.clip_weights_(tensors, bound, return_fraction)
+            served = True
+    if not served:
         _check(parameters, named)
         count = _one_by_one(tensors, bound, return_fraction)
     if not return_fraction:
@@ -80,7 +86,7 @@ def _list(parameters: Parameters, norm_layers: bool) -> list[Any]:
     if isinstance(parameters, nn.Module):
         return list(parameters.parameters()) if norm_layers else list(_without_norms(parameters))
     if not norm_layers:
-        raise ValueError(
+        raise InputError(
             "norm_layers: got False for a list of tensors, which does not say what layer each is "
             "of; give the module"
         )
@@ -95,35 +101,18 @@ def _without_norms(module: nn.Module) -> Iterator[Tensor]:
 
 
 def _one_by_one(tensors: list[Tensor], bound: float, count: bool) -> Tensor | None:
-    """Each tensor by the backend that serves it, or by torch."""
-    counts = [_one(x, bound, count) for x in tensors]
+    """Each tensor by the backend that serves it."""
+    counts = [call(_OP, serve(_OP, (x,)), _OP, [x], bound, count) for x in tensors]
     if not count:
         return None
     first = tensors[0].device
-    return torch.stack([n.to(first, non_blocking=True) for n in counts if n is not None]).sum()
-
-
-def _one(x: Tensor, bound: float, count: bool) -> Tensor | None:
-    done: Any = NotImplemented
-    why = must_trace((x,))
-    if why is None:
-        backend = _dispatch.pick("clip_weights_", x)
-        if backend is not reference:
-            done = backend.clip_weights_([x], bound, count)
-            why = f"a tensor of strides {x.stride()} does not fill its memory"
-    if done is not NotImplemented:
-        return done
-    if not torch.compiler.is_compiling() and _dispatch.forced() not in (None, "reference"):
-        raise RuntimeError(
-            f"backend {_dispatch.forced()!r} was forced but cannot serve clip_weights_: {why}"
-        )
-    return reference.clip_weights_([x], bound, count)
+    return torch.stack([n.to(first, non_blocking=True) for n in counts]).sum()
 
 
 def _check(parameters: Parameters, items: list[Any]) -> None:
     """The error for the first of ``items`` that cannot be clipped."""
     if not items:
-        raise ValueError(
+        raise InputError(
             "parameters: got nothing to clip; a generator gives its parameters only once, "
             "so give module or module.parameters() itself"
         )
@@ -134,13 +123,13 @@ def _check(parameters: Parameters, items: list[Any]) -> None:
         name, x = item if isinstance(item, tuple) and len(item) == 2 else (None, item)
         name = f"parameters: {name or names.get(id(x), f'item {index}')}"
         if not isinstance(x, Tensor):
-            raise TypeError(f"{name} is a {type(x).__name__}; give tensors")
+            raise InputTypeError(f"{name} is a {type(x).__name__}; give tensors")
         if isinstance(x, nn.UninitializedParameter):
-            raise ValueError(f"{name} has no weights yet; run the module on a batch first")
+            raise InputError(f"{name} has no weights yet; run the module on a batch first")
         if x.layout is not torch.strided:
-            raise ValueError(f"{name} is {x.layout}; give dense tensors (x.to_dense())")
+            raise InputError(f"{name} is {x.layout}; give dense tensors (x.to_dense())")
         if x.dtype not in _FLOATING:
-            raise ValueError(
+            raise InputError(
                 f"{name} is {x.dtype}, which has no order or no fractions to clip; "
                 "give float32, float64, float16 or bfloat16"
             )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganfast.errors import InputError
+from ganfast.errors import InputError, InputTypeError
 
 Critic = Callable[..., Any]
 
@@ -50,7 +50,7 @@ def _tensors(outputs: Any) -> Iterator[Tensor]:
         for item in outputs.values():
             yield from _tensors(item)
     else:
-        raise TypeError(
+        raise InputTypeError(
             f"critic: it returned a {type(outputs).__name__}; "
             "give a tensor of scores, or a list, tuple or dict of them"
         )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from ganfast import _checks
 from ganfast._philox import new_key
 from ganfast.errors import InputError
 from ganfast.functional.critics import Critic, scores_of
 from ganfast.functional.interpolate import check_samples
-from ganfast.functional.penalty import check_number
 
 __all__ = ["finite_difference_penalty"]
 
@@ -69,9 +68,8 @@ def finite_difference_penalty(
             f"target: got {target!r}; a random projection can only aim at 0 (for 1 its optimum "
             "would lie at a norm of 2/pi): use gradient_penalty"
         )
-    if not isinstance(sigma, (int, float)) or not 0 < sigma < math.inf:
-        raise InputError(f"sigma: got {sigma!r}; give a positive step in the inputs' units")
-    check_number(gamma, "gamma")
+    sigma = _checks.number("sigma", sigma, above=0, hint="a step in the inputs' units")
+    gamma = _checks.number("gamma", gamma, least=0)
     if inputs.shape[0] == 0:
         raise InputError("inputs: has no samples, and the mean of nothing is undefined")
     inputs = inputs.detach()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from ganfast.errors import InputError
+from ganfast import _checks
+from ganfast.errors import InputError, InputTypeError
 from ganfast.functional.critics import (
     Critic,
     differentiate,
@@ -16,7 +17,7 @@ from ganfast.functional.critics import (
     scores_of,
 )
 from ganfast.functional.interpolate import check_samples, interpolate
-from ganfast.functional.penalty import check_number, make_spec, penalty_from_gradient
+from ganfast.functional.penalty import make_spec, penalty_from_gradient
 
 __all__ = ["AT", "gradient_penalty", "r1_penalty"]
 
@@ -80,8 +81,8 @@ def gradient_penalty(
     Args:
         critic: a module or function of a batch of samples.
         real, fake: samples (n, ...), as for :func:`interpolate`. With "both" their numbers may
-            differ; with "real" or "fake" the other may be None. A fake of another dtype is taken to
-            real's.
+            differ; with "real" or "fake" the other may be None. A fake of another dtype is
+            converted to that of ``real``.
         weight: multiplies the penalty; lambda.
         target: the norm to aim at, >= 0.
         one_sided: penalise only norms above the target.
@@ -113,9 +114,9 @@ def gradient_penalty(
         >>> critic.weight.grad is not None
         True
     """
-    check_at(at)
+    _checks.one_of("at", at, AT)
     if not callable(critic):
-        raise TypeError(f"critic: got a {type(critic).__name__}; give a module or a function")
+        raise InputTypeError(f"critic: got a {type(critic).__name__}; give a module or a function")
     spec = make_spec(target, one_sided, weight, group_size)  # before the critic's work
     samples = _samples(real, fake, at, group_size)
     if at == "interpolated":
@@ -136,12 +137,6 @@ def gradient_penalty(
         total = term if total is None else total + term
     assert total is not None
     return total
-
-
-def check_at(at: str) -> None:
-    """InputError if a penalty cannot be taken there."""
-    if at not in AT:
-        raise InputError(f"at: got {at!r}; choose one of {', '.join(AT)}")
 
 
 def _samples(real: Any, fake: Any, at: str, group_size: int) -> list[Tensor]:
@@ -199,7 +194,7 @@ def r1_penalty(real_scores: Any, real_inputs: Tensor, *, gamma: float = 10.0) ->
             "r1_penalty: a graph cannot be differentiated inside torch.compile; use "
             "gradient_penalty(critic, real, fake, at='real', target=0.0, weight=gamma / 2)"
         )
-    check_number(gamma, "gamma")
+    gamma = _checks.number("gamma", gamma, least=0)
     if not real_inputs.requires_grad:
         raise InputError(
             "real_inputs: do not require gradients; call real_inputs.requires_grad_() before the "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd import interpolate as _autograd
-from ganfast.errors import InputError
+from ganfast.errors import InputError, InputTypeError
 
 __all__ = ["interpolate"]
 
@@ -76,7 +76,7 @@ def _matched(real: Tensor, fake: Any) -> tuple[Tensor, Tensor]:
 def check_samples(x: Any, name: str, group_size: int = 1) -> None:
     """What holds for every tensor of samples; InputError or TypeError where it does not."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name}: got a {type(x).__name__}; give a tensor of samples")
+        raise InputTypeError(f"{name}: got a {type(x).__name__}; give a tensor of samples")
     if x.dtype not in _FLOATING:
         raise InputError(
             f"{name}: got {x.dtype}; give float32, float64, float16 or bfloat16 (x.float())"

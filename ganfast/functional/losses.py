@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast import games
+from ganfast import _checks, games
 from ganfast._autograd.losses import adversarial_loss
 from ganfast._philox import new_key
+from ganfast.errors import InputError, InputTypeError
 from ganfast.games import FAKE, REAL, REDUCTIONS, LossSpec, Reduction
 
 __all__ = ["discriminator_loss", "generator_loss"]
@@ -37,16 +38,7 @@ def discriminator_loss(
 ) -> Any:
     """What the discriminator (critic) minimises: E[f_real(D(x))] + E[f_fake(D(G(z)))].
 
-    ======================  ===================  ===================  =============
-    game                    f_real(x)            f_fake(x)            paper
-    ======================  ===================  ===================  =============
-    minimax (mm)            softplus(-x)         softplus(x)          1406.2661
-    nonsaturating (ns)      softplus(-x)         softplus(x)          1406.2661
-    maximum_likelihood (ml) softplus(-x)         softplus(x)          1701.00160
-    least_squares (lsgan)   (x - 1)^2 / 2        x^2 / 2              1611.04076
-    wasserstein (wgan)      -x                   x                    1701.07875
-    hinge                   max(0, 1 - x)        max(0, 1 + x)        1705.02894
-    ======================  ===================  ===================  =============
+    {games}
 
     A soft target t turns the cross-entropy into softplus(x) - t*x and the square into
     (x - t)^2 / 2.
@@ -92,7 +84,7 @@ def discriminator_loss(
     try:
         spec = _SPECS[arguments]
     except (KeyError, TypeError):  # new, or unhashable: the checks will name what is wrong
-        spec = _discriminator_spec(*arguments)
+        spec = discriminator_spec(*arguments)
     _check(logits, reduction, ("real", "fake"))
     key = new_key(logits[0].device, generator) if spec.noisy else None
     loss = adversarial_loss("discriminator_loss", logits, spec, key)
@@ -104,15 +96,10 @@ def generator_loss(
 ) -> Any:
     """What the generator minimises: E[f_gen(D(G(z)))].
 
-    ======================  ===================  ==========================================
-    game                    f_gen(x)             in D = sigmoid(x)
-    ======================  ===================  ==========================================
-    minimax (mm)            -softplus(x)         log(1 - D): flat where D rejects a sample
-    nonsaturating (ns)      softplus(-x)         -log D: steep there
-    maximum_likelihood (ml) -exp(x)              -D/(1 - D): flat there too
-    least_squares (lsgan)   (x - 1)^2 / 2
-    wasserstein, hinge      -x
-    ======================  ===================  ==========================================
+    {games}
+
+    Around D = 0, where D rejects a sample, minimax and maximum likelihood are flat and the
+    non-saturating loss is steep.
 
     Args:
         fake: logits D(G(z)), raw scores of any shape and strides, or a list or tuple of them
@@ -163,11 +150,18 @@ def one_sided_loss(
     try:
         spec = _SPECS[arguments]
     except (KeyError, TypeError):
-        spec = _discriminator_spec(*arguments)
+        spec = discriminator_spec(*arguments)
     _check(logits, spec.reduction, ("prediction",))
     key = new_key(logits[0].device, generator) if spec.noisy else None
     loss = adversarial_loss("discriminator_loss", logits, spec, key)
     return loss[0] if reduction == "none" and not many else loss
+
+
+if discriminator_loss.__doc__ and generator_loss.__doc__:  # they are gone under python -OO
+    discriminator_loss.__doc__ = discriminator_loss.__doc__.replace(
+        "{games}", games.table("f_real", "f_fake", "paper")
+    )
+    generator_loss.__doc__ = generator_loss.__doc__.replace("{games}", games.table("f_gen"))
 
 
 # ---- specs: what the arguments mean, checked once and remembered ---------------------
@@ -179,7 +173,7 @@ def _remember(arguments: tuple[Any, ...], spec: LossSpec) -> LossSpec:
     return spec
 
 
-def _discriminator_spec(
+def discriminator_spec(
     side: str,
     game: str,
     heads: int,
@@ -189,17 +183,15 @@ def _discriminator_spec(
     flip: float,
 ) -> LossSpec:
     row = games.find(game)
-    _check_reduction(reduction)
-    for name, rate, most, interval in (
-        ("label_smoothing", smoothing, 1.0, "[0, 1)"),
-        ("label_noise", noise, float("inf"), "[0, inf)"),
-        ("label_flip", flip, 1.0 + 2.0**-52, "[0, 1]"),
-    ):
-        if not isinstance(rate, (int, float)) or not 0.0 <= rate < most:
-            raise ValueError(f"{name}: got {rate!r}; give a number in {interval}")
+    _checks.one_of("reduction", reduction, REDUCTIONS)
+    smoothing = _checks.number("label_smoothing", smoothing, least=0, below=1)
+    noise = _checks.number("label_noise", noise, least=0)
+    flip = _checks.number("label_flip", flip, least=0, most=1)
+    rates = {"label_smoothing": smoothing, "label_noise": noise, "label_flip": flip}
+    for name, rate in rates.items():
         if rate and not row.soft_labels:
             soft = ", ".join(name for name, game in games.GAMES.items() if game.soft_labels)
-            raise ValueError(
+            raise InputError(
                 f"{name}: got {rate}, but {row.name} has no labels to soften; "
                 f"leave it at 0 or play one of {soft}"
             )
@@ -209,15 +201,15 @@ def _discriminator_spec(
         tuple(target for target in of_side for _ in range(heads)),
         heads,
         reduction,
-        float(flip),
-        float(noise),
+        flip,
+        noise,
     )
     return _remember((side, game, heads, reduction, smoothing, noise, flip), spec)
 
 
 def _generator_spec(side: str, game: str, heads: int, reduction: Reduction) -> LossSpec:
     row = games.find(game)
-    _check_reduction(reduction)
+    _checks.one_of("reduction", reduction, REDUCTIONS)
     target = (row.generator_target,) * heads
     spec = LossSpec(games.PHIS[row.generator], target, heads, reduction)
     return _remember((side, game, heads, reduction), spec)
@@ -226,15 +218,10 @@ def _generator_spec(side: str, game: str, heads: int, reduction: Reduction) -> L
 # ---- checks, each an error at the call that says what to do --------------------------
 
 
-def _check_reduction(reduction: str) -> None:
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"reduction: got {reduction!r}; choose one of {', '.join(REDUCTIONS)}")
-
-
 def _pair_of_heads(real: Logits, fake: Logits) -> tuple[Tensor, ...]:
     reals, fakes = _heads(real, "real"), _heads(fake, "fake")
     if isinstance(real, Tensor) or isinstance(fake, Tensor) or len(reals) != len(fakes):
-        raise ValueError(
+        raise InputError(
             f"real, fake: got {_count(real)} and {_count(fake)}; give both sides the same heads"
         )
     return reals + fakes
@@ -244,9 +231,9 @@ def _heads(logits: Logits, name: str) -> tuple[Tensor, ...]:
     if isinstance(logits, Tensor):
         return (logits,)
     if not isinstance(logits, (list, tuple)) or not all(isinstance(x, Tensor) for x in logits):
-        raise TypeError(f"{name}: got {_count(logits)}; give a tensor or a list of tensors")
+        raise InputTypeError(f"{name}: got {_count(logits)}; give a tensor or a list of tensors")
     if not logits:
-        raise ValueError(f"{name}: got an empty {type(logits).__name__}; give at least one head")
+        raise InputError(f"{name}: got an empty {type(logits).__name__}; give at least one head")
     return tuple(logits)
 
 
@@ -278,22 +265,22 @@ def _complain(logits: tuple[Tensor, ...], sides: tuple[str, ...]) -> None:
     for index, x in enumerate(logits):
         name = sides[index * len(sides) // len(logits)]
         if x.dtype not in _FLOATING:
-            raise ValueError(
+            raise InputError(
                 f"{name}: got {x.dtype} logits; "
                 "give float32, float64, float16 or bfloat16 (x.float())"
             )
         if x.dtype != first.dtype:
-            raise ValueError(
+            raise InputError(
                 f"{name}: got {x.dtype} where {sides[0]} is {first.dtype}; give both one dtype"
             )
         if x.device != first.device:
-            raise ValueError(
+            raise InputError(
                 f"{name}: is on {x.device} but {sides[0]} is on {first.device}; move one of them"
             )
     for index, x in enumerate(logits):
         if x.numel() == 0:
             name = sides[index * len(sides) // len(logits)]
-            raise ValueError(
+            raise InputError(
                 f"{name}: is empty (shape {tuple(x.shape)}), and the mean of nothing is undefined; "
                 "give at least one logit or reduction='sum'"
             )

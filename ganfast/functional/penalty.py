@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast._autograd import penalty as _autograd
 from ganfast.errors import InputError
 from ganfast.functional.interpolate import check_samples
-from ganfast.reference import PenaltySpec
+from ganfast.reference.penalty import PenaltySpec
 
 __all__ = ["PenaltyAndNorms", "penalty_from_gradient"]
 
@@ -86,20 +86,12 @@ def penalty_from_gradient(
 
 def make_spec(target: float, one_sided: bool, weight: float, group_size: int) -> PenaltySpec:
     """The checked numbers of a penalty."""
-    check_number(target, "target")
-    check_number(weight, "weight")
-    if not isinstance(one_sided, bool):
-        raise InputError(f"one_sided: got {one_sided!r}; give True or False")
-    if type(group_size) is not int or group_size < 1:
-        raise InputError(f"group_size: got {group_size!r}; give a positive integer")
-    spec = PenaltySpec(float(target), one_sided, float(weight), group_size)
+    spec = PenaltySpec(
+        _checks.number("target", target, least=0),
+        _checks.flag("one_sided", one_sided),
+        _checks.number("weight", weight, least=0),
+        _checks.integer("group_size", group_size, least=1),
+    )
     if len(_SPECS) < 1024 and not torch.compiler.is_compiling():
         _SPECS[target, one_sided, weight, group_size] = spec
     return spec
-
-
-def check_number(number: object, name: str) -> None:
-    """InputError unless it is a finite number that is not negative."""
-    plain = isinstance(number, (int, float)) and not isinstance(number, bool)
-    if not plain or not 0 <= number < math.inf:  # type: ignore[operator]
-        raise InputError(f"{name}: got {number!r}; give a finite number that is not negative")

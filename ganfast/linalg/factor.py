@@ -21,7 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganfast import _dispatch
+from ganfast._dispatch import serve
 from ganfast.linalg.inputs import EPS, NotDefinite
 
 # Columns that one matrix product takes at a time: few enough that halves of matrices are skipped,
@@ -190,7 +190,7 @@ def pivoted_cholesky(a: Tensor) -> tuple[Tensor, Tensor] | None:
     n = a.shape[-1]
     unit = EPS * float(a.diagonal().amax())
     cut, floor = n * unit, 4 * unit
-    pivoted_panel = _dispatch.pick("trace_sqrtm", a).pivoted_panel
+    pivoted_panel = serve("pivoted_panel", (a,)).pivoted_panel
     rest = a.clone(memory_format=torch.contiguous_format)
     order = torch.arange(n, device=a.device)
     factor, panel = a.new_zeros(n, n), a.new_zeros(_PANEL, n)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganfast import _dispatch
+from ganfast._dispatch import serve
 from ganfast.errors import InputError, InputTypeError
 
 # Relative to the largest entry (symmetry) or eigenvalue (definiteness). Other tools often compute
@@ -92,7 +92,7 @@ class Arrays:
         if x.numel() == 0:
             return Matrices(name, x, x.new_zeros(shape[:-2]), self.tolerance(name))
         flat = x.detach()
-        peak, off = _dispatch.pick("trace_sqrtm", flat).symmetry(flat)
+        peak, off = serve("symmetry", (flat,)).symmetry(flat)
         limit, worst = self.tolerance(name), float(off.max())
         if worst <= _ROUND_OFF:
             return Matrices(name, x, peak, limit)

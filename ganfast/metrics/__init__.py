@@ -1,18 +1,27 @@
-"""What tells good samples from bad ones."""
+"""What tells good samples from bad ones.
 
-from ganfast.metrics.distances.bootstrap import bootstrap_interval
-from ganfast.metrics.distances.extrapolation import fid_infinity
-from ganfast.metrics.distances.frechet import frechet_terms
-from ganfast.metrics.distances.inception_score import inception_score
-from ganfast.metrics.distances.kid import kernel_inception_distance
-from ganfast.metrics.evaluate import evaluate, image_statistics
-from ganfast.metrics.extractors import Extractor, load_extractor
-from ganfast.metrics.frechet_inception_distance import FrechetInceptionDistance
-from ganfast.metrics.moments import Moments, moments
-from ganfast.metrics.preprocess import preprocess
-from ganfast.metrics.protocols import PROTOCOLS, Protocol
-from ganfast.metrics.statistics import Statistics
-from ganfast.metrics.summary import Summary
+Importing this imports neither torch nor NumPy: the command line reads the options here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ganfast._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ganfast.metrics.distances.bootstrap import bootstrap_interval
+    from ganfast.metrics.distances.extrapolation import fid_infinity
+    from ganfast.metrics.distances.frechet import frechet_terms
+    from ganfast.metrics.distances.inception_score import inception_score
+    from ganfast.metrics.distances.kid import kernel_inception_distance
+    from ganfast.metrics.evaluation.evaluate import evaluate, image_statistics
+    from ganfast.metrics.extractors import Extractor, load_extractor
+    from ganfast.metrics.frechet_inception_distance import FrechetInceptionDistance
+    from ganfast.metrics.preprocessing import preprocess
+    from ganfast.metrics.protocols import PROTOCOLS, Protocol
+    from ganfast.metrics.statistics import Statistics
+    from ganfast.metrics.summary import Moments, Summary, moments
 
 __all__ = [
     "PROTOCOLS",
@@ -33,3 +42,22 @@ __all__ = [
     "moments",
     "preprocess",
 ]
+
+_HOMES = {
+    "distances.bootstrap": ("bootstrap_interval",),
+    "distances.extrapolation": ("fid_infinity",),
+    "distances.frechet": ("frechet_terms",),
+    "distances.inception_score": ("inception_score",),
+    "distances.kid": ("kernel_inception_distance",),
+    "evaluation.evaluate": ("evaluate", "image_statistics"),
+    "extractors": ("Extractor", "load_extractor"),
+    "frechet_inception_distance": ("FrechetInceptionDistance",),
+    "preprocessing": ("preprocess",),
+    "protocols": ("PROTOCOLS", "Protocol"),
+    "statistics": ("Statistics",),
+    "summary": ("Moments", "Summary", "moments"),
+}
+
+__getattr__, __dir__ = lazy_names(
+    __name__, {name: f"{__name__}.{home}" for home, names in _HOMES.items() for name in names}
+)

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganfast.errors import InputError
+from ganfast import _checks
+from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.distances.frechet import frechet_terms
-from ganfast.metrics.moments import Moments
-from ganfast.metrics.plain import plain
-from ganfast.metrics.process_group import gather
+from ganfast.metrics.distributed import gather
+from ganfast.metrics.no_autograd import no_autograd
+from ganfast.metrics.summary import Moments
 
 Extract = Callable[[Tensor], Any]
 """uint8 images to features (n, d), or to a pair of them and logits (or None)."""
@@ -63,23 +64,17 @@ class FrechetInceptionDistance:
         process_group: Any = None,
     ) -> None:
         if extractor is not None and not callable(extractor):
-            raise InputError(
-                "extractor must be None or a callable that gives features (n, d) of uint8 images, "
-                f"got {type(extractor).__name__}"
+            raise InputTypeError(
+                f"extractor: got a {type(extractor).__name__}; give None, or a callable that gives "
+                "features (n, d) of uint8 images"
             )
-        for name, value in (
-            ("reset_real_features", reset_real_features),
-            ("normalize", normalize),
-        ):
-            if not isinstance(value, bool):
-                raise InputError(f"{name} must be True or False, got {value!r}")
         # An Extractor may be a module, too; its protocol says what it takes.
         self._as_given = isinstance(extractor, nn.Module) and not hasattr(extractor, "protocol")
         if isinstance(extractor, nn.Module):
             extractor.eval()
         self.extractor = extractor
-        self.reset_real_features = reset_real_features
-        self.normalize = normalize
+        self.reset_real_features = _checks.flag("reset_real_features", reset_real_features)
+        self.normalize = _checks.flag("normalize", normalize)
         self.process_group = process_group
         self._device = device
         self._sides: dict[bool, Moments] = {}
@@ -101,34 +96,40 @@ class FrechetInceptionDistance:
         """Take in ``images``, (n, 3, h, w) or (n, h, w, 3): uint8, or with ``normalize`` floats
         from 0 to 1, which become round(255 x). On any device; they are not modified.
 
-        Raises InputError, and takes nothing in, for another shape or dtype, floats out of range,
-        and an extractor whose features are not finite, not (n, d), or not as wide as before.
+        Raises:
+            ValueError: (an InputError) another shape or dtype, floats out of range, or an extractor
+                whose features are not finite, not (n, d), or not as wide as before; nothing is
+                taken in then.
         """
-        if not isinstance(real, bool):
-            raise InputError(f"real must be True or False, got {real!r}")
+        real = _checks.flag("real", real)
         features = self._features(images if self._as_given else self._uint8(images))
         dim = features.shape[1]
         for side in self._sides.values():
             if side.dim != dim:
-                raise InputError(f"extractor gave {side.dim} features before, and {dim} now")
+                raise InputError(
+                    f"extractor: got {dim} features, and {side.dim} before; give one of one width"
+                )
         side = self._sides.get(real) or Moments(dim)
         side.update(features)
         self._sides[real] = side
 
-    @plain
+    @no_autograd
     def compute(self) -> Tensor:
         """The FID, a float64 tensor without axes, on the CPU.
 
-        Raises InputError for fewer than 2 images of a side. Warns below d + 1 of them, where the
-        covariance is singular and FID tells more of the number of images than of the images.
+        Warns below d + 1 images of a side, where the covariance is singular and FID tells more of
+        the number of images than of the images.
+
+        Raises:
+            ValueError: (an InputError) fewer than 2 images of a side.
         """
         real, fake = self._everyones(True), self._everyones(False)
         for name, side in (("real", real), ("fake", fake)):
             count = 0 if side is None else side.count
             if count < 2:
                 raise InputError(
-                    f"compute needs at least 2 images of each side, got {count} with "
-                    f"real={name == 'real'}: call update() first"
+                    f"compute: got {count} images with real={name == 'real'}; give at least 2 of "
+                    "each side, by update()"
                 )
         assert real is not None and fake is not None
         if min(real.count, fake.count) <= real.dim:
@@ -137,7 +138,7 @@ class FrechetInceptionDistance:
                 f"dimensions: with fewer than {real.dim + 1} of a side it is far too large and "
                 "comparable only at equal numbers",
                 UserWarning,
-                stacklevel=3,  # the caller of compute: plain() is in between
+                stacklevel=4,  # the caller of compute: no_autograd() is in between
             )
         return torch.tensor(frechet_terms(real, fake).fid, dtype=torch.float64)
 
@@ -163,7 +164,7 @@ class FrechetInceptionDistance:
             if own:
                 if "mean" not in own:
                     raise InputError(
-                        f"state must be that of a metric of this kind, got {list(own)}"
+                        f"state: got {list(own)}; give what state_dict() of such a metric gave"
                     )
                 sides[real] = Moments(len(own["mean"]))
                 sides[real].load_state_dict(own)
@@ -175,35 +176,34 @@ class FrechetInceptionDistance:
     def _uint8(self, images: Tensor) -> Tensor:
         """(n, h, w, 3)"""
         if not isinstance(images, Tensor):
-            raise InputError(f"images must be a torch tensor, got {type(images).__name__}")
+            raise InputTypeError(f"images: got a {type(images).__name__}; give a torch tensor")
         shape = tuple(images.shape)
         if len(shape) != 4 or 3 not in (shape[1], shape[3]) or 0 in shape[1:]:
             raise InputError(
-                f"images must have shape (n, 3, h, w) or (n, h, w, 3), got {shape}: repeat a grey "
-                "channel three times"
+                f"images: got shape {shape}; give (n, 3, h, w) or (n, h, w, 3), with a grey "
+                "channel repeated three times"
             )
         if shape[1] == 3:
             images = images.permute(0, 2, 3, 1)
         if not self.normalize:
             if images.dtype != torch.uint8:
                 raise InputError(
-                    f"images must be uint8, got {images.dtype}: give normalize=True for floats "
-                    "from 0 to 1"
+                    f"images: got {images.dtype}; give uint8, or normalize=True for floats from 0 "
+                    "to 1"
                 )
             return images.detach().contiguous()
         if not images.is_floating_point():
             raise InputError(
-                f"images must be floats from 0 to 1 with normalize=True, got {images.dtype}: leave "
-                "normalize out for uint8"
+                f"images: got {images.dtype} with normalize=True; give floats from 0 to 1, or "
+                "leave normalize out for uint8"
             )
         images = images.detach()
         # float32 holds each multiple of 1/255 well enough to round to it; bfloat16 does not.
         wide = images.to(torch.promote_types(images.dtype, torch.float32))
         if images.numel() and not bool(((wide >= 0) & (wide <= 1)).all()):
             raise InputError(
-                "images must be floats from 0 to 1 with normalize=True, got "
-                f"{float(wide.min()):.4g} to {float(wide.max()):.4g}: for tanh's -1 to 1 give "
-                "(x + 1) / 2, clamped"
+                f"images: got {float(wide.min()):.4g} to {float(wide.max()):.4g} with "
+                "normalize=True; give floats from 0 to 1: of tanh's -1 to 1, (x + 1) / 2, clamped"
             )
         return (wide * 255).round().to(torch.uint8).contiguous()
 
@@ -215,8 +215,8 @@ class FrechetInceptionDistance:
                 "inception", device=self._device or images.device
             )
         with torch.no_grad():
-            found = self.extractor(images)
-        features = found[0] if isinstance(found, tuple) else found
+            output = self.extractor(images)
+        features = output[0] if isinstance(output, tuple) else output
         n = len(images)
         if (
             not isinstance(features, Tensor)
@@ -225,7 +225,7 @@ class FrechetInceptionDistance:
             or not features.shape[1]
         ):
             got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise InputError(f"extractor must give features of shape ({n}, d), got {got}")
+            raise InputError(f"extractor: got features of shape {got}; give one of ({n}, d)")
         return features
 
     def _everyones(self, real: bool) -> Moments | None:

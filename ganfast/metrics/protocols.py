@@ -1,21 +1,22 @@
-"""The protocols of FID: what happens to an image before the network, and to the features after it.
+"""The protocols of FID: what happens to an image before the network.
 
 Two FIDs may be compared only if they were measured by the same protocol; each of these is that of
-one widely used tool.
+one widely used tool. The covariance of N features is divided by N - 1 in all of them. Importing
+this imports neither torch nor NumPy.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ganfast.errors import InputError
+from ganfast import _checks
 
 __all__ = ["PROTOCOLS", "Protocol", "find_protocol"]
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a tool turns uint8 images into the network's input and features into a number."""
+    """How a tool turns uint8 images into the network's input."""
 
     name: str
     """As the command line and a statistics file have it."""
@@ -40,28 +41,12 @@ class Protocol:
     """Whether values are brought back to 0..255 after the resize (only a bicubic one leaves it).
     None of these protocols rounds them to whole numbers."""
 
-    ddof: int
-    """The covariance of N features is divided by N - ddof: 1 in each of these tools, and what
-    Moments.covariance does."""
-
-    note: str
-    """What a reader of the number should know, in one sentence."""
-
 
 _ROWS = (
-    Protocol(
-        "pytorch-fid", "bilinear", 2 / 255, -1.0, clip=False, ddof=1,
-        note="pytorch-fid: bilinear without antialiasing: shrunk images alias; x / 127.5 - 1",
-    ),
-    Protocol(
-        "torch-fidelity", "tf1", 1 / 128, -1.0, clip=False, ddof=1,
-        note="torch-fidelity and the original TensorFlow code: TF1's bilinear grid; x / 128 - 1",
-    ),
-    Protocol(
-        "clean", "pil-bicubic", 1 / 128, -1.0, clip=True, ddof=1,
-        note="clean-fid: Pillow's antialiased bicubic, clipped but not rounded; x / 128 - 1",
-    ),
-)  # fmt: skip
+    Protocol("pytorch-fid", "bilinear", 2 / 255, -1.0, clip=False),  # shrunk images alias
+    Protocol("torch-fidelity", "tf1", 1 / 128, -1.0, clip=False),  # and the TensorFlow original
+    Protocol("clean", "pil-bicubic", 1 / 128, -1.0, clip=True),  # clean-fid
+)
 
 PROTOCOLS: dict[str, Protocol] = {row.name: row for row in _ROWS}
 """Every protocol by its name."""
@@ -70,10 +55,9 @@ PROTOCOLS: dict[str, Protocol] = {row.name: row for row in _ROWS}
 def find_protocol(name: str | Protocol) -> Protocol:
     """The protocol of that name; one that is a Protocol already is given back.
 
-    Raises InputError if there is none of that name.
+    Raises:
+        InputError: there is none of that name.
     """
     if isinstance(name, Protocol):
         return name
-    if name not in PROTOCOLS:
-        raise InputError(f"protocol: got {name!r}; the protocols are {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    return PROTOCOLS[_checks.one_of("protocol", name, PROTOCOLS)]

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.files.arrays_file import ArraysFile, save_arrays
-from ganfast.metrics.moments import Moments
+from ganfast.metrics.arrays_file import ArraysFile, save_arrays
+from ganfast.metrics.summary import Moments
 
 _ASYMMETRY = 1e-5
 """Relative to the largest entry: files of other tools were often computed in float32."""
@@ -33,8 +33,9 @@ class Statistics:
     (of the network) and ``version`` (of ganfast). ``skipped`` names the files that could not be
     read when these were made; it is not kept in the file.
 
-    Raises InputError for a shape or dtype that doesn't fit, values that are not finite, and a sigma
-    that is no covariance.
+    Raises:
+        ValueError: (an InputError) a shape or dtype that doesn't fit, values that are not finite,
+            or a sigma that is no covariance.
     """
 
     mu: Tensor
@@ -74,7 +75,7 @@ class Statistics:
     ) -> Statistics:
         """Of at least two images; the covariance divides by n - 1."""
         if moments.count < 2:
-            raise InputError(f"statistics need at least 2 images, got {moments.count}")
+            raise InputError(f"statistics: got {moments.count} images; give at least 2")
         return cls(
             mu=moments.mean,
             sigma=moments.covariance,
@@ -90,12 +91,14 @@ class Statistics:
         """Write a .npz that np.load, and with it pytorch-fid and its kin, can read.
 
         It holds ``mu`` and ``sigma`` in float64, the fields that are known as arrays without axes,
-        and ``sha256``, a hash of all that. The file is there whole or not at all. Raises InputError
-        for another ending than .npz (by which other tools tell statistics from images), and where
-        it can't be written.
+        and ``sha256``, a hash of all that. The file is there whole or not at all.
+
+        Raises:
+            ValueError: (an InputError) another ending than .npz, by which other tools tell
+                statistics from images, or a place that can't be written.
         """
         if Path(path).suffix.lower() != ".npz":
-            raise InputError(f"path must end in .npz, got {str(path)!r}")
+            raise InputError(f"path: got {str(path)!r}; give one that ends in .npz")
         known = {name: value for name, value in self._facts().items() if value is not None}
         save_arrays(
             path,
@@ -112,8 +115,11 @@ class Statistics:
     def load(cls, path: str | os.PathLike[str]) -> Statistics:
         """Read what ``save`` wrote, or any .npz with a ``mu`` and a ``sigma`` of floating dtype.
 
-        Nothing in the file is executed. Raises InputError, in one line that names the file, for one
-        that is missing, damaged, changed since it was written, or of other content.
+        Nothing in the file is executed.
+
+        Raises:
+            ValueError: (an InputError of one line that names the file) it is missing, damaged,
+                changed since it was written, or holds something else.
         """
         with ArraysFile(path, "statistics", "a statistics file") as file:
             absent = [name for name in ("mu", "sigma") if name not in file]
@@ -134,12 +140,12 @@ class Statistics:
             for name in ("n", "extractor", "protocol", "precision", "version"):
                 if name in file:
                     facts[name] = _fact(file, name)
-            found = cls(mu, sigma, **facts)
-            if "sha256" in file and _fact(file, "sha256") != found._content_hash():
+            read = cls(mu, sigma, **facts)
+            if "sha256" in file and _fact(file, "sha256") != read._content_hash():
                 raise file.refusal(
                     "its content is not what was written (the hash differs): make it anew"
                 )
-            return found
+            return read
 
     def check_comparable(
         self,
@@ -152,16 +158,20 @@ class Statistics:
     ) -> list[str]:
         """Whether a distance to ``other``, or to features made as the arguments say, has a meaning.
 
-        Returns sentences for the report: on what is not known, on a precision that differs (a small
-        effect), and with ``allow_mismatch`` on what else differs. Raises InputError where extractor
-        or protocol differ, or the numbers of features (whatever ``allow_mismatch``).
+        Returns:
+            sentences for the report: on what is not known, on a precision that differs (a small
+            effect), and with ``allow_mismatch`` on what else differs.
+
+        Raises:
+            ValueError: (an InputError) extractor or protocol differ, or the numbers of features
+                (whatever ``allow_mismatch``).
         """
         theirs = {"extractor": extractor, "protocol": protocol, "precision": precision}
         if other is not None:
             if other.dim != self.dim:
                 raise InputError(
-                    f"statistics of {self.dim} and of {other.dim} features can't be compared: use "
-                    "the same extractor for both sides"
+                    f"statistics: got {self.dim} features on one side and {other.dim} on the "
+                    "other; use the same extractor for both"
                 )
             theirs = {name: getattr(other, name) for name in theirs}
         notes, unknown = [], []
@@ -174,7 +184,7 @@ class Statistics:
                 if name != "precision" and not allow_mismatch:
                     raise InputError(
                         f"the sides differ in {name} ({_short(own)} against {_short(value)}), so "
-                        "their distance means nothing: make both with the same, or give "
+                        "their distance means nothing; make both with the same, or give "
                         "--allow-mismatch (allow_mismatch=True) to compute it all the same"
                     )
                 notes.append(sentence)

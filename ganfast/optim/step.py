@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -11,15 +10,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
-from ganfast import _dispatch, reference
-from ganfast._autograd.tracing import must_trace
+from ganfast import _checks
+from ganfast._dispatch import call, serve
+from ganfast.errors import InputError, NoState
 
 
 class StepAndClip(Optimizer):
     """A mixin before an optimizer of torch, whose options, state and fallback it uses."""
 
     _op: ClassVar[str]
-    """Its name among _dispatch.OPS, and of the function of each backend that does the step."""
+    """Its row in _dispatch.OPS, and the name of the function that does the step."""
 
     # A GradScaler then hands over its scale and what it found as tensors (self.grad_scale,
     # self.found_inf), to be read on the device, and does not wait for them itself.
@@ -60,20 +60,12 @@ class StepAndClip(Optimizer):
         first = next((p for group in self.param_groups for p in group["params"]), None)
         if first is None:
             return loss
-        why = must_trace(())
-        if why is None:
-            backend = _dispatch.pick(self._op, first)
-            step = getattr(backend, self._op)
-            why = step(self)
-            if why == reference.NO_STATE:
-                self._create_state()
-                why = step(self)
-        if why is not None:
-            if not torch.compiler.is_compiling() and _dispatch.forced() not in (None, "reference"):
-                raise RuntimeError(
-                    f"backend {_dispatch.forced()!r} was forced but cannot serve {self._op}: {why}"
-                )
-            getattr(reference, self._op)(self)
+        kernels = serve(self._op, (first,))
+        try:
+            call(self._op, kernels, self._op, self)
+        except NoState:
+            self._create_state()
+            call(self._op, kernels, self._op, self)
         return loss
 
     _watched_step = Optimizer.profile_hook_step(_step)
@@ -114,12 +106,9 @@ def check_clip(group: dict[str, Any]) -> None:
     clip = group.get("weight_clip")
     if clip is None:
         return
-    if not (isinstance(clip, (int, float)) and 0.0 < clip < math.inf):
-        raise ValueError(
-            f"weight_clip: got {clip!r}; give a finite number above 0, as WGAN's 0.01, or None"
-        )
+    _checks.number("weight_clip", clip, above=0, hint="as WGAN's 0.01, or None")
     if group["differentiable"]:
-        raise ValueError("weight_clip: the clip is not differentiable; leave one of them out")
+        raise InputError("weight_clip: the clip is not differentiable; leave one of them out")
 
 
 def counter(p: Tensor, *, on_device: bool, single: bool = False) -> Tensor:

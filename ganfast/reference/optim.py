@@ -8,9 +8,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-NO_STATE = "a parameter has no state yet"
-"""What a backend's step answers until the state exists: torch creates it at the first step too."""
-
 
 @torch.no_grad()
 def clip_weights_(tensors: Sequence[Tensor], bound: float, count: bool) -> Tensor | None:

@@ -4,15 +4,15 @@ pickle."""
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganfast.errors import InputError
-from ganfast.train.extras import need
+from ganfast._atomic_file import write_atomically
+from ganfast.errors import InputError, one_line
+from ganfast.train.environment import need
 
 NAME = "checkpoint.safetensors"
 
@@ -20,31 +20,35 @@ NAME = "checkpoint.safetensors"
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write ``tensors`` and ``facts`` (anything JSON holds) to ``path``.
 
-    Written beside it and renamed: whatever happens in between, ``path`` is the old checkpoint or
-    the new one.
+    Whatever happens meanwhile, ``path`` is the old checkpoint or the new one.
     """
     # clone: safetensors refuses tensors that share memory, and views would carry the whole of it.
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    beside = path.with_name(path.name + ".part")
-    need("safetensors.torch").save_file(
-        tensors, str(beside), metadata={"ganfast": json.dumps(facts)}
-    )
-    os.replace(beside, path)
+    data = need("safetensors.torch").save(tensors, metadata={"ganfast": json.dumps(facts)})
+    write_atomically(path, "out", lambda file: file.write(data), one_writer=True)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What ``save`` wrote, on the CPU. Raises InputError for a file that is missing or is no
-    ganfast checkpoint."""
+    """What ``save`` wrote, on the CPU.
+
+    Raises:
+        InputError: the file is missing, or is no checkpoint of ganfast.
+    """
     safetensors = need("safetensors")
     if not path.is_file():
-        raise InputError(f"resume: no checkpoint at {str(path)!r}; give the folder of a run")
+        raise InputError(
+            f"resume: got {str(path.parent)!r}, which holds no {NAME}; give the folder of a run"
+        )
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             facts = json.loads((file.metadata() or {})["ganfast"])
             names = file.keys()  # the file itself can't be iterated
             return {name: file.get_tensor(name) for name in names}, facts
     except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"resume: {str(path)!r} is not a ganfast checkpoint ({error})") from None
+        raise InputError(
+            f"resume: got {str(path)!r}, which is not a ganfast checkpoint ({one_line(error)}); "
+            "give the folder of a run"
+        ) from None
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

@@ -1,5 +1,5 @@
-"""A small classifier of the real digits: its features and logits are what the demo judges samples
-with."""
+"""A small classifier of the real digits, and the judge that looks at samples through it: Fréchet
+distance and Inception Score."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganfast.linalg import frechet_distance
+from ganfast.metrics import inception_score, moments
 from ganfast.train.data import digits_and_labels
-from ganfast.train.threads import cpu_threads
+from ganfast.train.environment import cpu_threads
 
 
 class DigitClassifier(nn.Module):
@@ -76,6 +78,43 @@ def train_classifier(*, seed: int = 0, epochs: int = 25) -> TrainedClassifier:
     return TrainedClassifier(model, float(right.float().mean()), len(held_out))
 
 
+@dataclass
+class Score:
+    """``fid`` (lower is better) holds in this classifier's feature space only; ``score`` lies in
+    1..10."""
+
+    fid: float
+    score: float
+    score_std: float
+
+
+class Judge:
+    """Compares sets of images (n, 1, 8, 8) with one half of the real digits.
+
+    The other half, ``floor``, is as good as samples can get. Give the judge ``count`` samples, as
+    many as that half has: both scores depend on the number of samples, and only equal numbers
+    compare.
+    """
+
+    def __init__(self, model: DigitClassifier, real: Tensor, *, seed: int = 0) -> None:
+        self.model = model
+        order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))
+        reference, self.floor = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
+        self.count = len(self.floor)
+        self.reference = moments(self._classify(reference)[0])
+
+    def __call__(self, images: Tensor) -> Score:
+        """The scores of ``images``."""
+        features, logits = self._classify(images)
+        fid = frechet_distance(*self.reference, *moments(features))
+        return Score(float(fid), *inception_score(logits))
+
+    @torch.no_grad()
+    def _classify(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.model.features(images)
+        return features, self.model.head(features)
+
+
 class DigitsExtractor(nn.Module):
     """RGB (n, 3, 8, 8) in [-1, 1] -> features (n, 64), logits (n, 10) of its grey picture."""
 
@@ -94,8 +133,8 @@ class DigitsExtractor(nn.Module):
         return features, self.classifier.head(features)
 
 
+@cpu_threads(1)  # the number of threads shows in the last bits
 def digits_extractor() -> DigitsExtractor:
     """What ``ganfast fid --extractor digits`` looks with: trained anew in some seconds, to the same
     weights in every process of a machine."""
-    with cpu_threads(1):  # the number of threads shows in the last bits
-        return DigitsExtractor(train_classifier().model)
+    return DigitsExtractor(train_classifier().model)

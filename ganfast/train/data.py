@@ -4,17 +4,18 @@ them."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.train.extras import need
-
-IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+from ganfast.metrics.images import Skipped, open_images
+from ganfast.train.config import TrainConfig
+from ganfast.train.environment import need
 
 
 class Source(Protocol):
@@ -29,10 +30,11 @@ class Source(Protocol):
 
 class Images:
     """Images held in memory as bytes, (n, channels, height, width) uint8; batches are float32 in
-    [-1, 1]."""
+    [-1, 1]. ``skipped`` are those that could not be read."""
 
-    def __init__(self, images: Tensor) -> None:
+    def __init__(self, images: Tensor, skipped: Sequence[Skipped] = ()) -> None:
         self.images = images
+        self.skipped = skipped
         self.shape = tuple(images.shape[1:])
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
@@ -62,16 +64,23 @@ class Mixture:
         noise = torch.randn((n, 2), generator=generator, device=device)
         return self.centres.to(device)[index] + self.std * noise
 
+    def coverage(self, points: Tensor, least: int = 1) -> tuple[int, float]:
+        """How many modes have ``least`` of the ``points`` (n, 2), and the share of points at any.
 
-def open_source(data: str, image_size: int = 32) -> Source:
-    """The source named ``data``: digits, ring, grid or folder:PATH (resized to ``image_size``)."""
-    kind, _, path = data.partition(":")
-    if kind == "folder" and path:
-        return folder(Path(path), image_size)
+        A point is at a mode if it lies within three standard deviations of its centre.
+        """
+        distance, nearest = torch.cdist(points, self.centres.to(points)).min(dim=1)
+        at_mode = distance <= 3 * self.std
+        counts = torch.bincount(nearest[at_mode], minlength=len(self.centres))
+        return int((counts >= least).sum()), float(at_mode.float().mean())
+
+
+def open_source(config: TrainConfig) -> Source:
+    """The real samples that ``config.data`` names."""
     sources: dict[str, Callable[[], Source]] = {"digits": digits, "ring": ring, "grid": grid}
-    if data not in sources:
-        raise InputError(f"data must be one of {', '.join(sources)}, folder:PATH, got {data!r}")
-    return sources[data]()
+    if config.data in sources:
+        return sources[config.data]()
+    return folder(config.data.removeprefix("folder:"), config.image_size, config.on_error)
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -105,34 +114,29 @@ def grid(side: int = 5, spacing: float = 1.0, std: float = 0.05) -> Mixture:
     return Mixture(torch.cartesian_prod(line, line), std)
 
 
-def folder(path: Path, size: int) -> Images:
-    """Every image under ``path``, at any depth, in sorted order: the middle square, resized to size
-    x size RGB.
+def folder(path: str | Path, size: int, on_error: str = "raise") -> Images:
+    """All images under ``path``, in sorted order: the middle square of each, resized to ``size`` x
+    ``size`` RGB and held in memory (3 KB for 32 x 32).
 
-    Held in memory (a 32x32 image takes 3 KB). Files whose names don't end like an image's are
-    passed over; one that does and can't be read raises InputError with its name, as do a missing
-    folder and one without images.
+    What counts as an image and how it is decoded is decided by
+    :func:`ganfast.metrics.images.open_images`, for training as for the FID; ``path`` may be an
+    archive or an array file as well. EXIF orientation is applied, what is transparent is white.
+
+    Raises:
+        InputError: nothing there, no image in it, or one that can't be read (with ``on_error``
+            "skip": none that can).
     """
     image_module, ops = need("PIL.Image"), need("PIL.ImageOps")
-    if not path.is_dir():
-        state = "is not a folder" if path.exists() else "does not exist"
-        raise InputError(f"data: {str(path)!r} {state}; give folder:PATH, PATH holding images")
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_ENDINGS and f.is_file())
-    if not files:
-        endings = " ".join(sorted(IMAGE_ENDINGS))
-        raise InputError(f"data: no images in {str(path)!r}; names must end in one of {endings}")
+    source = open_images(_checks.path("data", path), name="data", exif=True, on_error=on_error)
     pixels = bytearray()
-    for file in files:
-        try:
-            with image_module.open(file) as image:
-                upright = ops.exif_transpose(image).convert("RGBA")
-        except (OSError, SyntaxError, ValueError, image_module.DecompressionBombError) as error:
-            raise InputError(
-                f"data: {str(file)!r} can't be read as an image ({error}); repair or remove it"
-            ) from None
-        # Without this, what is transparent shows whatever colour lies hidden under it.
-        paper = image_module.new("RGBA", upright.size, "white")
-        flat = image_module.alpha_composite(paper, upright).convert("RGB")
-        pixels += ops.fit(flat, (size, size), method=image_module.Resampling.LANCZOS).tobytes()
-    images = torch.frombuffer(pixels, dtype=torch.uint8).view(len(files), size, size, 3)
-    return Images(images.permute(0, 3, 1, 2).contiguous())
+    skipped: list[Skipped] = []
+    for batch in source.batches(1):  # as small as it goes: files may be large
+        skipped += batch.skipped
+        for image in batch.images:
+            picture = image_module.fromarray(image.numpy())
+            lanczos = image_module.Resampling.LANCZOS
+            pixels += ops.fit(picture, (size, size), method=lanczos).tobytes()
+    if not pixels:
+        raise InputError(f"data: got {str(path)!r}, of which no image can be read; repair it")
+    images = torch.frombuffer(pixels, dtype=torch.uint8).view(-1, size, size, 3)
+    return Images(images.permute(0, 3, 1, 2).contiguous(), skipped)

@@ -1,9 +1,9 @@
-"""What a run says while it goes: means on the device, lines in a file, a bar on the terminal."""
+"""What a run records: means on the device, lines in a file."""
 
 from __future__ import annotations
 
 import json
-import sys
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast.errors import InputError
-from ganfast.train.extras import need
+from ganfast._atomic_file import write_atomically
+from ganfast.errors import DivergedError
 
 
 class Meter:
@@ -40,25 +40,22 @@ class Meter:
 
 
 class Log:
-    """One JSON object per line, written out at once. A resumed run keeps the lines up to the step
-    it resumes from."""
+    """One JSON object per line, written out at once. A resumed run begins with the ``lines`` up to
+    the step that it resumes from."""
 
-    def __init__(self, path: Path, keep: Iterable[dict[str, Any]] = ()) -> None:
-        self.lines = list(keep)
-        self._file = path.open("w", encoding="utf-8")  # noqa: SIM115 (open until close())
-        for line in self.lines:
-            self._write(line)
+    def __init__(self, path: Path, lines: Iterable[dict[str, Any]] = ()) -> None:
+        self.lines = list(lines)
+        text = "".join(f"{json.dumps(line)}\n" for line in self.lines)
+        write_atomically(path, "out", lambda file: file.write(text.encode()), one_writer=True)
+        self._file = path.open("a", encoding="utf-8")  # noqa: SIM115 (open until close())
 
     def write(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
-        self._write(line)
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
 
     def close(self) -> None:
         self._file.close()
-
-    def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
 
 
 def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:
@@ -78,28 +75,11 @@ def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:
     return lines
 
 
-class Bar:
-    """A tqdm bar on stderr, or nothing where stderr is no terminal or the caller does not want
-    one."""
-
-    def __init__(self, title: str, steps: int, done: int, wanted: bool) -> None:
-        self._bar: Any = None
-        if wanted and sys.stderr is not None and sys.stderr.isatty():
-            try:
-                tqdm = need("tqdm").tqdm
-            except InputError:
-                return  # a run without a bar is still a run
-            self._bar = tqdm(total=steps, initial=done, desc=title, unit="step", dynamic_ncols=True)
-
-    def step(self) -> None:
-        if self._bar is not None:
-            self._bar.update()
-
-    def show(self, line: dict[str, Any]) -> None:
-        if self._bar is not None:
-            critic, generator = line["critic_loss"], line["generator_loss"]
-            self._bar.set_postfix(critic=f"{critic:.3f}", generator=f"{generator:.3f}")
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
+def check_finite(line: dict[str, float]) -> None:
+    """Raise DivergedError if a value of a log line is NaN or infinite."""
+    broken = [name for name, value in line.items() if not math.isfinite(value)]
+    if broken:
+        raise DivergedError(
+            f"{', '.join(broken)} is no longer finite at step {line['step']}: lower lr; "
+            "the last checkpoint is from before"
+        )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganfast.train.extras import need
+from ganfast.train.environment import need
 
 # One colour per series, told apart by colour-blind readers too (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+
+STEPS = "generator steps"
 
 
 def save_samples(path: Path, samples: Tensor, real: Tensor | None = None) -> None:
@@ -58,74 +62,43 @@ def save_scatter(path: Path, points: Tensor, real: Tensor | None = None) -> None
     figure.savefig(path)
 
 
-def save_loss_curves(path: Path, lines: Sequence[dict[str, Any]], title: str) -> None:
-    """Every quantity of a run's log over its generator steps, one panel each for losses and for the
-    rest."""
-    figure = new_figure(10, 3.6)
-    losses, rest = figure.subplots(1, 2)
-    named = [name for name in lines[-1] if name not in ("step", "seconds")] if lines else []
-    for name, colour in zip(named, COLOURS, strict=False):
-        axes = losses if name.endswith("_loss") else rest
-        axes.plot(*series(lines, name), label=name.replace("_", " "), color=colour)
-    for axes in (losses, rest):
-        axes.set_xlabel("generator steps")
+@dataclass
+class Panel:
+    """Named curves (xs, ys) over one pair of axes."""
+
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    x_label: str
+    y_label: str = ""
+    title: str = ""
+    y_limits: tuple[float | None, float | None] = (None, None)
+    logarithmic: bool = False
+
+
+def save_curves(path: Path, panels: Sequence[Panel], title: str = "") -> None:
+    """Panels side by side, each on a scale of its own."""
+    figure = new_figure(5 * len(panels), 3.6)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for (name, (xs, ys)), colour in zip(panel.curves.items(), cycle(COLOURS), strict=False):
+            axes.plot(xs, ys, label=name.replace("_", " "), color=colour)
+        axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
+        axes.set_yscale("log" if panel.logarithmic else "linear")
+        axes.set_ylim(*panel.y_limits)
         axes.grid(alpha=0.3)
-        if axes.lines:
+        if len(panel.curves) > 1:
             axes.legend()
-    figure.suptitle(title)
+    if title:
+        figure.suptitle(title)
     figure.savefig(path)
 
 
-def save_curves(
-    path: Path, curves: dict[str, tuple[list[int], list[float]]], x_label: str, y_label: str
-) -> None:
-    """Named curves (xs, ys), a panel each: their scales need not compare."""
-    figure = new_figure(5 * len(curves), 3.6)
-    panels = figure.subplots(1, len(curves), squeeze=False)[0]
-    for axes, (name, (xs, ys)) in zip(panels, curves.items(), strict=True):
-        axes.plot(xs, ys, color=COLOURS[0])
-        axes.set_title(name)
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
-        axes.set_ylim(bottom=min(0.0, *ys))
-        axes.grid(alpha=0.3)
-    figure.savefig(path)
-
-
-def save_pulls(path: Path, pulls: dict[str, tuple[list[int], list[float]]]) -> None:
-    """Gradient norms (steps, norms) of each game on one logarithmic scale."""
-    figure = new_figure(6, 3.6)
-    axes = figure.add_subplot()
-    for (game, (steps, norms)), colour in zip(pulls.items(), COLOURS, strict=False):
-        axes.semilogy(steps, norms, label=game, color=colour)
-    axes.set_xlabel("critic steps, the generator standing still")
-    axes.set_ylabel("norm of the generator's gradient")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path)
-
-
-def save_generator_costs(
-    path: Path, probability: Tensor, costs: dict[str, tuple[Tensor, Tensor]]
-) -> None:
-    """The classic figure: each game's generator cost against D(G(z)), and beside it the slope that
-    trains G."""
-    figure = new_figure(10, 4)
-    panels = figure.subplots(1, 2)
-    for (game, pair), colour in zip(costs.items(), COLOURS, strict=False):
-        for axes, values in zip(panels, pair, strict=True):
-            axes.plot(
-                probability.numpy(), values.numpy(), label=game.replace("_", " "), color=colour
-            )
-    for axes, name in zip(
-        panels, ("cost of the generator", "its slope d cost / d D(G(z))"), strict=True
-    ):
-        axes.set_xlabel("D(G(z)): how real the critic finds the sample")
-        axes.set_ylabel(name)
-        axes.set_ylim(-20, 5)
-        axes.grid(alpha=0.3)
-        axes.legend(loc="lower left")
-    figure.savefig(path)
+def save_log(path: Path, lines: Sequence[dict[str, Any]], title: str) -> None:
+    """Every quantity of a run's log over its generator steps: the losses, and beside them the
+    rest."""
+    names = [name for name in (lines[-1] if lines else ()) if name != "step"]
+    losses = [name for name in names if name.endswith("_loss")]
+    parts = losses, [name for name in names if name not in losses]
+    panels = [Panel({name: series(lines, name) for name in part}, STEPS) for part in parts]
+    save_curves(path, panels, title)
 
 
 def series(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:

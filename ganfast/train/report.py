@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ganfast.train.classifier import TrainedClassifier
-from ganfast.train.evaluation import Score
+from ganfast.train.classifier import Score, TrainedClassifier
 from ganfast.train.pictures import series
 from ganfast.train.run import Run
-from ganfast.train.vanishing import Pull
 
+Vanishing = tuple[list[int], dict[str, list[float]]]  # as vanishing_gradients gives it
 HEADER = f"{'game':<14}{'seconds':>9}{'FID':>9}{'Inception Score':>20}"
 
 ABOUT = {
@@ -53,7 +52,7 @@ class Row:
 def write(
     rows: list[Row],
     runs: dict[str, Run],
-    pulls: dict[str, Pull],
+    vanishing: Vanishing,
     classifier: TrainedClassifier,
     seed: int,
     seconds: float,
@@ -99,7 +98,7 @@ measured on the way.
 
 ![the generator's gradient as the critic gets ahead](vanishing.png)
 
-{_vanishing(pulls)}
+{_vanishing(*vanishing)}
 
 ## The Wasserstein estimate
 
@@ -153,13 +152,12 @@ def _estimates(runs: dict[str, Run]) -> str:
     return f"Here {'; '.join(parts)}."
 
 
-def _vanishing(pulls: dict[str, Pull]) -> str:
-    minimax, nonsaturating = pulls["minimax"], pulls["nonsaturating"]
-    first, last = minimax.norms[0], minimax.norms[-1]
+def _vanishing(steps: list[int], norms: dict[str, list[float]]) -> str:
+    minimax, nonsaturating = norms["minimax"], norms["nonsaturating"]
     return (
-        f"After {minimax.steps[-1]} critic steps the minimax gradient is {last:.2g}, "
-        f"{first / last:.3g} times weaker than after {minimax.steps[0]}; the non-saturating one "
-        f"went from {nonsaturating.norms[0]:.2g} to {nonsaturating.norms[-1]:.2g}. A game in which "
+        f"After {steps[-1]} critic steps the minimax gradient is {minimax[-1]:.2g}, "
+        f"{minimax[0] / minimax[-1]:.3g} times weaker than after {steps[0]}; the non-saturating "
+        f"one went from {nonsaturating[0]:.2g} to {nonsaturating[-1]:.2g}. A game in which "
         "both networks step in turn does not let its critic get this far ahead, so minimax can "
         "still learn: the table says how well it did here."
     )

@@ -4,8 +4,11 @@ works."""
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,23 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganfast import _checks
+from ganfast._terminal import Progress, shows_progress
 from ganfast.errors import InputError
 from ganfast.interrupt import Interrupt
+from ganfast.metrics.images import Skipped
 from ganfast.train import checkpoint, pictures
-from ganfast.train.config import TrainConfig
-from ganfast.train.data import open_source
-from ganfast.train.diagnostics import check_finite
-from ganfast.train.extras import need
-from ganfast.train.log import Bar, Log, read_log
-from ganfast.train.threads import cpu_threads
+from ganfast.train.config import MAY_CHANGE, TrainConfig
+from ganfast.train.data import Images, Mixture, open_source
+from ganfast.train.environment import cpu_threads, need
+from ganfast.train.log import Log, check_finite, read_log
 from ganfast.train.trainer import Trainer
-
-# What must be as it was for a resumed run to be the same run; the rest (steps, intervals, folders)
-# may change.
-FIXED = (
-    *("game", "data", "image_size", "seed", "device", "batch_size", "latent_dim", "width"),
-    *("lr", "n_critic", "clip", "penalty_weight", "label_smoothing"),
-)
 
 
 @dataclass
@@ -46,6 +43,23 @@ class Run:
         """``n`` generated samples, (n, *shape) on the CPU, the same for the same seed."""
         return self.trainer.sample(n, seed)
 
+    @property
+    def skipped(self) -> Sequence[Skipped]:
+        """The images that could not be read and were left out (``on_error`` "skip")."""
+        source = self.trainer.source
+        return source.skipped if isinstance(source, Images) else ()
+
+    def summary(self) -> str:
+        """One line: what was trained and how long it took; of points also the modes that were
+        found, those which a fifth of their fair share of the samples are at."""
+        config, source, n = self.config, self.trainer.source, 1000
+        text = f"{config.game} on {config.data}: {config.steps} steps in {self.seconds:.1f} s"
+        if isinstance(source, Mixture):
+            modes = len(source.centres)
+            found, share = source.coverage(self.sample(n), least=math.ceil(0.2 * n / modes))
+            text += f", {found} of {modes} modes found, {share:.0%} of the samples at a mode"
+        return f"{text} -> {self.out}"
+
 
 def train(config: TrainConfig) -> Run:
     """Train as ``config`` says. In ``config.out``:
@@ -54,16 +68,18 @@ def train(config: TrainConfig) -> Run:
     stays the same, ``losses.png`` and ``checkpoint.safetensors``.
 
     On Ctrl-C the step in progress is finished, the checkpoint and the pictures so far are written,
-    and KeyboardInterrupt is raised; the run can then be continued with ``resume``. Raises
-    InputError for what the user can put right, before any training, and DivergedError if a loss
-    stops being finite.
+    and KeyboardInterrupt is raised; the run can then be continued with ``resume``.
+
+    Raises:
+        InputError: what the user can put right, before any training; a file can't be written.
+        DivergedError: a loss or a weight stopped being finite.
     """
     for module in ("matplotlib", "safetensors", "PIL"):
         need(module)  # better now than after an hour
     with cpu_threads(config.threads):
         out = prepare_out(config)
-        trainer = Trainer(config, open_source(config.data, config.image_size))
-        old_lines = resume(trainer, Path(config.resume)) if config.resume is not None else []
+        trainer = Trainer(config, open_source(config))
+        old_lines = [] if config.resume is None else resume(trainer, Path(config.resume))
         return run(trainer, out, old_lines)
 
 
@@ -71,36 +87,38 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
     """Step until done or interrupted, writing at the intervals that the config names."""
     config, start = trainer.config, time.perf_counter()
     log_every = min(config.log_every, config.steps)  # a short run has a log too
-    log = Log(out / "log.jsonl", keep=old_lines)
-    bar = Bar(config.game, config.steps, trainer.steps_done, config.progress)
+    log = Log(out / "log.jsonl", old_lines)
+    progress = Progress(
+        config.game,
+        config.steps,
+        unit="steps",
+        done=trainer.steps_done,
+        show=config.progress and shows_progress(),
+    )
     try:
         with Interrupt() as interrupt:
             while trainer.steps_done < config.steps and not interrupt.requested:
                 trainer.step()
-                bar.step()
+                progress.advance()
                 step = trainer.steps_done
                 if step % log_every == 0:
                     line = {"step": step, **trainer.meter.take()}
                     check_finite(line)
                     log.write(line)
-                    bar.show(line)
-                if due(step, config.sample_every):
+                    progress.show(**{key: f"{line[key]:.3f}" for key in line if "_loss" in key})
+                if config.sample_every and step % config.sample_every == 0:
                     save_samples(trainer, out)
-                if due(step, config.checkpoint_every):
+                if config.checkpoint_every and step % config.checkpoint_every == 0:
                     save_checkpoint(trainer, out)
             save_checkpoint(trainer, out)
             save_samples(trainer, out)
             if interrupt.requested:
                 raise KeyboardInterrupt
     finally:
-        bar.close()
+        progress.close()
         log.close()
-        pictures.save_loss_curves(out / "losses.png", log.lines, f"{config.game} on {config.data}")
+        pictures.save_log(out / "losses.png", log.lines, f"{config.game} on {config.data}")
     return Run(config, out, trainer, log.lines, time.perf_counter() - start)
-
-
-def due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0
 
 
 def save_samples(trainer: Trainer, out: Path) -> None:
@@ -120,7 +138,7 @@ def save_checkpoint(trainer: Trainer, out: Path) -> None:
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
         check_finite({"step": trainer.steps_done, "weights": float("nan")})
     settings = dataclasses.asdict(trainer.config)
-    facts["config"] = {name: settings[name] for name in FIXED}
+    facts["config"] = {name: settings[name] for name in settings if name not in MAY_CHANGE}
     checkpoint.save(out / checkpoint.NAME, tensors, facts)
 
 
@@ -130,26 +148,37 @@ def resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
     for name, was in facts["config"].items():
         now = getattr(trainer.config, name)
         if now != was:
-            raise InputError(
-                f"resume: {str(folder)!r} was trained with {name} {was!r}, "
-                f"got {now!r}: give the same"
-            )
+            raise InputError(f"{name}: got {now!r}; give {was!r}, as in the run {str(folder)!r}")
     trainer.load_state(tensors, facts)
     return read_log(folder / "log.jsonl", trainer.steps_done)
 
 
 def prepare_out(config: TrainConfig) -> Path:
     """The folder to write to: writable, and no other run's unless the config says overwrite."""
-    out = config.prepare_out()
+    out = writable_folder(config.out)
     goes_on = config.resume is not None and out.resolve() == Path(config.resume).resolve()
     if goes_on or not (out / checkpoint.NAME).exists():
         return out
     if not config.overwrite:
         raise InputError(
-            f"out: {str(out)!r} already holds a run; continue it with resume, "
-            "replace it with overwrite, or choose another folder"
+            f"out: got {str(out)!r}, which already holds a run; continue it with resume, "
+            "replace it with overwrite, or give another folder"
         )
     for name in (checkpoint.NAME, "log.jsonl", "losses.png"):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / "samples", ignore_errors=True)
     return out
+
+
+def writable_folder(path: str | Path) -> Path:
+    """``path``, made if need be, and tried by a file: better now than after an hour."""
+    out = _checks.path("out", path)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            return out
+    except OSError as error:
+        raise InputError(
+            f"out: got {str(out)!r}, which can't be written to ({error.strerror or error}); "
+            "give another folder"
+        ) from None

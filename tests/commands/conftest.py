@@ -75,5 +75,5 @@ def evaluation(monkeypatch) -> SimpleNamespace:
             raise seen.error
         return {**RESULT, "precision": given["precision"], **seen.changes}
 
-    monkeypatch.setattr(metrics, "evaluate", evaluate, raising=False)
+    monkeypatch.setattr(metrics, "evaluate", evaluate)
     return seen

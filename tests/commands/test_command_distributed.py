@@ -73,7 +73,7 @@ def torchrun(command: list[str]) -> subprocess.CompletedProcess[str]:
     launcher += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [*launcher, *command], env=environment, capture_output=True, text=True, timeout=240
+        [*launcher, *command], env=environment, capture_output=True, text=True, timeout=600
     )
 
 
@@ -94,7 +94,7 @@ def pair(command: list[str]) -> list[tuple[int, str, str]]:
         for rank in ("0", "1")
     ]
     try:
-        said = [process.communicate(timeout=240) for process in processes]
+        said = [process.communicate(timeout=600) for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from ganfast import metrics
-from ganfast.commands import fid, images
 from ganfast.errors import InputError
+from ganfast.metrics.options import EXTRACTORS, PRECISIONS
+from ganfast.metrics.protocols import PROTOCOLS
 
+EVALUATE = metrics.evaluate  # itself, and not what these tests put in its place
 DEFAULTS = {"precision": "fp32", "progress": False}
 
 
@@ -61,18 +63,18 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "allow_mismatch": True,
         "progress": False,
     }
-    assert set(given) == {*fid.NAMED_BY_FLAG, "progress"}
+    assert {"real", "fake", *given} == set(inspect.signature(EVALUATE).parameters)
 
 
-@pytest.mark.skipif(not hasattr(metrics, "evaluate"), reason="ganfast.metrics has no evaluate")
-def test_the_flags_are_the_arguments_of_evaluate():
-    parameters = inspect.signature(metrics.evaluate).parameters
-    assert {"real", "fake", "progress", *fid.NAMED_BY_FLAG} == set(parameters)
-
-
-def test_the_protocols_are_those_there_are():
-    protocols = pytest.importorskip("ganfast.metrics.protocols")
-    assert tuple(protocols.PROTOCOLS) == images.PROTOCOLS
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("protocol", PROTOCOLS), ("extractor", EXTRACTORS), ("precision", PRECISIONS)],
+)
+def test_every_row_of_a_table_can_be_named(call, sides, evaluation, name, known):
+    for row in known:
+        assert call("fid", *sides, f"--{name}", row)[0] == 0
+        assert evaluation.calls[-1][2][name] == row
+        assert row in inspect.getdoc(EVALUATE)
 
 
 def test_a_person_gets_aligned_lines(call, sides, evaluation):
@@ -149,6 +151,15 @@ def test_skipped_files_are_named_and_told_by_the_exit_code(call, sides, evaluati
     assert "skipped       b/broken.png\n" in out and r"not\udcff text.jpg" in out
 
 
+@pytest.mark.parametrize("name", ["\x1b[31mred.png", "two\nlines.png", "left\u202eright.png"])
+def test_no_file_name_commands_the_terminal(call, sides, evaluation, name):
+    evaluation.changes = {"skipped": [name], "notes": [f"{name} is odd."]}
+    whole = call("fid", *sides)[1] + "".join(call("fid", *sides, "--json")[1:])
+    assert "\x1b" not in whole and "\u202e" not in whole and "\nlines" not in whole
+    evaluation.error = InputError(f"cannot read {name}")
+    assert one_error(call("fid", *sides)[2])[:-1].isprintable()
+
+
 @pytest.mark.parametrize(("flag", "shown"), [(None, True), ("--no-progress", False), ("-q", False)])
 def test_a_bar_is_shown_on_a_terminal(call, sides, evaluation, monkeypatch, flag, shown):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -189,16 +200,16 @@ def test_certify_without_a_distance_has_no_relative_deviation(call, sides, evalu
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--protocol", "pytorchfid"], ["--protocol", "did you mean pytorch-fid?"]),
-        (["--protocol", "cleanfid"], ["torch-fidelity", "did you mean clean?"]),
-        (["--extractor", "inceptoin"], ["module:factory", "did you mean inception?"]),
+        (["--protocol", "pytorchfid"], ["--protocol", "did you mean 'pytorch-fid'?"]),
+        (["--protocol", "cleanfid"], ["torch-fidelity", "did you mean 'clean'?"]),
+        (["--extractor", "inceptoin"], ["module:factory", "did you mean 'inception'?"]),
         (["--extractor", "a.b:"], ["--extractor", "module:factory"]),
         (["--precision", "fp16"], ["fp32, tf32, bf16", "did you mean"]),
         (["--device", "gpu"], ["--device", "cpu, cuda, cuda:N"]),
         (["--device", "cuda:first"], ["cuda:N"]),
-        (["--batch-size", "0"], ["--batch-size", "at least 1", "'0'"]),
+        (["--batch-size", "0"], ["--batch-size", "at least 1", "got 0"]),
         (["--batch-size", "1.5"], ["--batch-size", "whole number", "'1.5'"]),
-        (["--workers", "-1"], ["--workers", "at least 0", "'-1'"]),
+        (["--workers", "-1"], ["--workers", "at least 0", "got -1"]),
         (["--splits", "0"], ["--splits", "at least 1"]),
         (["--bootstrap", "many"], ["--bootstrap", "'many'"]),
         (["--seed", "-3"], ["--seed"]),
@@ -222,7 +233,7 @@ def test_wrong_usage_is_exit_2_and_one_line(call, sides, evaluation, argv, words
     [
         (["--weights", "nowhere.pth"], ["--weights", "nowhere.pth"]),
         (["--state", "nowhere/state"], ["--state", "nowhere", "make it first"]),
-        (["--state", "."], ["--state", "is a folder"]),
+        (["--state", "."], ["--state", "a folder"]),
     ],
 )
 def test_paths_are_checked_before_the_work(call, sides, evaluation, argv, words):

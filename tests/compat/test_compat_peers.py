@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from compat_fakes import HOMES
-from torchvision_stub import import_torchvision
 
 from ganfast import compat
+from testing.torchvision_stub import import_torchvision
 
 KEY = "frechet_inception_distance"
 BY_SCIPY = ("pytorch_fid", "cleanfid")

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from inception_weights import save_random_weights
-from torchvision_stub import import_torchvision
 
-from benchmarks.fid import pictures, pipeline
+from benchmarks.fid import pipeline
 from ganfast import compat, metrics
 from ganfast.metrics.extractors import Extractor
 from ganfast.metrics.inception.network import CLASSES, FEATURES, build_network
 from ganfast.metrics.inception.weights import load_weights
+from testing import pictures
+from testing.inception_weights import save_random_weights
+from testing.torchvision_stub import import_torchvision
 
 COUNT = 24
 PROTOCOLS = {

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torchvision_stub import import_torchvision
 
 from ganfast.metrics import Moments
 from ganfast.metrics.distances.kid import squared_discrepancy
 from ganfast.metrics.frechet_inception_distance import FrechetInceptionDistance
 from ganfast.metrics.statistics import Statistics
+from testing.torchvision_stub import import_torchvision
 
 
 def peer(module):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torchvision_stub import import_torchvision
 
-from ganfast.metrics.preprocess import preprocess
+from ganfast.metrics.preprocessing import preprocess
+from testing.torchvision_stub import import_torchvision
 
 SIZES = [(1, 1), (7, 5), (32, 32), (28, 64), (298, 300), (299, 299), (299, 40), (512, 350)]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from inception_weights import save_random_weights, smooth_pictures
 
 from ganfast import metrics
+from testing.inception_weights import save_random_weights, smooth_pictures
 
 pytestmark = pytest.mark.gpu
 COUNT = 24

@@ -4,7 +4,6 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from gaussians import CASES, normal, pair
 
 import ganfast
 from ganfast import reference
@@ -13,6 +12,7 @@ from ganfast.backends.cuda import linalg as kernels
 from ganfast.linalg import polar
 from ganfast.linalg.certificate import trace_interval
 from ganfast.linalg.polar import polar_factor, polar_trace
+from testing.gaussians import CASES, normal, pair
 
 DEVICE = torch.device("cuda")
 EPS = torch.finfo(torch.float64).eps
@@ -58,7 +58,7 @@ def test_float32_and_the_failure_list():
     a[4] -= torch.eye(40)
     roots, definite = cuda.batch_sqrtm(a.to(DEVICE), TOLERANCE)
     assert definite.tolist() == [True, True, True, True, False, True]
-    exact, _ = reference.batch_sqrtm(a, TOLERANCE)
+    exact, _ = reference.linalg.batch_sqrtm(a, TOLERANCE)
     torch.testing.assert_close(roots[[0, 2]].cpu(), exact[[0, 2]], rtol=0, atol=1e-6)
     full, _ = both(samples(6, 90, 40))
     narrow, _ = cuda.batch_sqrtm(full.float().to(DEVICE), TOLERANCE)

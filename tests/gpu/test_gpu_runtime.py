@@ -152,7 +152,7 @@ def test_another_device_than_the_current_one():
     assert torch.cuda.current_device() == 0
     loss, *_ = step(real, fake)
     assert loss.device == torch.device("cuda:1")
-    near = reference.adversarial_loss(
+    near = reference.losses.adversarial_loss(
         (real.double(), fake.double()),
         LossSpec(PHIS["cross_entropy"], (1.0, 0.0), 1, "mean"),
         None,
@@ -175,7 +175,7 @@ def test_no_memory_but_the_results(game):
 
 
 def test_indices_beyond_int32():
-    from ganfast.backends import triton as backend
+    from ganfast.backends.triton import losses as backend
 
     n = 2**31 + 1025
     if torch.cuda.mem_get_info()[0] < 16 * 2**30:
@@ -191,7 +191,7 @@ def test_indices_beyond_int32():
 
 
 def test_new_sizes_seeds_and_rates_compile_nothing():
-    from ganfast.backends.triton.losses import map_kernel, sum_kernel
+    from ganfast.backends.triton.kernels.losses import map_kernel, sum_kernel
 
     def compiled():
         caches = (kernel.device_caches[0][0] for kernel in (sum_kernel, map_kernel))

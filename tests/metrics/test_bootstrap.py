@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from ganfast.metrics.distances.bootstrap import bootstrap_interval, student
+from ganfast.metrics.distances.chunks import Chunks, distances
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
-from ganfast.metrics.summary.chunks import Chunks, distances
 
 K = 20
 
@@ -119,10 +119,10 @@ def test_bad_input():
         with pytest.raises(ValueError, match="replicates"):
             bootstrap_interval(good, good, replicates=replicates)
     for real, fake, match in (
-        (fixed, fixed, "both Statistics"),
-        (good, side(100, 4), "features of real, 3, got 4"),
-        (good, Summary(3), "fake needs at least 2 images"),
-        (good.moments, good, "real must be a Summary"),
+        (fixed, fixed, "real, fake: got two Statistics"),
+        (good, side(100, 4), "fake: got 4 features, where real has 3"),
+        (good, Summary(3), "fake: got 0 images; give at least 2"),
+        (good.moments, good, "real: got a Moments; give a Summary"),
     ):
         with pytest.raises(ValueError, match=match):
             bootstrap_interval(real, fake)

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ganfast.linalg import frechet_distance
+from ganfast.metrics.distances.chunks import Chunks, distances
 from ganfast.metrics.statistics import Statistics
-from ganfast.metrics.summary.chunks import Chunks, distances
-from ganfast.metrics.summary.position_hash import position_hash
+from ganfast.metrics.summary.sample import position_hash
 from ganfast.metrics.summary.summary import PURPOSE, Summary
 
 N, DIM, K = 300, 4, 6
@@ -38,7 +38,7 @@ def test_distances_are_the_same_in_any_batches(monkeypatch):
     one, two = Chunks.of(real, "real"), Chunks.of(fake, "fake")
     a, b = torch.randint(0, 3, (2, 7, K)) + (torch.arange(K) < 2)
     together = distances(one, two, a, b)
-    monkeypatch.setattr("ganfast.metrics.summary.chunks._BATCH_BYTES", 8 * DIM * DIM * 2)
+    monkeypatch.setattr("ganfast.metrics.distances.chunks._BATCH_BYTES", 8 * DIM * DIM * 2)
     torch.testing.assert_close(distances(one, two, a, b), together, rtol=1e-11, atol=0)
     (m1, s1), (m2, s2) = one.moments(a), two.moments(b)
     for i, value in enumerate(together):
@@ -68,12 +68,12 @@ def test_empty_chunks_are_left_out_and_too_few_are_refused():
     none = Summary(DIM)
     none.add(x, None, range(12))
     for given, match in (
-        (few, "real must have images in at least 4 chunks, got 3"),
-        (none, "got 0: make the Summary with chunks=20"),
-        (Summary(DIM, chunks=20), "real needs at least 2 images"),
-        (summary.moments, "real must be a Summary with chunks, or Statistics .*, got Moments"),
+        (few, "real: got images in 3 chunks; give them in at least 4"),
+        (none, "in 0 chunks; .* Summary with chunks=20"),
+        (Summary(DIM, chunks=20), "real: got 0 images; give at least 2"),
+        (summary.moments, "real: got a Moments; give a Summary with chunks, or Statistics"),
     ):
         with pytest.raises(ValueError, match=match):
             Chunks.of(given, "real")
-    with pytest.raises(ValueError, match="selection of chunks has fewer than 2"):
+    with pytest.raises(ValueError, match="selection with fewer than 2"):
         chunks.moments(torch.zeros(1, len(chunks)))

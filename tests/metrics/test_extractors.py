@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from inception_weights import random_state_dict, save_random_weights
 from torch import Tensor, nn
 
 from ganfast.errors import InputError
 from ganfast.metrics.extractors import Extractor, load_extractor
-from ganfast.metrics.extractors.identity import identity
-from ganfast.metrics.extractors.precision import check_precision, find_device, float32_products
+from ganfast.metrics.extractors.extractor import identity
+from ganfast.metrics.extractors.precision import check_precision, float32_products
 from ganfast.metrics.inception.network import build_network
-from ganfast.metrics.preprocess import preprocess
+from ganfast.metrics.options import EXTRACTORS
+from ganfast.metrics.preprocessing import preprocess
 from ganfast.metrics.protocols import PROTOCOLS
+from testing.inception_weights import random_state_dict, save_random_weights
 
 SOURCE = '''
 import torch
@@ -242,7 +243,7 @@ def test_compiled_modules(mine, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "parts"),
     [
-        ("nonsense", ["'nonsense'", "inception, digits or an import path module:factory"]),
+        ("nonsense", ["'nonsense'", "give one of inception, digits, module:factory"]),
         (":factory", ["module:factory"]),
         ("module:", ["module:factory"]),
         ("not_there_at_all:factory", ["no module not_there_at_all"]),
@@ -260,12 +261,12 @@ def test_compiled_modules(mine, monkeypatch):
         ("{}:Once", ["features of shape (1, 3) for 2 images"]),
         ("{}:Empty", ["features of shape (2, 0) for 2 images"]),
         ("{}:Three", ["a tuple of Tensor, Tensor, Tensor", "(features, logits)"]),
-        ("{}:Text", ["gave a str", "(features, logits)"]),
+        ("{}:Text", ["got a str", "(features, logits)"]),
         ("{}:Whole", ["int64", "floats"]),
         ("{}:NaN", ["features that are NaN or inf"]),
         ("{}:NaNLogits", ["logits that are NaN or inf"]),
         ("{}:Fails", ["fails on float32 (2, 3, 6, 6): RuntimeError"]),
-        ("{}:BadSize", ["input_size is 'big'"]),
+        ("{}:BadSize", ["got the input_size 'big'"]),
     ],
 )
 def test_mistakes_in_a_module(mine, path, parts):
@@ -280,7 +281,7 @@ def test_mistakes_in_a_module(mine, path, parts):
 def test_an_output_that_changes_later(mine):
     extractor = load_extractor(f"{mine}:Changing")
     assert extractor(images(2))[0].shape == (2, 3)
-    with pytest.raises(InputError, match=r"shape \(3, 2\) for 3 images; \(3, 3\)"):
+    with pytest.raises(InputError, match=r"shape \(3, 2\) for 3 images; give \(3, 3\)"):
         extractor(images(3))
 
 
@@ -290,25 +291,32 @@ def test_mistakes_in_the_other_arguments(mine, tmp_path):
     with pytest.raises(InputError, match="precision: got 'fp16'"):
         load_extractor(precision="fp16")
     for name in ("inception", f"{mine}:Means"):
-        with pytest.raises(InputError, match="tf32 exists on CUDA devices only, got device cpu"):
+        with pytest.raises(InputError, match="got 'tf32', .* CUDA devices only, for device cpu"):
             load_extractor(name, precision="tf32")
         with pytest.raises(InputError, match="device: got 'gpu'"):
             load_extractor(name, device="gpu")
-    with pytest.raises(InputError, match="weights: are the inception extractor's"):
+    with pytest.raises(
+        InputError, match="weights: got a file, and the extractor digits has its own"
+    ):
         load_extractor("digits", weights=tmp_path)
     with pytest.raises(InputError, match="no such file"):
         load_extractor(weights=tmp_path / "none.pth")
 
 
-def test_cuda_where_there_is_none(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="no CUDA GPU"):
-        find_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(InputError, match="only 1"):
-        find_device("cuda:1")
-    check_precision("tf32", find_device("cuda:0"))
+def test_every_built_in_extractor_is_met_by_a_test():
+    assert {"inception": test_inception, "digits": test_digits}.keys() == EXTRACTORS.keys()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_where_there_is_none():
+    with pytest.raises(InputError, match="device: got 'cuda', which can't be used"):
+        load_extractor(device="cuda")
+
+
+def test_tf32_is_for_cuda():
+    check_precision("tf32", torch.device("cuda:0"))
+    with pytest.raises(InputError, match="precision: got 'tf32'"):
+        check_precision("tf32", torch.device("cpu"))
 
 
 def stated() -> list[str]:

@@ -63,11 +63,11 @@ def test_seeds_and_a_summary_as_the_fixed_side():
 def test_bad_input():
     real, fake = Statistics(torch.zeros(3), torch.eye(3)), side(100, 3)
     for one, two, match in (
-        (real, real, "fake must be a Summary with chunks, got Statistics"),
-        (real, side(100, 3, chunks=0), "make the Summary with chunks=20"),
-        (real, side(100, 4), "features of real, 3, got 4"),
-        (Summary(3), fake, "real needs at least 2 images"),
-        (torch.zeros(3), fake, "real must be Moments, a Summary or Statistics"),
+        (real, real, "fake: got Statistics, .* give a Summary with chunks"),
+        (real, side(100, 3, chunks=0), "Summary with chunks=20"),
+        (real, side(100, 4), "fake: got 4 features, where real has 3"),
+        (Summary(3), fake, "real: got 0 images; give at least 2"),
+        (torch.zeros(3), fake, "real: got a Tensor; give Moments, a Summary or Statistics"),
     ):
         with pytest.raises(ValueError, match=match):
             fid_infinity(one, two)

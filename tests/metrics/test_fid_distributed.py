@@ -50,7 +50,7 @@ def test_two_processes(tmp_path):
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert first[4:] == [40, 30] and second[4:] == [0, 20]
     assert first[:4] == second[:4]
-    assert "got 0 with real=True" in first[0]
+    assert "got 0 images with real=True" in first[0]
     real, fake = images(0, 40), images(50, 50)
     metric = FrechetInceptionDistance(features)
     metric.update(real, real=True)

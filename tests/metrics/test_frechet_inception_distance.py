@@ -157,9 +157,9 @@ def test_inference_mode():
 
 def test_too_few_images():
     found = metric(images(2), images(1))
-    with pytest.raises(ValueError, match="at least 2 images of each side, got 1 with real=False"):
+    with pytest.raises(ValueError, match="got 1 images with real=False; give at least 2"):
         found.compute()
-    with pytest.raises(ValueError, match="got 0 with real=True"):
+    with pytest.raises(ValueError, match="got 0 images with real=True"):
         FrechetInceptionDistance(channel_means).compute()
     found.update(images(2), real=False)
     with pytest.warns(UserWarning, match="2 real and 3 generated images in 3 dimensions") as caught:
@@ -176,7 +176,7 @@ def test_too_few_images():
 @pytest.mark.parametrize(
     "given, kwargs, match",
     [
-        (torch.rand(2, 3, 4, 4), {}, "must be uint8, got torch.float32"),
+        (torch.rand(2, 3, 4, 4), {}, "got torch.float32; give uint8"),
         (images(2), {"normalize": True}, "leave normalize out"),
         (torch.rand(2, 3, 4, 4) * 2, {"normalize": True}, "from 0 to 1"),
         (torch.rand(2, 3, 4, 4) - 0.5, {"normalize": True}, "tanh"),
@@ -184,7 +184,7 @@ def test_too_few_images():
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), {}, "grey"),
         (torch.zeros(3, 4, 4, dtype=torch.uint8), {}, "shape"),
         (torch.zeros(2, 3, 0, 4, dtype=torch.uint8), {}, "shape"),
-        ([1], {}, "torch tensor, got list"),
+        ([1], {}, "got a list; give a torch tensor"),
     ],
 )
 def test_bad_images(given, kwargs, match):
@@ -196,10 +196,10 @@ def test_bad_images(given, kwargs, match):
 
 def test_bad_extractors_and_arguments():
     for extractor, match in (
-        (lambda x: torch.zeros(len(x)), r"shape \(40, d\), got \(40,\)"),
-        (lambda x: torch.zeros(1, 3), r"got \(1, 3\)"),
-        (lambda x: "features", "got str"),
-        (lambda x: torch.full((len(x), 3), torch.nan), "finite"),
+        (lambda x: torch.zeros(len(x)), r"features of shape \(40,\); give one of \(40, d\)"),
+        (lambda x: torch.zeros(1, 3), r"of shape \(1, 3\)"),
+        (lambda x: "features", "of shape str"),
+        (lambda x: torch.full((len(x), 3), torch.nan), "NaN"),
     ):
         found = FrechetInceptionDistance(extractor)
         with pytest.raises(ValueError, match=match):
@@ -208,14 +208,14 @@ def test_bad_extractors_and_arguments():
     widths = iter((3, 4))
     found = FrechetInceptionDistance(lambda x: torch.zeros(len(x), next(widths)))
     found.update(images(), real=True)
-    with pytest.raises(ValueError, match="3 features before, and 4 now"):
+    with pytest.raises(ValueError, match="got 4 features, and 3 before"):
         found.update(images(), real=False)
     for kwargs, match in (
-        ({"extractor": 2048}, "extractor must be None or a callable"),
+        ({"extractor": 2048}, "extractor: got a int; give None, or a callable"),
         ({"normalize": 1}, "normalize"),
         ({"reset_real_features": None}, "reset_real_features"),
     ):
         with pytest.raises(ValueError, match=match):
             FrechetInceptionDistance(**kwargs)
-    with pytest.raises(ValueError, match="real must be True or False"):
+    with pytest.raises(ValueError, match="real: got 1; give True or False"):
         found.update(images(), real=1)

@@ -70,12 +70,12 @@ def test_bad_sides():
     negative = Statistics(torch.zeros(2), torch.tensor([[1.0, 2.0], [2.0, 1.0]]))
     flat = Statistics(torch.zeros(2), torch.eye(2))
     for real, fake, match in (
-        (good, moments(1), "fake needs at least 2 images .* got 1"),
-        (Summary(DIM), good, "real needs at least 2 images .* got 0"),
-        (good, wide, "features of real, 7, got 8"),
-        (good, torch.zeros(3), "fake must be Moments"),
-        (flat, negative, "fake: sigma is not positive semi-definite"),
-        (negative, flat, "real: sigma is not positive semi-definite"),
+        (good, moments(1), "fake: got 1 images; give at least 2"),
+        (Summary(DIM), good, "real: got 0 images; give at least 2"),
+        (good, wide, "fake: got 8 features, where real has 7"),
+        (good, torch.zeros(3), "fake: got a Tensor; give Moments"),
+        (flat, negative, "fake.sigma: got a matrix that is not positive semi-definite"),
+        (negative, flat, "real.sigma: got a matrix that is not positive semi-definite"),
     ):
         with pytest.raises(ValueError, match=match):
             frechet_terms(real, fake)

@@ -172,7 +172,7 @@ def test_an_encrypted_zip(tmp_path):
     flagged[6] |= 1
     flagged[directory + 8] |= 1
     path.write_bytes(flagged)
-    with pytest.raises(InputError, match="is encrypted, which is not supported: unpack it"):
+    with pytest.raises(InputError, match="is encrypted, which is not supported; unpack it"):
         open_images(path)
 
 

@@ -59,21 +59,24 @@ def test_gray_is_repeated(axis):
     [
         (
             torch.zeros(4, 3, 8, 8),
-            r"fake: images must be uint8, 0 to 255, got float32: no range is assumed, convert "
-            r"images in \[0, 1\] with \(x \* 255\).round\(\).clamp\(0, 255\).to\(torch.uint8\)",
+            r"fake: got images of float32, whose range is not assumed; give uint8, 0 to 255, of "
+            r"images in \[0, 1\] by \(x \* 255\).round\(\).clamp\(0, 255\).to\(torch.uint8\)",
         ),
-        (np.zeros((4, 8, 8, 3)), "got float64: no range"),
-        (torch.zeros(4, 3, 8, 8, dtype=torch.int64), "got int64: no range .* convert them"),
-        (torch.zeros(4, 3, 8, 8, dtype=torch.bool), "got bool"),
-        (np.zeros((4, 8, 8, 3), np.int8), "got int8"),
-        (np.zeros((8, 8, 3), np.uint8), r"must have shape \(n, h, w, 3\).*got \(8, 8, 3\)"),
-        (np.zeros((4, 8, 8), np.uint8), r"got \(4, 8, 8\)"),
-        (np.zeros((4, 8, 8, 4), np.uint8), "composite the alpha channel"),
-        (np.zeros((4, 8, 8, 2), np.uint8), "must have 3 channels or 1"),
+        (np.zeros((4, 8, 8, 3)), "got images of float64, whose range is not assumed"),
+        (
+            torch.zeros(4, 3, 8, 8, dtype=torch.int64),
+            "got images of int64, .*; give uint8, 0 to 255$",
+        ),
+        (torch.zeros(4, 3, 8, 8, dtype=torch.bool), "got images of bool"),
+        (np.zeros((4, 8, 8, 3), np.int8), "got images of int8"),
+        (np.zeros((8, 8, 3), np.uint8), r"got shape \(8, 8, 3\); give images \(n, h, w, 3\)"),
+        (np.zeros((4, 8, 8), np.uint8), r"got shape \(4, 8, 8\)"),
+        (np.zeros((4, 8, 8, 4), np.uint8), "compositing the alpha channel"),
+        (np.zeros((4, 8, 8, 2), np.uint8), "give images of 3 channels or 1"),
         (np.zeros((4, 3, 8, 3), np.uint8), r"could be \(n, h, w, c\) or \(n, c, h, w\)"),
         (np.zeros((4, 1, 8, 1), np.uint8), r"could be \(n, h, w, c\) or \(n, c, h, w\)"),
-        (np.zeros((0, 8, 8, 3), np.uint8), "there are no images"),
-        (np.zeros((4, 0, 8, 3), np.uint8), r"got \(4, 0, 8, 3\)"),
+        (np.zeros((0, 8, 8, 3), np.uint8), "got no images"),
+        (np.zeros((4, 0, 8, 3), np.uint8), r"got shape \(4, 0, 8, 3\)"),
     ],
 )
 def test_other_arrays_are_refused(images, message):
@@ -133,12 +136,15 @@ def test_array_files_are_not_loaded(tmp_path, save):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": IMAGES, "b": IMAGES}, "has the arrays a, b: save the images as one of arr_0, "),
+        ({"a": IMAGES, "b": IMAGES}, "has the arrays a, b; save the images as one of arr_0, "),
         ({}, "has the arrays none"),
-        ({"images": IMAGES / 255}, r"got float64: .* \(x \* 255\)"),
+        ({"images": IMAGES / 255}, r"got images of float64, .* \(x \* 255\)"),
         ({"arr_0": np.asfortranarray(IMAGES)}, "Fortran order.*np.ascontiguousarray"),
-        ({"arr_0": np.array([{}], dtype=object)}, "got object"),
-        ({"mu": np.zeros(4), "sigma": np.eye(4)}, r"holds statistics \(mu, sigma\), not images"),
+        ({"arr_0": np.array([{}], dtype=object)}, "got images of object"),
+        (
+            {"mu": np.zeros(4), "sigma": np.eye(4)},
+            r"holds statistics \(mu, sigma\), which can be compared with but not read as images",
+        ),
     ],
 )
 def test_other_npz_files_are_refused(tmp_path, arrays, message):

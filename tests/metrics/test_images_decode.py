@@ -337,11 +337,11 @@ def test_random_damage_is_always_a_decode_error():
 
 
 def test_an_unknown_background():
-    with pytest.raises(InputError, match="background must be white or black, got 'pink'"):
+    with pytest.raises(InputError, match="background: got 'pink'; give one of white, black"):
         Decoder(background="pink")
 
 
 def test_without_pillow(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(InputError, match=r"Pillow: pip install 'ganfast\[fid\]'"):
+    with pytest.raises(InputError, match=r"Pillow; pip install 'ganfast\[fid\]'"):
         Decoder()

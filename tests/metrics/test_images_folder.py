@@ -134,7 +134,7 @@ def test_a_file_without_permission(open_to_all):
         file.write(PNG)
     os.chmod(path, 0)
     source = open_images(open_to_all)
-    with pytest.raises(InputError, match=r"cannot read .*/a.png: Permission denied \(use"):
+    with pytest.raises(InputError, match=r"cannot read .*/a.png: Permission denied; mend"):
         as_nobody(lambda: images_in(source))
 
 

@@ -25,7 +25,7 @@ def message(source, **options) -> str:
 def test_a_missing_path_has_a_neighbour(tmp_path):
     write(tmp_path, {"celeba/train/0.png": PNG})
     assert message(tmp_path / "celeba" / "trian") == (
-        f"real: '{tmp_path}/celeba/trian' does not exist: did you mean '{tmp_path}/celeba/train'?"
+        f"real: '{tmp_path}/celeba/trian' does not exist; did you mean '{tmp_path}/celeba/train'?"
     )
     assert message(tmp_path / "celebb" / "train").endswith(f"mean '{tmp_path}/celeba'?")
     assert message(tmp_path / "qqq") == f"real: '{tmp_path}/qqq' does not exist"
@@ -35,9 +35,9 @@ def test_a_missing_path_has_a_neighbour(tmp_path):
 
 def test_a_single_image_or_an_unknown_file(tmp_path):
     write(tmp_path, {"a.PNG": PNG, "a.rar": b"", "a.pkl": b""})
-    assert "is a single image: give the folder" in message(tmp_path / "a.PNG")
+    assert "is a single image; give the folder" in message(tmp_path / "a.PNG")
     for name in ("a.rar", "a.pkl"):
-        assert "is of no known kind: give a folder, .zip, .tar" in message(tmp_path / name)
+        assert "is of no known kind; give a folder, .zip, .tar" in message(tmp_path / name)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes as POSIX has them")
@@ -62,20 +62,22 @@ def test_a_source_is_returned_as_it_is(tmp_path):
 
 def test_options_are_checked(tmp_path):
     write(tmp_path, {"a.png": PNG})
-    assert message(tmp_path, background="pink") == "background must be white or black, got 'pink'"
-    assert message(tmp_path, on_error="ignore") == "on_error must be raise or skip, got 'ignore'"
+    assert (
+        message(tmp_path, background="pink") == "background: got 'pink'; give one of white, black"
+    )
+    assert message(tmp_path, on_error="ignore") == "on_error: got 'ignore'; give one of raise, skip"
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
-        ({"batch_size": 2.0}, "batch_size must be a whole number of at least 1, got 2.0"),
-        ({"workers": -1}, "workers must be a whole number of at least 0, got -1"),
-        ({"workers": True}, "workers must be a whole number of at least 0, got True"),
-        ({"world_size": 0}, "world_size must be a whole number of at least 1, got 0"),
-        ({"rank": 2, "world_size": 2}, r"rank must be below world_size \(2\), got 2"),
-        ({"start": -1}, "start must be a whole number of at least 0, got -1"),
+        ({"batch_size": 0}, "batch_size: got 0; give a whole number of at least 1"),
+        ({"batch_size": 2.0}, "batch_size: got 2.0; give a whole number of at least 1"),
+        ({"workers": -1}, "workers: got -1; give a whole number of at least 0"),
+        ({"workers": True}, "workers: got True; give a whole number of at least 0"),
+        ({"world_size": 0}, "world_size: got 0; give a whole number of at least 1"),
+        ({"rank": 2, "world_size": 2}, r"rank: got 2; give one below world_size, 2"),
+        ({"start": -1}, "start: got -1; give a whole number of at least 0"),
     ],
 )
 def test_arguments_of_batches_are_checked_at_once(tmp_path, options, text):
@@ -89,4 +91,4 @@ def test_without_pillow_arrays_work_and_folders_say_what_to_install(tmp_path, mo
     monkeypatch.setitem(sys.modules, "PIL", None)
     images = torch.zeros(2, 8, 8, 3, dtype=torch.uint8)
     assert open_images(images).count == len(images_in(open_images([images]))) == 2
-    assert message(tmp_path) == "reading images needs Pillow: pip install 'ganfast[fid]'"
+    assert message(tmp_path) == "reading images needs Pillow; pip install 'ganfast[fid]'"

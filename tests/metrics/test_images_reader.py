@@ -18,9 +18,10 @@ import pytest
 import torch
 from image_samples import assert_same_batches, crop, encode, images_in, png_files, write
 from torch.utils.data._utils import signal_handling
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from ganfast.errors import InputError
-from ganfast.metrics.images import Skipped, lookahead, open_images, reader
+from ganfast.metrics.images import Skipped, open_images, reader
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.folder import FolderFiles
 from ganfast.metrics.images.reader import SharedBatches
@@ -92,8 +93,8 @@ def test_an_unreadable_file_is_one_line_and_no_traceback_of_a_worker(folder, wor
         for batch in open_images(folder).batches(4, workers=workers):
             before.append(batch.number)
     assert str(caught.value) == (
-        f"cannot read {folder}/013.png: image file is truncated "
-        '(use on_error="skip" / --on-error skip to leave such files out)'
+        f"cannot read {folder}/013.png: image file is truncated; "
+        'mend or remove it, or leave such files out with --on-error skip (on_error="skip")'
     )
     assert before == [0, 1, 2] and caught.value.__cause__ is None
 
@@ -122,19 +123,27 @@ def test_workers_end_with_the_iteration(folder, end):
 
 
 @linux_only
-def test_workers_end_before_an_interrupt_is_dealt_with(folder, monkeypatch):
+def test_workers_end_before_an_interrupt_is_dealt_with(folder, tmp_path, monkeypatch):
+    """One worker keeps the first batch until the signal has come, which the other one sends."""
+    program, came = os.getpid(), tmp_path / "came"
+
     def decode(self, data, name, original=Decoder.decode):
-        time.sleep(0.2)
+        if name == "006.png":  # of the second batch of the second worker
+            os.kill(program, signal.SIGALRM)
+        while name == "000.png" and not came.exists():
+            time.sleep(0.01)
         return original(self, data, name)
+
+    def interrupt(*_):
+        came.touch()
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(Decoder, "decode", decode)
     before = children()
-    handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    handler = signal.signal(signal.SIGALRM, interrupt)
     try:
         with pytest.raises(KeyboardInterrupt) as caught:
-            batches = open_images(folder).batches(2, workers=2)
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
-            next(batches)
+            next(open_images(folder).batches(2, workers=2))
     finally:
         signal.signal(signal.SIGALRM, handler)
     # Its traceback has DataLoader's own objects.
@@ -169,11 +178,11 @@ def test_of_large_images_fewer_are_decoded_ahead(tmp_path, monkeypatch, budget, 
     source = open_images(
         write(tmp_path, {f"{i}.bmp": encode(crop(i, 30, 40), "BMP") for i in range(9)})
     )
-    monkeypatch.setattr(lookahead, "BUDGET", budget * 30 * 40 * 3)
-    assert lookahead.lookahead(source._files, Decoder(), 3, 8) == limits
+    monkeypatch.setattr(reader, "BUDGET", budget * 30 * 40 * 3)
+    assert reader.lookahead(source._files, Decoder(), 3, 8) == limits
     assert len(images_in(source, 3, workers=2)) == 9
     write(tmp_path, {"0.bmp": b"text"})
-    assert lookahead.lookahead(source._files, Decoder(), 3, 8) == (8, 2)
+    assert reader.lookahead(source._files, Decoder(), 3, 8) == (8, 2)
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
@@ -252,7 +261,10 @@ def test_a_killed_worker_is_one_line(folder, monkeypatch):
         return original(self, data, name)
 
     monkeypatch.setattr(Decoder, "decode", decode)
-    with pytest.raises(InputError, match="a worker process died, .*: use fewer workers") as caught:
+    # Every 5 seconds the loader asks whether its workers live.
+    asking = _MultiProcessingDataLoaderIter._try_get_data
+    monkeypatch.setattr(asking, "__defaults__", (0.1,))
+    with pytest.raises(InputError, match=r"a worker process died, .*\); use fewer") as caught:
         images_in(open_images(folder), workers=2)
     assert "\n" not in str(caught.value)
 
@@ -268,8 +280,12 @@ def slow(self, data, name):
     return original(self, data, name)
 Decoder.decode = slow
 
+images = open_images(sys.argv[1])
+images.count *= 10_000  # more than it can read before the signal, on however slow a machine
+images._files.names *= 10_000
+images._files.sizes *= 10_000
 try:
-    for batch in open_images(sys.argv[1]).batches(1, workers=2):
+    for batch in images.batches(1, workers=2):
         children = open(f"/proc/self/task/{__import__('os').getpid()}/children").read()
         print(children.strip(), flush=True)
 except KeyboardInterrupt:
@@ -290,7 +306,7 @@ def test_ctrl_c_leaves_no_worker_and_no_noise(folder):
     )
     first = process.stdout.readline().split()
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert len(first) == 2 and out.splitlines()[-1] == "interrupted"
     assert (process.returncode, err) == (0, "")
     for pid in first:

@@ -84,7 +84,7 @@ def test_a_function_can_be_read_again_and_an_iterator_says_it_can_not():
     assert len(images_in(source)) == len(images_in(source)) == N
     source = open_images(iter(FIRST), name="fake")
     assert len(images_in(source)) == N
-    with pytest.raises(InputError, match="fake: .* gave no images; an iterator can be read only"):
+    with pytest.raises(InputError, match="fake: got no images .*; an iterator can be read only"):
         images_in(source)
 
 
@@ -105,7 +105,7 @@ def test_transparent_pictures_are_composited():
     picture = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     assert (images_in(open_images([picture]))[0] == 255).all()
     assert (images_in(open_images([picture], background="black"))[0] == 0).all()
-    with pytest.raises(InputError, match="fake: an image can't be used: .*floating point"):
+    with pytest.raises(InputError, match="fake: got an image that can't be used: .*floating point"):
         images_in(open_images([Image.new("F", (4, 4))], name="fake"))
 
 
@@ -117,15 +117,15 @@ def test_gray_is_repeated():
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ([FIRST / 255], r"uint8, 0 to 255, got float32: .* \(x \* 255\)"),
-        ([{"pixels": FIRST, "label": 1}], "images or image, got the keys pixels, label"),
-        ([[]], "gave an empty list"),
-        (["a.png"], "must give tensors, arrays or PIL images, got str"),
-        ([3], "got int"),
-        ([FIRST[0, 0]], r"got \(12, 16\)"),
+        ([FIRST / 255], r"got images of float32, .* uint8, 0 to 255, .* \(x \* 255\)"),
+        ([{"pixels": FIRST, "label": 1}], "the keys pixels, label; give it images or image"),
+        ([[]], "got an empty list"),
+        (["a.png"], "got a str as a batch; give tensors, arrays or PIL images"),
+        ([3], "got a int as a batch"),
+        ([FIRST[0, 0]], r"got shape \(12, 16\)"),
         ([torch.zeros(4, 8, 8, dtype=torch.uint8)], r"got shape \(1, 4, 8, 8\)"),
-        ([], "gave no images"),
-        ([IMAGES[:0]], "gave no images"),
+        ([], "got no images"),
+        ([IMAGES[:0]], "got no images"),
     ],
 )
 def test_other_items_are_refused(items, message):
@@ -136,17 +136,21 @@ def test_other_items_are_refused(items, message):
 
 @pytest.mark.parametrize("source", [None, 3, b"path", {"images": FIRST}, {1, 2}])
 def test_what_is_no_source(source):
-    with pytest.raises(InputError, match="^fake must be a path, a tensor or array, an iterable"):
+    with pytest.raises(
+        InputError, match="^fake: got a .*; give a path, a tensor or array, an iterable"
+    ):
         open_images(source, name="fake")
 
 
 def test_a_function_that_returns_something_else():
-    with pytest.raises(InputError, match="fake: the function must return an iterator .*NoneType"):
+    with pytest.raises(
+        InputError, match="fake: got a NoneType from the function; return an iterator"
+    ):
         images_in(open_images(lambda: None, name="fake"))
 
 
 def test_it_cannot_start_in_the_middle():
-    with pytest.raises(InputError, match="start must be 0: fake is an iterable"):
+    with pytest.raises(InputError, match="start: got 1, and fake is an iterable"):
         open_images(iter(FIRST), name="fake").batches(4, start=1)
 
 

@@ -6,13 +6,13 @@ from functools import partial
 
 import pytest
 import torch
-from inception_weights import random_state_dict, smooth_pictures
 from torch import Tensor, nn
 
 from ganfast.metrics.inception import fused_conv
 from ganfast.metrics.inception.fast import FastInception
 from ganfast.metrics.inception.fused_conv import FusedConv, can_pack, folded
 from ganfast.metrics.inception.network import ConvNorm, build_network
+from testing.inception_weights import random_state_dict, smooth_pictures
 
 CPU = torch.device("cpu")
 

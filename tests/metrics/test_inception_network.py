@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from inception_weights import random_state_dict, save_random_weights, smooth_pictures
 from torch import Tensor, nn
 
 from ganfast.metrics.inception import network as net
 from ganfast.metrics.inception.network import InceptionNetwork, build_network, expected_state
+from testing.inception_weights import random_state_dict, save_random_weights, smooth_pictures
+from testing.torchvision_stub import import_torchvision
 
 # The convolutions of torchvision's inception_v3 without its auxiliary head: name, in, out, kernel.
 CONVOLUTIONS = """
@@ -265,15 +265,14 @@ def test_against_a_restatement(pictures):
 
 
 @pytest.fixture
-def peer(monkeypatch: pytest.MonkeyPatch) -> Any:
+def peer() -> Any:
     """Imports a project that needs torchvision, or skips."""
 
     def imported(name: str) -> Any:
-        monkeypatch.syspath_prepend(Path(__file__).parents[1] / "compat")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                importlib.import_module("torchvision_stub").import_torchvision()
+                import_torchvision()
                 return importlib.import_module(name)
             except (ImportError, RuntimeError) as error:
                 pytest.skip(f"{name} cannot be imported here: {error}")

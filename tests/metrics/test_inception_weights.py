@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from inception_weights import random_state_dict, save_random_weights
 from torch import Tensor
 
 from ganfast.errors import InputError
 from ganfast.metrics.inception import download as downloads
 from ganfast.metrics.inception import weights
 from ganfast.metrics.inception.weights import load_weights
+from testing.inception_weights import random_state_dict, save_random_weights
 
 NAME = "pt_inception-2015-12-05-6726825d.pth"
 OTHER_NAME = "weights-inception-2015-12-05-6726825d.pth"
@@ -265,7 +265,9 @@ def test_progress_without_tqdm(cache, file, monkeypatch, server, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     server.pages[f"/{NAME}"] = file.read_bytes()
     assert load_weights(progress=True).published
-    assert capsys.readouterr() == ("", "")
+    shown = capsys.readouterr()
+    assert shown.out == "" and len(shown.err.splitlines()) == 1
+    assert NAME in shown.err and "pip install tqdm" in shown.err
 
 
 def failed(cache: Path, *parts: str) -> None:

@@ -79,11 +79,16 @@ def test_precision_does_not_depend_on_the_dtype_of_features():
 @pytest.mark.parametrize(
     "x, y, kwargs, match",
     [
-        (torch.zeros(1, 3), torch.zeros(5, 3), {}, "x must have shape"),
-        (torch.zeros(5, 3), torch.zeros(5), {}, "y must have shape"),
-        (torch.zeros(5, 3), torch.zeros(5, 4), {}, "features of x, 3, got 4"),
-        (torch.zeros(5, 3), torch.full((5, 3), torch.nan), {}, "y has values that are not finite"),
-        (torch.zeros(5, 3).int(), torch.zeros(5, 3), {}, "x must be a floating tensor"),
+        (torch.zeros(1, 3), torch.zeros(5, 3), {}, "x: got shape"),
+        (torch.zeros(5, 3), torch.zeros(5), {}, "y: got shape"),
+        (torch.zeros(5, 3), torch.zeros(5, 4), {}, "y: got 4 features, where x has 3"),
+        (torch.zeros(5, 3), torch.full((5, 3), torch.nan), {}, "y: got NaN or inf"),
+        (
+            torch.zeros(5, 3).int(),
+            torch.zeros(5, 3),
+            {},
+            "x: got torch.int32; give a floating tensor",
+        ),
         ([[0.0]], torch.zeros(5, 3), {}, "got list"),
         (torch.zeros(5, 3), torch.zeros(5, 3), {"subsets": 0}, "subsets"),
         (torch.zeros(5, 3), torch.zeros(5, 3), {"subset_size": 1}, "subset_size"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ganfast.metrics import Moments, moments
-from ganfast.reference import waiting_rows
+from ganfast.reference import row_buffer
 
 DIMS = (1, 5, 300)
 
@@ -69,7 +69,7 @@ def test_any_order_of_merges(seed, mean, tolerance):
 
 
 def test_wider_than_a_panel():
-    assert waiting_rows.PANEL < 300
+    assert row_buffer.PANEL < 300
     x = features(2500, 300, 3.0)
     close(streamed(x.split(100), 300), x)
 
@@ -203,7 +203,7 @@ def test_too_few_rows_and_bad_arguments():
         with pytest.raises(ValueError, match=name):
             getattr(found, name)
     found.update(torch.zeros(1, 4))
-    with pytest.raises(ValueError, match="covariance needs at least 2 rows, got 1"):
+    with pytest.raises(ValueError, match="covariance: got 1 rows; give at least 2"):
         found.covariance  # noqa: B018
     assert found.population_covariance.abs().max() == 0
     for dim in (0, -1, 2.0, True):

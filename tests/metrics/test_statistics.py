@@ -194,13 +194,13 @@ def test_places_that_can_not_be_written(tmp_path):
     folder.mkdir()
     folder.chmod(0o500)
     cases = [
-        (tmp_path / "a.txt", "end in .npz"),
+        (tmp_path / "a.txt", "path: got .*; give one that ends in .npz"),
         (tmp_path / "none" / "a.npz", "there is no folder"),
     ]
     (tmp_path / "dir.npz").mkdir()
-    cases.append((tmp_path / "dir.npz", "must be a file"))
+    cases.append((tmp_path / "dir.npz", "which is a folder"))
     if os.geteuid():
-        cases.append((folder / "a.npz", "can't be written to"))
+        cases.append((folder / "a.npz", "can't write to the folder"))
     for path, match in cases:
         with pytest.raises(ValueError, match=match):
             statistics().save(path)
@@ -231,12 +231,12 @@ def test_not_comparable(name, value, shown):
             made.check_comparable(**call)
     (note,) = made.check_comparable(other, allow_mismatch=True)
     assert f"differ in {name}" in note
-    with pytest.raises(ValueError, match="5 and of 4 features"):
+    with pytest.raises(ValueError, match="got 5 features on one side and 4"):
         made.check_comparable(Statistics(torch.zeros(4), torch.eye(4)), allow_mismatch=True)
 
 
 def test_bad_moments():
     with pytest.raises(ValueError, match="statistics: sigma is not symmetric"):
         Statistics(torch.zeros(2), torch.tensor([[1.0, 0.5], [0.0, 1.0]]))
-    with pytest.raises(ValueError, match="statistics need at least 2 images, got 0"):
+    with pytest.raises(ValueError, match="statistics: got 0 images; give at least 2"):
         Statistics.from_moments(Moments(3))

@@ -153,9 +153,9 @@ def test_without_classes_logits_are_not_looked_at():
     found = Summary(DIM)
     found.add(features, logits * torch.nan, range(N))
     assert found.count == N
-    with pytest.raises(ValueError, match="needs logits"):
+    with pytest.raises(ValueError, match="got no logits"):
         found.inception_score()
-    with pytest.raises(ValueError, match="logits must have shape"):
+    with pytest.raises(ValueError, match="logits: got None; give"):
         summary().add(features, None, range(N))
 
 
@@ -165,7 +165,7 @@ def test_not_finite_is_refused_by_position_and_nothing_is_taken(name, value):
     features, logits = images()
     found, same = summary(), summary()
     (features if name == "features" else logits)[[3, 8], 1] = value
-    with pytest.raises(ValueError, match=f"{name} must be finite.* 2 of 10 .*103, 108:"):
+    with pytest.raises(ValueError, match=f"{name}: got NaN or inf .* 2 of 10 .*103, 108;"):
         found.add(features[:10], logits[:10], range(100, 110))
     equal(found, same)
 
@@ -179,7 +179,7 @@ def test_large_but_finite_features():
 @pytest.mark.parametrize(
     "features, positions, match",
     [
-        (torch.zeros(3, DIM + 1), range(3), r"features must have shape \(3, 6\)"),
+        (torch.zeros(3, DIM + 1), range(3), r"features: got shape \(3, 7\); give \(3, 6\)"),
         (torch.zeros(3, DIM), range(4), "4 positions"),
         (torch.zeros(3, DIM), [0, 1, -2], "positions"),
         (torch.zeros(3, DIM), [0.0, 1.0, 2.0], "positions"),
@@ -203,14 +203,16 @@ def test_bad_arguments(name, value):
 
 
 def test_bad_states_and_too_few_images():
-    with pytest.raises(ValueError, match=r"state must be .* 3\] got|3\], got .*40, 9\]"):
+    with pytest.raises(
+        ValueError, match=r"state: got that of a Summary .*40, 9\]; give one with .* 3\]"
+    ):
         summary().load_state_dict(summary(seed=9).state_dict())
-    with pytest.raises(ValueError, match="state must be"):
+    with pytest.raises(ValueError, match="state: got"):
         summary().load_state_dict({})
     found = summary()
     features, logits = images()
     found.add(features[:3], logits[:3], range(3))
-    with pytest.raises(ValueError, match="each of 4 splits, got 3 images"):
+    with pytest.raises(ValueError, match="got 3 images, which leave one of 4 splits empty"):
         found.inception_score()
     with pytest.raises(ValueError, match="process group"):
         found.all_reduce()

@@ -10,7 +10,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ganfast.backends.triton.launch import _options
+from ganfast.backends.triton.losses import _options
 from ganfast.games import PHIS, LossSpec
 
 ELEMENT = {"float64": "fp64", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}

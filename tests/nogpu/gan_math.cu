@@ -5,9 +5,8 @@
 template <class T, template <class> class Phi>
 __device__ void apply(const T* x, const T* t, T* y, long long i) {
   using F = Phi<gan::ScalarArithmetic<T>>;
-  y[3 * i] = F::value(x[i], t[i]);
-  y[3 * i + 1] = F::slope(x[i], t[i]);
-  y[3 * i + 2] = F::curvature(x[i], t[i]);
+  y[2 * i] = F::value(x[i], t[i]);
+  y[2 * i + 1] = F::slope(x[i], t[i]);
 }
 
 #define KERNEL(name, type, phi)                                                               \
@@ -20,9 +19,4 @@ __device__ void apply(const T* x, const T* t, T* y, long long i) {
   KERNEL(phi##_float, float, phi)    \
   KERNEL(phi##_double, double, phi)
 
-KERNELS(CrossEntropy)
-KERNELS(NegativeCrossEntropy)
-KERNELS(Linear)
-KERNELS(Hinge)
-KERNELS(HalfSquare)
-KERNELS(NegativeExponential)
+GAN_PHIS(KERNELS)

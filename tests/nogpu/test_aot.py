@@ -9,7 +9,7 @@ import re
 import pytest
 from aot import VECTOR, build, resources
 
-from ganfast.backends.triton.losses import map_kernel, sum_kernel
+from ganfast.backends.triton.kernels.losses import map_kernel, sum_kernel
 from ganfast.games import PHIS
 
 CAPABILITIES = [80, 90, 100]

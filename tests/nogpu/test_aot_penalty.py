@@ -8,17 +8,17 @@ from aot import ELEMENT, VECTOR, resources
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ganfast.backends.triton.interpolate import (
+from ganfast.backends.triton.kernels.interpolate import (
     interpolate_gradient_kernel,
     interpolate_kernel,
 )
-from ganfast.backends.triton.launch import _BLOCK_LOG2
-from ganfast.backends.triton.penalty import (
+from ganfast.backends.triton.kernels.penalty import (
     long_penalty_kernel,
     penalty_gradient_kernel,
     penalty_second_order_kernel,
     short_penalty_kernel,
 )
+from ganfast.backends.triton.launch import BLOCK_LOG2  # noqa: E402
 
 CAPABILITIES = [80, 90, 100]
 DTYPES = ["float64", "float32", "float16", "bfloat16"]
@@ -83,7 +83,7 @@ ONE_FOR_EVERY_LENGTH = ("long-penalty", "second-order")
 def test_kernels(capability, dtype, name, short, tmp_path):
     kernel, constants = KERNELS[name]
     wide = dtype == "float64"
-    given = {"WIDE": wide, "BLOCK_LOG2": _BLOCK_LOG2[wide], "SHORT": short}
+    given = {"WIDE": wide, "BLOCK_LOG2": BLOCK_LOG2[wide], "SHORT": short}
     given |= {"WIDTH": 16 if short else 256, "TOGETHER": (256 if wide else 1024) // 256}
     wanted = {key: value for key, value in given.items() if key in kernel.arg_names}
     compiled = build(kernel, dtype, capability, **constants, **wanted)

@@ -6,8 +6,8 @@ from aot import ELEMENT, resources
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ganfast.backends.triton.launch_preprocess import _BLOCK_LOG2
-from ganfast.backends.triton.preprocess import preprocess_kernel
+from ganfast.backends.triton.kernels.preprocess import preprocess_kernel
+from ganfast.backends.triton.preprocess import _BLOCK_LOG2
 
 CAPABILITIES = [80, 90, 100]
 TAPS = {

@@ -9,7 +9,6 @@ import torch
 
 from ganfast import reference
 from ganfast._csrc_path import csrc_dir
-from ganfast.backends import cuda
 from ganfast.backends.cuda import linalg
 
 EPS = torch.finfo(torch.float64).eps
@@ -34,8 +33,8 @@ def no_fallback(monkeypatch):
     def refuse(*_):
         raise AssertionError("the kernel should have served")
 
-    monkeypatch.setattr(reference, "batch_sqrtm", refuse)
-    monkeypatch.setattr(reference, "batch_trace_sqrtm", refuse)
+    monkeypatch.setattr(reference.linalg, "batch_sqrtm", refuse)
+    monkeypatch.setattr(reference.linalg, "batch_trace_sqrtm", refuse)
 
 
 def normal(*shape, seed=0):
@@ -65,7 +64,7 @@ def nuclear(x, y):
 @pytest.mark.parametrize("n", SIZES)
 def test_roots(n, order, no_fallback):
     a = gram(9 if n <= 32 else 3, 2 * n + 1, n)
-    roots, definite = cuda.batch_sqrtm(a, TOLERANCE)
+    roots, definite = linalg.batch_sqrtm(a, TOLERANCE)
     assert definite.all() and definite.dtype == torch.bool
     check_root(a, roots)
 
@@ -74,7 +73,7 @@ def test_roots(n, order, no_fallback):
 def test_traces(n, order, no_fallback):
     count = 9 if n <= 32 else 3
     x, y = normal(count, 2 * n, n), normal(count, 2 * n, n, seed=1)
-    traces, definite = cuda.batch_trace_sqrtm(x.mT @ x, y.mT @ y, TOLERANCE, TOLERANCE)
+    traces, definite = linalg.batch_trace_sqrtm(x.mT @ x, y.mT @ y, TOLERANCE, TOLERANCE)
     assert definite.all() and traces.dtype == torch.float64
     torch.testing.assert_close(traces, nuclear(x, y), rtol=(8 + 4 * n) * EPS, atol=0)
 
@@ -85,8 +84,8 @@ def test_the_largest(no_fallback, launches):
     x, y = normal(1, 300, 128), normal(1, 150, 128, seed=1)
     a, b = x.mT @ x, y.mT @ y
     with cuda_host.gpu(80) as launches:
-        check_root(a, cuda.batch_sqrtm(a, TOLERANCE)[0])
-        traces, _ = cuda.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)
+        check_root(a, linalg.batch_sqrtm(a, TOLERANCE)[0])
+        traces, _ = linalg.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)
         assert [shared for *_, shared in launches] == [139_792] * 2
     torch.testing.assert_close(traces, nuclear(x, y), rtol=4 * 128 * EPS, atol=0)
 
@@ -96,8 +95,8 @@ def test_threads_in_any_order_give_the_same_bits(monkeypatch):
     results = []
     for order in (0, 1, 9):
         monkeypatch.setattr(cuda_host, "order", order)
-        roots, _ = cuda.batch_sqrtm(a, TOLERANCE)
-        results.append((roots, cuda.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)[0]))
+        roots, _ = linalg.batch_sqrtm(a, TOLERANCE)
+        results.append((roots, linalg.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)[0]))
     for other in results[1:]:
         assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
 
@@ -108,20 +107,20 @@ def test_singular(n, rank, no_fallback):
     """Few samples: the kernel stops at the rank, and takes none of the round-off for signal."""
     x, y = normal(4, rank, n), normal(4, 2 * n, n, seed=1)
     a, b = x.mT @ x, y.mT @ y
-    roots, definite = cuda.batch_sqrtm(a, TOLERANCE)
+    roots, definite = linalg.batch_sqrtm(a, TOLERANCE)
     assert definite.all()
     check_root(a, roots)
     for first, second in ((a, b), (b, a)):
-        traces, definite = cuda.batch_trace_sqrtm(first, second, TOLERANCE, TOLERANCE)
+        traces, definite = linalg.batch_trace_sqrtm(first, second, TOLERANCE, TOLERANCE)
         torch.testing.assert_close(traces, nuclear(x, y), rtol=1e-13, atol=0)
-    both, _ = cuda.batch_trace_sqrtm(a, a, TOLERANCE, TOLERANCE)
+    both, _ = linalg.batch_trace_sqrtm(a, a, TOLERANCE, TOLERANCE)
     torch.testing.assert_close(both, a.diagonal(dim1=-2, dim2=-1).sum(-1), rtol=1e-13, atol=0)
 
 
 def test_ranges_that_meet_nowhere():
     a, b = torch.zeros(1, 40, 40).double(), torch.zeros(1, 40, 40).double()
     a[0, :20, :20], b[0, 20:, 20:] = gram(1, 50, 20)[0], gram(1, 50, 20, seed=1)[0]
-    assert cuda.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)[0] == 0
+    assert linalg.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)[0] == 0
 
 
 def test_repeated_eigenvalues(no_fallback):
@@ -129,10 +128,10 @@ def test_repeated_eigenvalues(no_fallback):
     w = torch.tensor([1.0] * 12 + [0.25] * 12, dtype=torch.float64)
     a = (q * w) @ q.mT
     a = (a + a.mT) / 2
-    roots, _ = cuda.batch_sqrtm(a, TOLERANCE)
+    roots, _ = linalg.batch_sqrtm(a, TOLERANCE)
     torch.testing.assert_close(roots, (q * w.sqrt()) @ q.mT, rtol=0, atol=1e-14)
     eye = torch.eye(24).double().expand(2, 24, 24)
-    assert torch.equal(cuda.batch_sqrtm(eye, TOLERANCE)[0], eye)
+    assert torch.equal(linalg.batch_sqrtm(eye, TOLERANCE)[0], eye)
 
 
 def test_graded_matrices_keep_their_small_digits(no_fallback):
@@ -152,18 +151,18 @@ def test_graded_matrices_keep_their_small_digits(no_fallback):
     def error(found):
         return float(((found - exact) / unit).abs().max())
 
-    assert error(cuda.batch_sqrtm(a[None], TOLERANCE)[0][0]) < 1e-13
+    assert error(linalg.batch_sqrtm(a[None], TOLERANCE)[0][0]) < 1e-13
     w, v = torch.linalg.eigh(a)
     assert error((v * w.clamp(min=0).sqrt()) @ v.T) > 1e-9
 
 
 def test_float32(no_fallback, launches):
     a = gram(5, 60, 24).float()
-    roots, _ = cuda.batch_sqrtm(a, TOLERANCE)
+    roots, _ = linalg.batch_sqrtm(a, TOLERANCE)
     assert roots.dtype == torch.float32
-    exact, _ = cuda.batch_sqrtm(a.double(), TOLERANCE)
+    exact, _ = linalg.batch_sqrtm(a.double(), TOLERANCE)
     assert torch.equal(roots, exact.float())
-    traces, _ = cuda.batch_trace_sqrtm(a, a, TOLERANCE, TOLERANCE)
+    traces, _ = linalg.batch_trace_sqrtm(a, a, TOLERANCE, TOLERANCE)
     assert traces.dtype == torch.float64
     torch.testing.assert_close(
         traces, a.double().diagonal(dim1=-2, dim2=-1).sum(-1), rtol=1e-13, atol=0
@@ -184,14 +183,14 @@ def test_what_eigenvalues_have_to_decide(n, monkeypatch):
     a[1] = a[1].float().double()
     a[3] -= 0.1 * torch.eye(n)
     asked = []
-    inner = reference.batch_sqrtm
+    inner = reference.linalg.batch_sqrtm
 
     def counted(a, tolerance):
         asked.append(len(a))
         return inner(a, tolerance)
 
-    monkeypatch.setattr(reference, "batch_sqrtm", counted)
-    roots, definite = cuda.batch_sqrtm(a, TOLERANCE)
+    monkeypatch.setattr(reference.linalg, "batch_sqrtm", counted)
+    roots, definite = linalg.batch_sqrtm(a, TOLERANCE)
     assert asked == [2] and definite.tolist() == [True, True, True, False, True]
     check_root(good[[0, 2, 4]], roots[[0, 2, 4]])
     expected = inner(a[[1, 3]], TOLERANCE)[
@@ -199,9 +198,9 @@ def test_what_eigenvalues_have_to_decide(n, monkeypatch):
     ]  # what is there for an indefinite one is not specified
     assert torch.equal(roots[[1, 3]], expected)
     for first, second in ((a, b), (b, a)):
-        traces, definite = cuda.batch_trace_sqrtm(first, second, TOLERANCE, TOLERANCE)
+        traces, definite = linalg.batch_trace_sqrtm(first, second, TOLERANCE, TOLERANCE)
         assert definite.tolist() == [True, True, True, False, True]
-        exact = reference.batch_trace_sqrtm(first, second, TOLERANCE, TOLERANCE)[0]
+        exact = reference.linalg.batch_trace_sqrtm(first, second, TOLERANCE, TOLERANCE)[0]
         torch.testing.assert_close(traces, exact, rtol=1e-7, atol=0)
         torch.testing.assert_close(traces[::2], nuclear(x, y)[::2], rtol=1e-13, atol=0)
 
@@ -225,9 +224,9 @@ def test_too_few_sweeps_are_reported(tmp_path):
 def test_more_matrices_than_the_device_holds(no_fallback, launches):
     count = 500
     a, b = gram(count, 9, 4), gram(count, 3, 4, seed=1)
-    roots, _ = cuda.batch_sqrtm(a, TOLERANCE)
+    roots, _ = linalg.batch_sqrtm(a, TOLERANCE)
     check_root(a, roots)
-    traces, _ = cuda.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)
+    traces, _ = linalg.batch_trace_sqrtm(a, b, TOLERANCE, TOLERANCE)
     assert all(0 < grid * 4 < count for _, grid, *_ in launches)
     w, v = torch.linalg.eigh(a)
     left = v * w.sqrt()[:, None]
@@ -238,19 +237,19 @@ def test_more_matrices_than_the_device_holds(no_fallback, launches):
 def test_strides_and_empty_batches(no_fallback, monkeypatch):
     a = gram(4, 20, 12)
     spread = torch.zeros(4, 24, 24).double()[:, ::2, ::2].copy_(a)
-    roots, _ = cuda.batch_sqrtm(spread, TOLERANCE)
-    assert torch.equal(roots, cuda.batch_sqrtm(a, TOLERANCE)[0])
+    roots, _ = linalg.batch_sqrtm(spread, TOLERANCE)
+    assert torch.equal(roots, linalg.batch_sqrtm(a, TOLERANCE)[0])
     monkeypatch.undo()
     with cuda_host.gpu() as launches:
-        empty, definite = cuda.batch_sqrtm(a[:0], TOLERANCE)
+        empty, definite = linalg.batch_sqrtm(a[:0], TOLERANCE)
         assert empty.shape == (0, 12, 12) and definite.shape == (0,) and launches == []
-        assert cuda.batch_trace_sqrtm(a[:0], a[:0], 1e-5, 1e-5)[0].shape == (0,)
+        assert linalg.batch_trace_sqrtm(a[:0], a[:0], 1e-5, 1e-5)[0].shape == (0,)
 
 
 def test_what_does_not_fit_is_left_to_the_reference(launches, monkeypatch):
     a = gram(1, 300, 129)
-    roots, _ = cuda.batch_sqrtm(a, TOLERANCE)
-    assert launches == [] and torch.equal(roots, reference.batch_sqrtm(a, TOLERANCE)[0])
+    roots, _ = linalg.batch_sqrtm(a, TOLERANCE)
+    assert launches == [] and torch.equal(roots, reference.linalg.batch_sqrtm(a, TOLERANCE)[0])
     monkeypatch.setattr(linalg, "shared_memory", lambda _: 99 * 1024)  # a GeForce
     assert linalg._plan(a[:, :105, :105]) is not None
     assert linalg._plan(a[:, :106, :106]) is None

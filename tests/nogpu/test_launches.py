@@ -5,9 +5,12 @@ import torch
 import triton
 from stub_driver import StubDriver
 
-from ganfast.backends.triton import adversarial_loss, adversarial_loss_gradient
 from ganfast.backends.triton import why_not as triton_why_not
-from ganfast.backends.triton.losses import map_kernel, sum_kernel
+from ganfast.backends.triton.kernels.losses import map_kernel, sum_kernel
+from ganfast.backends.triton.losses import (
+    adversarial_loss,
+    adversarial_loss_gradient,
+)
 from ganfast.games import PHIS, LossSpec
 
 
@@ -99,7 +102,5 @@ def test_types_of_the_arguments(driver):
 
 
 def test_why_not():
-    assert triton_why_not("generator_loss", "cuda", torch.bfloat16) is None
-    assert "CUDA device" in triton_why_not("generator_loss", "cpu", torch.float32)
-    assert "no Triton kernel" in triton_why_not("sqrtm", "cuda", torch.float32)
-    assert "int32" in triton_why_not("generator_loss", "cuda", torch.int32)
+    assert triton_why_not("cuda") is None
+    assert "CUDA device" in triton_why_not("cpu")

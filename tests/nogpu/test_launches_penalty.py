@@ -5,11 +5,10 @@ import torch
 import triton
 from stub_driver import StubDriver
 
-from ganfast.backends import triton as backend
-from ganfast.backends.triton import launch_penalty
-from ganfast.reference import PenaltySpec
+from ganfast.backends.triton import penalty as backend
+from ganfast.reference.penalty import PenaltySpec
 
-KERNELS = [k for k in vars(launch_penalty).values() if isinstance(k, triton.JITFunction)]
+KERNELS = [k for k in vars(backend).values() if isinstance(k, triton.JITFunction)]
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import torch
 import triton
 from stub_driver import StubDriver
 
-from ganfast.backends import triton as backend
-from ganfast.backends.triton.preprocess import preprocess_kernel
+from ganfast.backends.triton import preprocess as backend
+from ganfast.backends.triton.kernels.preprocess import preprocess_kernel
 from ganfast.metrics.protocols import PROTOCOLS
-from ganfast.reference import PreprocessSpec
+from ganfast.reference.preprocess import PreprocessSpec
 
 
 @pytest.fixture

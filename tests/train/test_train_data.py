@@ -1,10 +1,17 @@
 """Sources of real samples, and what is wrong with a folder of images."""
 
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from ganfast.errors import InputError
+from ganfast.metrics.images import open_images
+from ganfast.train import TrainConfig
 from ganfast.train.data import digits, digits_and_labels, folder, grid, open_source, ring
 
 
@@ -44,7 +51,7 @@ def test_folder_of_mixed_images(tmp_path):
     Image.new("L", (9, 30), 128).save(tmp_path / "deep" / "b.jpg")
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "deep" / "er" / "c.png")
     (tmp_path / "notes.txt").write_text("not an image, and no image's name")
-    source = open_source(f"folder:{tmp_path}", 16)
+    source = open_source(TrainConfig(data=f"folder:{tmp_path}", image_size=16))
     images = source.all()
     assert images.shape == (3, 3, 16, 16)
     assert images[0, :, 8, 8].tolist() == [1, -1, -1]
@@ -59,25 +66,94 @@ def test_the_middle_is_cropped_not_squeezed(tmp_path):
     assert folder(tmp_path, 16).all().min() == 1
 
 
+def pixels(picture):
+    """The levels 0..255 of one image in a folder, in the first channel."""
+    return picture.images[0, 0].flatten().tolist()
+
+
+def test_16_bit_gray_is_scaled_and_not_cut(tmp_path):
+    ramp = np.linspace(0, 65535, 64).round().astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    assert pixels(folder(tmp_path, 8)) == [round(int(level) / 257) for level in ramp.flat]
+
+
+def test_what_systems_and_editors_leave_is_not_learned_from(tmp_path):
+    Image.new("L", (8, 8), 10).save(tmp_path / "a.png")
+    for hidden in (".ipynb_checkpoints", "__MACOSX"):
+        (tmp_path / hidden).mkdir()
+        Image.new("L", (8, 8), 200).save(tmp_path / hidden / "a.png")
+    (tmp_path / "._a.png").write_bytes(b"\0\5\x16\7" + bytes(90))
+    images = folder(tmp_path, 8)
+    assert len(images.images) == 1 and pixels(images)[0] == 10
+
+
+def test_training_takes_the_images_that_the_fid_takes(tmp_path):
+    for name in ("a.png", "b.jfif", "c.JPG", "d.tiff", "e.webp"):
+        kind = {".jfif": "JPEG"}.get(Path(name).suffix)
+        Image.new("RGB", (8, 8)).save(tmp_path / name, format=kind)
+    np.save(tmp_path / "f.npy", np.zeros((8, 8, 3), np.uint8))
+    assert len(folder(tmp_path, 8).images) == open_images(tmp_path).count == 6
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
+def test_postscript_called_png_starts_no_ghostscript(tmp_path, monkeypatch):
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/started'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # whether Pillow has found one
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "x.png").write_bytes(EPS)
+    with pytest.raises(InputError, match=r"x\.png"):
+        folder(images, 8)
+    assert not (tmp_path / "started").exists()
+
+
+def test_an_archive_is_a_folder(tmp_path):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for name, level in (("deep/b.png", 90), ("a.png", 30), ("__MACOSX/a.png", 200)):
+            Image.new("L", (8, 8), level).save(tmp_path / "one.png")
+            archive.write(tmp_path / "one.png", name)
+    source = open_source(TrainConfig(data=f"folder:{tmp_path / 'images.zip'}", image_size=8))
+    assert source.images[:, 0, 0, 0].tolist() == [30, 90]
+
+
+def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    assert len(open_source(TrainConfig(data="folder:~", image_size=8)).images) == 1
+
+
 def test_missing_and_empty_folders(tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match=r"^data: .*none' does not exist"):
         folder(tmp_path / "none", 16)
-    with pytest.raises(InputError, match="no images"):
+    with pytest.raises(InputError, match=r"^data: no images"):
         folder(tmp_path, 16)
     file = tmp_path / "notes.txt"
     file.write_text("")
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match=r"^data: .*notes\.txt"):
         folder(file, 16)
-    with pytest.raises(InputError, match="no images"):
+    with pytest.raises(InputError, match=r"^data: no images"):
         folder(tmp_path, 16)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
-def test_a_file_that_is_no_image_is_named(tmp_path, content):
-    Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
+def test_a_file_that_is_no_image_is_named_or_skipped(tmp_path, content):
     (tmp_path / "broken.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"broken\.png.*can't be read as an image"):
+    with pytest.raises(InputError, match="no image can be read"):
+        folder(tmp_path, 16, on_error="skip")
+    Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
+    with pytest.raises(InputError, match=r"broken\.png"):
         folder(tmp_path, 16)
+    images = folder(tmp_path, 16, on_error="skip")
+    assert len(images.images) == 1
+    assert [Path(one.name).name for one in images.skipped] == ["broken.png"]
 
 
 def test_a_truncated_image_is_named(tmp_path):
@@ -86,3 +162,11 @@ def test_a_truncated_image_is_named(tmp_path):
     (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match=r"cut\.png"):
         folder(tmp_path, 16)
+
+
+def test_coverage_of_modes():
+    mixture = ring()
+    assert mixture.coverage(mixture.centres) == (8, 1.0)
+    points = torch.cat([mixture.centres[:3], torch.zeros(3, 2)])
+    assert mixture.coverage(points) == (3, 0.5)
+    assert mixture.coverage(points, least=2) == (0, 0.5)

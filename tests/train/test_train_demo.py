@@ -1,14 +1,14 @@
 """What the demo stands on: classifier, judge, figures; and the demo itself, cut short."""
 
+import functools
+
 import pytest
 import torch
 
 from ganfast.train import demo, report
-from ganfast.train.classifier import train_classifier
-from ganfast.train.data import digits, ring
-from ganfast.train.diagnostics import generator_costs, mode_coverage
-from ganfast.train.evaluation import Judge, Score
-from ganfast.train.vanishing import generator_pulls
+from ganfast.train.classifier import Judge, Score, train_classifier
+from ganfast.train.data import digits
+from ganfast.train.generator_cost import generator_costs, vanishing_gradients
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +49,13 @@ def test_generator_costs_are_the_textbooks():
         torch.testing.assert_close(costs[game][1], slope)
 
 
-def test_mode_coverage():
-    mixture = ring()
-    assert mode_coverage(mixture.centres, mixture) == (8, 1.0)
-    points = torch.cat([mixture.centres[:3], torch.zeros(3, 2)])
-    assert mode_coverage(points, mixture) == (3, 0.5)
-    assert mode_coverage(points, mixture, least=2) == (0, 0.5)
-
-
 def test_the_minimax_gradient_vanishes_as_the_critic_gets_ahead():
-    pulls = generator_pulls(critic_steps=50, every=25)
-    minimax, nonsaturating = pulls["minimax"], pulls["nonsaturating"]
-    assert minimax.steps == [1, 25, 50]
-    assert minimax.norms[-1] < 0.2 * minimax.norms[0]
-    assert nonsaturating.norms[-1] > 5 * minimax.norms[-1]
+    games = ("minimax", "nonsaturating")
+    steps, norms = vanishing_gradients(games, critic_steps=50, every=25)
+    minimax, nonsaturating = norms["minimax"], norms["nonsaturating"]
+    assert steps == [1, 25, 50]
+    assert minimax[-1] < 0.2 * minimax[0]
+    assert nonsaturating[-1] > 5 * minimax[-1]
 
 
 def test_the_table_is_aligned():
@@ -74,8 +67,11 @@ def test_the_table_is_aligned():
 
 
 @pytest.mark.slow
-def test_a_short_demo_shows_everything(tmp_path, capsys, monkeypatch):
+def test_a_short_demo_shows_everything(tmp_path, capsys, monkeypatch, classifier):
     monkeypatch.setattr(demo, "STEPS", dict.fromkeys(demo.STEPS, 30))
+    monkeypatch.setattr(demo, "train_classifier", lambda *, seed: classifier)
+    vanishing = functools.partial(demo.vanishing_gradients, critic_steps=50)
+    monkeypatch.setattr(demo, "vanishing_gradients", vanishing)
     stale = tmp_path / "wgan" / "samples" / "009999.png"  # of an earlier, longer demo
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"")

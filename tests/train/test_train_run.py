@@ -1,18 +1,20 @@
 """A whole run: the files it leaves, repeating it, resuming it, interrupting it."""
 
 import dataclasses
+import errno
 import json
+import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from ganfast.errors import InputError
+from ganfast.errors import DivergedError, InputError
 from ganfast.train import TrainConfig, train
 from ganfast.train.checkpoint import NAME
-from ganfast.train.diagnostics import DivergedError
-from ganfast.train.recipe import RECIPES
+from ganfast.train.config import RECIPES
 from ganfast.train.trainer import Trainer
 
 
@@ -114,6 +116,25 @@ def test_a_loss_that_leaves_the_numbers_stops_the_run_and_keeps_the_last_checkpo
     assert (tmp_path / "run" / NAME).read_bytes() == good
 
 
+def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    config = config_in(tmp_path, steps=6)
+    train(config)
+    good = (tmp_path / NAME).read_bytes()
+
+    replace = os.replace
+
+    def full(source, target):
+        if Path(target).name == NAME:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match="^out: .*could not be written .*No space left"):
+        train(dataclasses.replace(config, steps=12, resume=tmp_path))
+    assert (tmp_path / NAME).read_bytes() == good
+    assert not list(tmp_path.glob(".*.part"))
+
+
 def test_an_earlier_run_is_not_overwritten_by_mistake(tmp_path):
     train(config_in(tmp_path))
     with pytest.raises(InputError, match="already holds a run"):
@@ -124,22 +145,24 @@ def test_an_earlier_run_is_not_overwritten_by_mistake(tmp_path):
 def test_out_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match="out: can't write"):
+        with pytest.raises(
+            InputError, match="^out: got .*can't be written to .*; give another folder"
+        ):
             train(config_in(out))
 
 
 def test_resume_from_what_is_no_checkpoint(tmp_path):
-    with pytest.raises(InputError, match="no checkpoint"):
+    with pytest.raises(InputError, match="^resume: got .*nowhere', which holds no checkpoint"):
         train(config_in(tmp_path / "out", resume=tmp_path / "nowhere"))
     for content in (b"", b"no safetensors at all", bytes(100)):
         (tmp_path / NAME).write_bytes(content)
-        with pytest.raises(InputError, match="not a ganfast checkpoint"):
+        with pytest.raises(InputError, match="^resume: got .*not a ganfast checkpoint"):
             train(config_in(tmp_path / "out", resume=tmp_path))
 
 
 def test_resume_with_other_settings(tmp_path):
     train(config_in(tmp_path / "run"))
-    with pytest.raises(InputError, match="resume: .*batch_size 16, got 32"):
+    with pytest.raises(InputError, match="^batch_size: got 32; give 16, as in the run"):
         train(config_in(tmp_path / "out", resume=tmp_path / "run", batch_size=32))
 
 

@@ -6,9 +6,8 @@ import torch
 import ganfast
 from ganfast.optim import Adam, RMSprop
 from ganfast.train import TrainConfig, train
+from ganfast.train.config import RECIPES
 from ganfast.train.data import digits, ring
-from ganfast.train.diagnostics import mode_coverage
-from ganfast.train.recipe import RECIPES
 from ganfast.train.trainer import Trainer
 
 
@@ -158,7 +157,10 @@ def test_training_on_the_ring_finds_its_modes(tmp_path):
     config = TrainConfig(
         game="wgan-gp", data="ring", steps=800, n_critic=2, batch_size=128, threads=1, out=tmp_path
     )
-    before, share_before = mode_coverage(Trainer(config, ring()).sample(1000, seed=0), ring(), 10)
-    after, share_after = mode_coverage(train(config).sample(1000), ring(), 10)
+    before, share_before = ring().coverage(Trainer(config, ring()).sample(1000, seed=0), 10)
+    run = train(config)
+    after, share_after = ring().coverage(run.sample(1000), 10)
     assert before <= 3 and share_before < 0.1, (before, share_before)
     assert after >= 7 and share_after > 2 * share_before, (after, share_after)
+    found, share = ring().coverage(run.sample(1000), 25)  # a fifth of a mode's fair share
+    assert f", {found} of 8 modes found, {share:.0%} of the samples at a mode" in run.summary()

@@ -15,44 +15,23 @@ _BOOL = torch.empty(0, dtype=torch.bool, device="cpu")
 
 
 def batch_sqrtm(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.batch_sqrtm`, for contiguous float64."""
-    count, n = a.shape[:2]
-    roots, definite = torch.empty_like(a), _BOOL.new_empty(count)
-    gave_up = _cpu.batch_sqrtm(
-        a.data_ptr(),
-        roots.data_ptr(),
-        definite.data_ptr(),
-        count,
-        n,
-        tolerance,
-        _SWEEPS,
-        torch.get_num_threads(),
-    )
-    for i in gave_up:  # never seen; LAPACK raises where it does not converge either
-        roots[i], definite[i] = reference.batch_sqrtm(a[i], tolerance)
+    """As in the reference, for contiguous float64."""
+    roots, definite = torch.empty_like(a), _BOOL.new_empty(len(a))
+    for i in _cpu.batch_sqrtm(a, tolerance, _SWEEPS, roots, definite):
+        # Never seen; LAPACK raises where it does not converge either.
+        roots[i], definite[i] = reference.linalg.batch_sqrtm(a[i], tolerance)
     return roots, definite
 
 
 def batch_trace_sqrtm(
     a: Tensor, b: Tensor, tolerance_a: float, tolerance_b: float
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.batch_trace_sqrtm`, for contiguous float64."""
-    count, n = a.shape[:2]
-    traces, definite = a.new_empty(count), _BOOL.new_empty(count)
-    gave_up = _cpu.batch_trace_sqrtm(
-        a.data_ptr(),
-        b.data_ptr(),
-        traces.data_ptr(),
-        definite.data_ptr(),
-        count,
-        n,
-        tolerance_a,
-        tolerance_b,
-        _SWEEPS,
-        torch.get_num_threads(),
-    )
-    for i in gave_up:
-        traces[i], definite[i] = reference.batch_trace_sqrtm(a[i], b[i], tolerance_a, tolerance_b)
+    """As in the reference, for contiguous float64."""
+    traces, definite = a.new_empty(len(a)), _BOOL.new_empty(len(a))
+    for i in _cpu.batch_trace_sqrtm(a, b, tolerance_a, tolerance_b, _SWEEPS, traces, definite):
+        traces[i], definite[i] = reference.linalg.batch_trace_sqrtm(
+            a[i], b[i], tolerance_a, tolerance_b
+        )
     return traces, definite
 
 
@@ -66,27 +45,14 @@ def pivoted_panel(
     floor: float,
     many: int,
 ) -> int:
-    """As :func:`ganfast.reference.pivoted_panel`."""
-    return _cpu.pivoted_panel(
-        rest.data_ptr(),
-        order.data_ptr(),
-        panel.data_ptr(),
-        factor.data_ptr(),
-        len(rest),
-        start,
-        len(panel),
-        cut,
-        floor,
-        many,
-    )
+    """As in the reference."""
+    return _cpu.pivoted_panel(rest, order, panel, factor, start, cut, floor, many)
 
 
 def symmetry(a: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.symmetry`."""
+    """As in the reference."""
     # A transposed matrix in memory has the same facts.
     a = (a.mT if a.mT.is_contiguous() else a).contiguous()
-    n = a.shape[-1]
     facts = torch.empty(*a.shape[:-2], 2, dtype=torch.float64, device="cpu")
-    threads = torch.get_num_threads()
-    _cpu.symmetry(a.data_ptr(), facts.numel() // 2, n, threads, facts.data_ptr())
+    _cpu.symmetry(a, facts)
     return facts[..., 0], facts[..., 1]

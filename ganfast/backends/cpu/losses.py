@@ -1,61 +1,50 @@
-"""The losses: allocate the results, make contiguous what is not."""
+"""The losses: allocate the results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ganfast import _cpu
 from ganfast._philox import Key
-from ganfast.backends.cpu.dtypes import CODE
+from ganfast.backends.cpu.layout import DTYPES, any_layout
 from ganfast.games import LossSpec
 
+_value, _gradient = any_layout(_cpu.loss_value), any_layout(_cpu.loss_gradient)
+
 # torch.empty_like beats torch.empty. The device is named, since the default one may be another.
-_SCALAR = {dtype: torch.empty((), dtype=dtype, device="cpu") for dtype in CODE}
+_SCALAR = {dtype: torch.empty((), dtype=dtype, device="cpu") for dtype in DTYPES}
 
 
-def _handle(spec: LossSpec, dtype: torch.dtype) -> int:
-    """The address of the C++ twin of ``spec`` for logits of ``dtype``."""
-    found = spec.memo.get(dtype)
-    if found is None:
-        loss = _cpu.Loss(
+def _loss(spec: LossSpec) -> Any:
+    """``spec`` as the kernels have it."""
+    loss = spec.memo.get("cpu")
+    if loss is None:
+        loss = spec.memo["cpu"] = _cpu.loss(
             spec.phi.id,
-            CODE[dtype],
-            spec.reduction == "mean",
+            spec.reduction,
             spec.heads,
-            list(spec.targets),
+            spec.targets,
             spec.label_flip,
             spec.label_noise,
         )
-        found = spec.memo[dtype] = (loss.handle, loss)  # the spec keeps the twin alive
-    return found[0]
-
-
-def _plain(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The tensors as contiguous memory, without a pending negation."""
-    return tuple([x.resolve_neg().contiguous() for x in tensors])
-
-
-def _bits(key: Key | None) -> int:
-    return 0 if key is None else int(key) & 0xFFFFFFFFFFFFFFFF
+    return loss
 
 
 def adversarial_loss(
     logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
 ) -> Tensor | tuple[Tensor, ...]:
-    """As :func:`ganfast.reference.adversarial_loss`."""
-    common = _handle(spec, logits[0].dtype), _bits(key), CODE[dtype], torch.get_num_threads()
+    """As in the reference."""
     if spec.reduction == "none":
         values = tuple([torch.empty_like(x, dtype=dtype) for x in logits])
-        if _cpu.values(*common, logits, values):
-            return values
-    else:
-        value = torch.empty_like(_SCALAR[dtype])
-        if _cpu.reduced(*common, logits, value):
-            return value
-    return adversarial_loss(_plain(logits), spec, key, dtype)
+        _value(_loss(spec), key, logits, values)
+        return values
+    value = torch.empty_like(_SCALAR[dtype])
+    _value(_loss(spec), key, logits, (value,))
+    return value
 
 
 def adversarial_loss_gradient(
@@ -65,9 +54,7 @@ def adversarial_loss_gradient(
     key: Key | None,
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    """As :func:`ganfast.reference.adversarial_loss_gradient`."""
-    code = CODE[grad_outputs[0].dtype]
-    common = _handle(spec, logits[0].dtype), _bits(key), code, torch.get_num_threads()
+    """As in the reference."""
     gradients: tuple[Tensor | None, ...]
     if False in needed:
         gradients = tuple(
@@ -75,9 +62,5 @@ def adversarial_loss_gradient(
         )
     else:
         gradients = tuple(map(torch.empty_like, logits))
-    if spec.reduction == "none":
-        if _cpu.values_gradient(*common, logits, gradients, grad_outputs):
-            return gradients
-    elif _cpu.reduced_gradient(*common, logits, gradients, grad_outputs[0]):
-        return gradients
-    return adversarial_loss_gradient(_plain(grad_outputs), _plain(logits), spec, key, needed)
+    _gradient(_loss(spec), key, logits, grad_outputs, gradients)
+    return gradients

@@ -1,4 +1,4 @@
-"""The interpolation and the penalty: allocate the results, find rows in any layout."""
+"""The interpolation and the penalty: allocate the results."""
 
 from __future__ import annotations
 
@@ -8,93 +8,63 @@ import torch
 from torch import Tensor
 
 from ganfast import _cpu
-from ganfast._philox import Key, new_key, spare_words
-from ganfast._rows import are_rows, like
-from ganfast.backends.cpu.dtypes import CODE
-from ganfast.reference import PenaltySpec
+from ganfast._philox import Key
+from ganfast.backends.cpu.layout import DTYPES, any_layout
+from ganfast.reference.losses import accumulation_dtype
+from ganfast.reference.penalty import PenaltySpec
 
-_MASK = 0xFFFFFFFFFFFFFFFF
+_interpolate = any_layout(_cpu.interpolate, rows=2)
+_interpolate_gradient = any_layout(_cpu.interpolate_gradient, outputs=2)
+_penalty = any_layout(_cpu.penalty, outputs=2)
+_penalty_gradient = any_layout(_cpu.penalty_gradient)
+_penalty_second_order = any_layout(_cpu.penalty_second_order, outputs=2, rows=4)
 
 # torch.empty_like beats torch.empty. The device is named, since the default one may be another.
 _SCALAR = {
-    dtype: torch.empty((), dtype=wide, device="cpu")
-    for dtype, wide in zip(CODE, (torch.float32, torch.float64, *(torch.float32,) * 2), strict=True)
+    dtype: torch.empty((), dtype=accumulation_dtype(dtype), device="cpu") for dtype in DTYPES
 }
 
 
 def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
-    """As :func:`ganfast.reference.interpolate`."""
+    """As in the reference."""
     out = torch.empty_like(real)
-    common = int(key) & _MASK, torch.get_num_threads(), group_size
-    if _cpu.interpolate(*common, real, fake, out):
-        return out
-    real = real.resolve_neg()
-    if are_rows(real):
-        _cpu.interpolate(*common, like(real, out), like(fake, out), out)
-        return out
-    return out.copy_(interpolate(real.contiguous(), fake.contiguous(), key, group_size))
-
-
-def draw_and_interpolate(
-    real: Tensor, fake: Tensor, generator: torch.Generator | None, group_size: int
-) -> Tensor:
-    """:func:`interpolate` with a new key: the fewest steps for samples that are laid out alike."""
-    if generator is None or generator.device.type == "cpu":
-        threads = torch.get_num_threads()
-        out = _cpu.draw_and_interpolate(spare_words, generator, threads, group_size, real, fake)
-        if out is not None:
-            return out
-    return interpolate(real, fake, new_key(real.device, generator), group_size)
+    _interpolate(key, group_size, real, fake, out)
+    return out
 
 
 def interpolate_gradient(
     grad: Tensor, key: Key, group_size: int, needed: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """As :func:`ganfast.reference.interpolate_gradient`."""
+    """As in the reference."""
     of_real = torch.empty_like(grad) if needed[0] else None
     of_fake = torch.empty_like(grad) if needed[1] else None
-    common = int(key) & _MASK, torch.get_num_threads(), group_size
-    if _cpu.interpolate_gradient(*common, grad, of_real, of_fake):
-        return of_real, of_fake
-    return interpolate_gradient(_plain(grad), key, group_size, needed)
+    _interpolate_gradient(key, group_size, grad, of_real, of_fake)
+    return of_real, of_fake
 
 
-def _common(x: Tensor, spec: PenaltySpec) -> tuple[int, int, float, bool, float]:
-    rows = x.shape[0] // spec.group_size
-    return torch.get_num_threads(), rows, spec.target, spec.one_sided, spec.weight
-
-
-def _plain(x: Tensor) -> Tensor:
-    """``x`` as a tensor that the kernels take as it stands."""
-    return x.resolve_neg().contiguous()
+def _numbers(x: Tensor, spec: PenaltySpec) -> tuple[int, float, bool, float]:
+    return x.shape[0] // spec.group_size, spec.target, spec.one_sided, spec.weight
 
 
 def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.penalty`."""
-    scalar = _SCALAR[x.dtype]
-    value = torch.empty_like(scalar)
-    norms = scalar.new_empty(x.shape[0] // spec.group_size)
-    common = _common(x, spec)
-    if not _cpu.penalty(*common, x, norms, value):
-        _cpu.penalty(*common, _plain(x), norms, value)
+    """As in the reference."""
+    value = torch.empty_like(_SCALAR[x.dtype])
+    norms = value.new_empty(x.shape[0] // spec.group_size)
+    _penalty(*_numbers(x, spec), x, norms, value)
     return value, norms
 
 
 def penalty_gradient(grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec) -> Tensor:
-    """As :func:`ganfast.reference.penalty_gradient`, from the norms that :func:`penalty` gave."""
+    """As in the reference, from the norms that :func:`penalty` gave."""
     out = torch.empty_like(x)
-    if _cpu.penalty_gradient(*_common(x, spec), x, norms, grad, out):
-        return out
-    return penalty_gradient(grad.resolve_neg(), _plain(x), norms, spec)
+    _penalty_gradient(*_numbers(x, spec), x, norms, grad, out)
+    return out
 
 
 def penalty_second_order(
     v: Tensor, grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.penalty_second_order`, from the norms of :func:`penalty`."""
-    x = x.resolve_neg()
-    x = x if are_rows(x) else x.contiguous()
+    """As in the reference, from the norms of :func:`penalty`."""
     of_grad, of_x = torch.empty_like(_SCALAR[x.dtype]), torch.empty_like(x)
-    tensors = x, norms, grad.resolve_neg(), like(v, x), of_grad, of_x
-    _cpu.penalty_second_order(*_common(x, spec), *tensors)
+    _penalty_second_order(*_numbers(x, spec), x, norms, grad, v, of_grad, of_x)
     return of_grad, of_x

@@ -8,11 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganfast import reference
 from ganfast.backends.cuda.module import launch, processors, shared_memory
-from ganfast.reference import pivoted_panel
-
-__all__ = ["BATCH_LIMIT", "batch_sqrtm", "batch_trace_sqrtm", "pivoted_panel"]
+from ganfast.reference import linalg as reference
 
 _LARGEST = 128
 BATCH_LIMIT = {"sqrtm": _LARGEST, "trace_sqrtm": _LARGEST}
@@ -25,7 +22,7 @@ _THREADS = {2: 32 * _WARPS, 4: 128, 8: 512}
 
 
 def batch_sqrtm(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.batch_sqrtm`. Waits for the device once, to see what failed."""
+    """As in the reference. Waits for the device once, to see what failed."""
     plan = _plan(a)
     if plan is None:
         return _decomposed(a, tolerance)
@@ -47,7 +44,7 @@ def _decomposed(a: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
 def batch_trace_sqrtm(
     a: Tensor, b: Tensor, tolerance_a: float, tolerance_b: float
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`ganfast.reference.batch_trace_sqrtm`. Waits once, to see what failed."""
+    """As in the reference. Waits once, to see what failed."""
     plan = _plan(a)
     if plan is None:
         return reference.batch_trace_sqrtm(a, b, tolerance_a, tolerance_b)

@@ -69,7 +69,9 @@ def launch(
         function = _function(file, kernel, cuda.current_device(), large)
         stream = _Stream(cuda.current_stream().cuda_stream)
         with cupy.cuda.Stream.from_external(stream):
-            function((grid,), (threads,), tuple(map(_plain, arguments)), shared_mem=shared_bytes)
+            function(
+                (grid,), (threads,), tuple(map(_as_argument, arguments)), shared_mem=shared_bytes
+            )
 
 
 @cache
@@ -95,7 +97,7 @@ class _Stream:
         return 0, self.address
 
 
-def _plain(argument: Argument) -> np.generic:
+def _as_argument(argument: Argument) -> np.generic:
     if isinstance(argument, Tensor):
         return np.uint64(argument.data_ptr())
     if argument is None:

@@ -15,15 +15,15 @@ from torch import Tensor, cuda
 from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
 
-from ganfast import reference
 from ganfast.backends.cuda.module import launch
-from ganfast.reference import NO_STATE
+from ganfast.errors import NoState, Refusal
+from ganfast.reference import optim as reference
 
 _CODE = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 _TYPES = (Tensor, torch.nn.Parameter)
 _THREADS = 256
 _CHUNK = 4096  # elements of one block, as in optim.cu
-_NOT_PLAIN = (
+_UNSUPPORTED = (
     "it takes plain dense tensors of one device, each with its gradient and state of the same "
     "dtype and layout, and not differentiable"
 )
@@ -33,16 +33,12 @@ _RMSPROP = ("square_avg", "grad_avg", "momentum_buffer")
 _ADAM = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
 
-class Refusal(Exception):
-    """Why no kernel serves; nothing has been done."""
-
-
-def clip_weights_(tensors: list[Tensor], bound: float, count: bool) -> Any:
-    """As :func:`ganfast.reference.clip_weights_`; NotImplemented, having done nothing, if a tensor
-    is no plain memory."""
+def clip_weights_(tensors: list[Tensor], bound: float, count: bool) -> Tensor | None:
+    """As in the reference. Refusal if a tensor is no plain memory."""
     device = tensors[0].device
-    if not all(_plain(x, device) and _dense(x) for x in tensors):
-        return NotImplemented
+    for index, x in enumerate(tensors):
+        if not (_supported(x, device) and _dense(x)):
+            raise Refusal(f"tensor {index} is no dense floating-point memory on {device}")
     columns = [_column(x) for x in tensors if x.numel()]
     at_bound = torch.zeros((), dtype=torch.int64, device=device) if count else None
     if columns:
@@ -53,8 +49,8 @@ def clip_weights_(tensors: list[Tensor], bound: float, count: bool) -> Any:
     return at_bound
 
 
-def rmsprop(optimizer: Optimizer) -> str | None:
-    """As :func:`ganfast.reference.rmsprop`; why not, having done nothing, if it cannot."""
+def rmsprop(optimizer: Optimizer) -> None:
+    """As in the reference. Refusal if no kernel takes its tensors."""
 
     def numbers(group: dict[str, Any]) -> tuple[np.generic, ...]:
         return np.float64(group["alpha"]), np.float64(group["momentum"])
@@ -62,11 +58,11 @@ def rmsprop(optimizer: Optimizer) -> str | None:
     def wanted(group: dict[str, Any]) -> tuple[bool, ...]:
         return True, bool(group["centered"]), group["momentum"] > 0
 
-    return _step(optimizer, "rmsprop_step", _RMSPROP, wanted, numbers)
+    _step(optimizer, "rmsprop_step", _RMSPROP, wanted, numbers)
 
 
-def adam(optimizer: Optimizer) -> str | None:
-    """As :func:`ganfast.reference.adam`; why not, having done nothing, if it cannot."""
+def adam(optimizer: Optimizer) -> None:
+    """As in the reference. Refusal if no kernel takes its tensors."""
 
     def numbers(group: dict[str, Any]) -> tuple[np.generic, ...]:
         beta1, beta2 = group["betas"]
@@ -78,25 +74,21 @@ def adam(optimizer: Optimizer) -> str | None:
     def wanted(group: dict[str, Any]) -> tuple[bool, ...]:
         return True, True, bool(group["amsgrad"])
 
-    return _step(optimizer, "adam_step", _ADAM, wanted, numbers)
+    _step(optimizer, "adam_step", _ADAM, wanted, numbers)
 
 
 def _step(
     optimizer: Optimizer, kernel: str, arrays: Sequence[str], wanted: Any, numbers: Any
-) -> str | None:
+) -> None:
     own = vars(optimizer)
     scale, found_inf = own.get("grad_scale"), own.get("found_inf")
-    try:
-        plans = [
-            Plan(optimizer, index, arrays, wanted(group), numbers(group))
-            for index, group in enumerate(optimizer.param_groups)
-        ]
-    except Refusal as refusal:
-        return str(refusal)
+    plans = [
+        Plan(optimizer, index, arrays, wanted(group), numbers(group))
+        for index, group in enumerate(optimizer.param_groups)
+    ]
     for plan in plans:
         if plan.columns or plan.idle:
             plan.run(kernel, scale, found_inf)
-    return None
 
 
 class Plan:
@@ -120,7 +112,7 @@ class Plan:
         self.device = optimizer.param_groups[0]["params"][0].device
         self.capturing = self.device.type == "cuda" and cuda.is_current_stream_capturing()
         if group["differentiable"]:
-            raise Refusal(_NOT_PLAIN)
+            raise Refusal(_UNSUPPORTED)
         if self.capturing and not (group["capturable"] and index in self._spares()):
             raise Refusal(_COLD)
         lr = group["lr"]
@@ -134,16 +126,16 @@ class Plan:
 
     def _add(self, p: Tensor, arrays: Sequence[str], wanted: tuple[bool, ...]) -> None:
         grad = p.grad
-        if not (_plain(p, self.device) and _dense(p)):
-            raise Refusal(_NOT_PLAIN)
+        if not (_supported(p, self.device) and _dense(p)):
+            raise Refusal(_UNSUPPORTED)
         if grad is None:
             self.idle.append(p)
             return
         if not _alike(grad, p) or grad.is_neg():
-            raise Refusal(_NOT_PLAIN)
+            raise Refusal(_UNSUPPORTED)
         state = self.optimizer.state.get(p)
         if not state:
-            raise Refusal(NO_STATE)
+            raise NoState
         step = state.get("step")
         if not (isinstance(step, Tensor) and step.dtype == torch.float32 and step.numel() == 1):
             raise Refusal("a counter of steps is not a float32 tensor")
@@ -153,7 +145,7 @@ class Plan:
         if any(
             want and (x is None or not _alike(x, p)) for x, want in zip(there, wanted, strict=True)
         ):
-            raise Refusal(_NOT_PLAIN)
+            raise Refusal(_UNSUPPORTED)
         self.states.append(state)
         self.grads.append(grad)
         self.touched += [p, *(x for x in there if x is not None)]
@@ -256,7 +248,7 @@ def _table(
     return torch.empty_like(rows, device=device).copy_(host, non_blocking=True), chunks
 
 
-def _plain(x: Tensor, device: torch.device) -> bool:
+def _supported(x: Tensor, device: torch.device) -> bool:
     return (
         type(x) in _TYPES
         and x.dtype in _CODE

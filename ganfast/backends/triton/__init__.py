@@ -7,8 +7,6 @@ but it needs no GPU, and tests/nogpu proves the formulas with it.
 
 from __future__ import annotations
 
-import torch
-
 try:
     import triton
 except ImportError as error:
@@ -16,60 +14,16 @@ except ImportError as error:
         f"Triton cannot be imported ({error}): pip install 'ganfast[triton]'"
     ) from error
 
-from ganfast.backends.triton.launch import (
-    INTERPRETED,
-    adversarial_loss,
-    adversarial_loss_gradient,
-)
-from ganfast.backends.triton.launch_penalty import (
-    interpolate,
-    interpolate_gradient,
-    penalty,
-    penalty_gradient,
-    penalty_second_order,
-)
-from ganfast.backends.triton.launch_preprocess import preprocess
-
-__all__ = [
-    "INTERPRETED",
-    "adversarial_loss",
-    "adversarial_loss_gradient",
-    "describe",
-    "interpolate",
-    "interpolate_gradient",
-    "penalty",
-    "penalty_gradient",
-    "penalty_second_order",
-    "preprocess",
-    "why_not",
-]
-
-_OPS = (
-    "discriminator_loss",
-    "generator_loss",
-    "interpolate",
-    "penalty_from_gradient",
-    "preprocess",
-)
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+from ganfast.backends.triton.launch import INTERPRETED
 
 
-def why_not(op: str, device_type: str, dtype: torch.dtype) -> str | None:
-    """Why this backend cannot serve ``op`` there; None if it can."""
-    if op not in _OPS:
-        return f"there is no Triton kernel for {op}"
-    if op == "preprocess":
-        if dtype != torch.uint8:
-            return f"preprocess takes uint8 images, not {dtype}"
-    elif dtype not in _DTYPES:
-        return f"the Triton kernels take float32, float16, bfloat16 and float64, not {dtype}"
-    if device_type == "cuda" and not INTERPRETED:
-        return None
+def why_not(device: str) -> str | None:
+    """Why these kernels cannot run on tensors of a device of this type; None if they can."""
     if INTERPRETED:
-        if device_type == "cpu":
+        if device == "cpu":
             return None
-        return f"TRITON_INTERPRET=1 runs the kernels on CPU tensors, not on {device_type}"
-    return f"Triton kernels need a CUDA device, not {device_type}"
+        return f"TRITON_INTERPRET=1 runs the kernels on CPU tensors, not on {device}"
+    return None if device == "cuda" else f"Triton kernels need a CUDA device, not {device}"
 
 
 def describe() -> str:

@@ -1,265 +1,174 @@
-"""The two kernels of the losses: a sum over tensors of logits, and an elementwise map of them.
+"""The losses: contiguous tensors, outputs, the shape of the grid, the launch.
 
-Both take up to MAX_TENSORS tensors, each an allocation of its own, as separate pointers: that is
-how one launch serves both sides of a discriminator and every head of a list. The programs are
-numbered through all the tensors; each finds its tensor from its number and the counts. An absent
-pointer is None, which Triton compiles away.
-
-All integers are int64, and ``do_not_specialize`` keeps Triton from making a constant of every 1:
-a new batch size, seed or rate of label noise never compiles anew. Real numbers travel as the bits
-of a float64, because a kernel's float argument is a float32, too narrow for float64 logits.
-
-A block that lies wholly inside its tensor is loaded without a mask, so that the loads are vectors
-whatever the count; only the last block of a tensor is masked.
+Nothing here waits for the device or reads from it.
 """
 
-import triton
-import triton.language as tl
+from __future__ import annotations
 
-from ganfast.backends.triton import phi
-from ganfast.backends.triton.philox import noisy_targets
+from collections.abc import Sequence
+from typing import Any
 
-MAX_TENSORS = 8
-PARTIALS = tl.constexpr(2048)
-"""Partial sums that the last program loads at once: 16 for each thread."""
+import torch
+from torch import Tensor
 
-_SCALARS = [f"{name}{j}" for name in "nt" for j in range(MAX_TENSORS)]
-_SCALARS += ["flip", "noise", "key", "heads", "first_stream"]
+from ganfast._philox import Key
+from ganfast.backends.triton.kernels.losses import MAX_TENSORS, map_kernel, sum_kernel
+from ganfast.backends.triton.launch import (
+    BLOCK_LOG2,
+    MAX_PROGRAMS,
+    OPTIONS,
+    bits,
+    counter,
+    key_argument,
+    on_device,
+)
+from ganfast.games import LossSpec
 
-
-@triton.jit
-def wide_integer(number):
-    """An int64 for sure: the interpreter keeps small integers in 32 bits, whatever it says."""
-    return tl.zeros((), tl.int64) + number
-
-
-@triton.jit
-def real(bits, WIDE: tl.constexpr):
-    """The real number that came as the bits of a float64."""
-    number = wide_integer(bits).to(tl.float64, bitcast=True)
-    return number if WIDE else number.to(tl.float32)
+_SINGLE = 4
+"""A sum of so few blocks is left to one program, which needs neither a buffer nor a counter."""
 
 
-@triton.jit
-def find(program, chunk_log2, xs, ns):
-    """Which tensor program ``program`` works on, and which chunk of 2^chunk_log2 elements of it.
-
-    An empty tensor has a program too: its mean is then 0/0, as it should be.
-    """
-    zero = tl.zeros((), tl.int64)
-    # The interpreter gives Python's own integers, where a compiled kernel has tensors.
-    program, chunk_log2 = zero + program, zero + chunk_log2
-    index, first, end = zero, zero, zero
-    for j in tl.static_range(8):
-        if xs[j] is not None:
-            if program >= end:
-                index, first = zero + j, end
-            chunks = (wide_integer(ns[j]) + (1 << chunk_log2) - 1) >> chunk_log2
-            end += tl.maximum(chunks, 1)
-    return index, program - first
+def adversarial_loss(
+    logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
+) -> Tensor | tuple[Tensor, ...]:
+    """sum_j weight_j * sum_i phi(logits_j[i], target_j[i]), or each phi, as in the reference."""
+    logits = tuple(_contiguous(x) for x in logits)
+    if spec.reduction == "none":
+        values = tuple(torch.empty_like(x, dtype=dtype) for x in logits)
+        _map(logits, (None,) * len(logits), None, values, spec, key, slope=False)
+        return values
+    return _sum(logits, spec, key, dtype)
 
 
-@triton.jit
-def pick(items, index):
-    """items[index], for an index that is known on the device alone."""
-    item = items[0]
-    for j in tl.static_range(1, 8):
-        if items[j] is not None:
-            item = items[j] if index == j else item
-    return item
-
-
-@triton.jit
-def load(pointers, count, start, lanes, MASKED: tl.constexpr, WIDE: tl.constexpr):
-    """One block, widened at once: half precision is never computed with."""
-    x = tl.load(pointers, mask=lanes < count - start, other=0.0) if MASKED else tl.load(pointers)
-    return x.to(tl.float64) if WIDE else x.to(tl.float32)
-
-
-@triton.jit
-def block_targets(
-    t, flip, noise, key, stream, start, NOISY: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr
-):
-    """The targets of one block: the scalar ``t`` unless each element draws its own."""
-    if NOISY:
-        t = noisy_targets(t, real(flip, WIDE), real(noise, WIDE), key, stream, start, BLOCK)
-    return t
-
-
-@triton.jit
-def block_sum(
-    x, n, t, flip, noise, key, stream, start,
-    MASKED: tl.constexpr, PHI: tl.constexpr, NOISY: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK: tl.constexpr,
-):  # fmt: skip
-    """phi of one block, zero beyond the count: what each lane adds to its own sum."""
-    lanes = tl.arange(0, BLOCK)
-    logits = load(x + start + lanes, n, start, lanes, MASKED, WIDE)
-    targets = block_targets(t, flip, noise, key, stream, start, NOISY, WIDE, BLOCK)
-    values = phi.value(logits, targets, PHI)
-    if MASKED:
-        values = tl.where(lanes < n - start, values, 0.0)
-    return values
-
-
-@triton.jit
-def range_sum(
-    x, n, t, flip, noise, key, stream, first_block, blocks,
-    PHI: tl.constexpr, NOISY: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """The sum over ``blocks`` blocks of one tensor; the last may be cut short or missing."""
-    lanes_sum = tl.zeros((BLOCK,), tl.float64 if WIDE else tl.float32)
-    # Compared in int64, looped in int32: `blocks` is what one program does, never many.
-    whole = tl.minimum(blocks, n // BLOCK - first_block).to(tl.int32)
-    for k in range(whole):
-        lanes_sum += block_sum(
-            x, n, t, flip, noise, key, stream, (first_block + k) * BLOCK,
-            False, PHI, NOISY, WIDE, BLOCK,
-        )  # fmt: skip
-    start = (first_block + whole) * BLOCK
-    if (whole < blocks) & (start < n):
-        lanes_sum += block_sum(
-            x, n, t, flip, noise, key, stream, start, True, PHI, NOISY, WIDE, BLOCK
-        )
-    return tl.sum(lanes_sum, axis=0)
-
-
-@triton.jit(do_not_specialize=[*_SCALARS, "loops_log2", "first_program", "programs"])
-def sum_kernel(
-    out, partials, counter, key_pointer,
-    x0, x1, x2, x3, x4, x5, x6, x7,
-    n0: tl.int64, n1: tl.int64, n2: tl.int64, n3: tl.int64,
-    n4: tl.int64, n5: tl.int64, n6: tl.int64, n7: tl.int64,
-    t0: tl.int64, t1: tl.int64, t2: tl.int64, t3: tl.int64,
-    t4: tl.int64, t5: tl.int64, t6: tl.int64, t7: tl.int64,
-    flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
-    loops_log2: tl.int64, first_program: tl.int64, programs: tl.int64,
-    PHI: tl.constexpr, NOISY: tl.constexpr, MEAN: tl.constexpr, WIDE: tl.constexpr,
-    SINGLE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
-):  # fmt: skip
-    """out = sum_j weight_j * sum_i phi(x_j[i], t_j[i]).
-
-    Bitwise the same from run to run: each program adds a fixed range of blocks in a fixed order
-    and stores its partial sum; the program that finishes last, as an atomic counter tells, adds
-    the partial sums in the order of their numbers, whoever it is. That costs no second launch,
-    and the counter is back at zero when the kernel ends. With SINGLE one program does the work of
-    all: for a few blocks the partial sums and the counter would cost more than they save.
-    """
-    BLOCK: tl.constexpr = 1 << BLOCK_LOG2
-    xs = (x0, x1, x2, x3, x4, x5, x6, x7)
-    ns = (n0, n1, n2, n3, n4, n5, n6, n7)
-    ts = (t0, t1, t2, t3, t4, t5, t6, t7)
-    if key_pointer is not None:
-        key = tl.load(key_pointer)
-    key = wide_integer(key)
-    loops = wide_integer(loops_log2)
-    begin = 0 if SINGLE else tl.program_id(0)
-    end = programs.to(tl.int32) if SINGLE else begin + 1
-    partial = tl.zeros((), tl.float64 if WIDE else tl.float32)
-    for program in range(begin, end):
-        index, chunk = find(program, loops + BLOCK_LOG2, xs, ns)
-        n = wide_integer(pick(ns, index))
-        total = range_sum(
-            pick(xs, index), n, real(pick(ts, index), WIDE), flip, noise, key,
-            wide_integer(first_stream) + index, chunk << loops, 1 << loops,
-            PHI, NOISY, WIDE, BLOCK,
-        )  # fmt: skip
-        # The weight is 1 / (heads * n) or 1 / heads. One division for each program costs nothing.
-        share = wide_integer(heads) * n if MEAN else wide_integer(heads)
-        partial += total / share.to(partial.dtype)
-    if SINGLE:
-        tl.store(out, partial.to(out.dtype.element_ty))
+def adversarial_loss_gradient(
+    grad_outputs: Sequence[Tensor],
+    logits: Sequence[Tensor],
+    spec: LossSpec,
+    key: Key | None,
+    needed: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """weight_j * phi'(logits_j, target_j) * grad_output where needed, as in the reference."""
+    # Everything keeps its position, which is the stream that a tensor's noise is drawn from.
+    xs = [_contiguous(x) if need else None for x, need in zip(logits, needed, strict=True)]
+    gradients = tuple(None if x is None else torch.empty_like(x) for x in xs)
+    if spec.reduction == "none":
+        grads = [
+            None if x is None or x.numel() == 0 else _contiguous(g)
+            for x, g in zip(xs, grad_outputs, strict=True)
+        ]
+        _map(xs, grads, None, gradients, spec, key, slope=True)
     else:
-        tl.store(partials + first_program + begin, partial)
-        # Release what this program stored, acquire what the others did before they counted.
-        tl.debug_barrier()
-        arrived = tl.atomic_add(counter, 1, sem="acq_rel")
-        if arrived == programs - 1:
-            lanes = tl.arange(0, PARTIALS)
-            sums = tl.zeros((PARTIALS,), partial.dtype)
-            for base in range(0, programs.to(tl.int32), PARTIALS):
-                # .cg: from the L2 cache, where the other processors' sums are.
-                sums += tl.load(
-                    partials + base + lanes,
-                    mask=lanes < programs - base,
-                    other=0.0,
-                    cache_modifier=".cg",
-                )
-            tl.store(out, tl.sum(sums, axis=0).to(out.dtype.element_ty))
-            tl.store(counter, 0)
+        grad = grad_outputs[0].resolve_neg()
+        _map(xs, (None,) * len(xs), grad, gradients, spec, key, slope=True)
+    return gradients
 
 
-@triton.jit
-def map_block(
-    x, g, y, n, t, flip, noise, key, stream, start, scale,
-    MASKED: tl.constexpr, PHI: tl.constexpr, SLOPE: tl.constexpr, EACH: tl.constexpr,
-    NOISY: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """y = phi(x, t), or y = phi'(x, t) * scale * g, for one block."""
-    lanes = tl.arange(0, BLOCK)
-    logits = load(x + start + lanes, n, start, lanes, MASKED, WIDE)
-    targets = block_targets(t, flip, noise, key, stream, start, NOISY, WIDE, BLOCK)
-    if SLOPE:
-        values = phi.slope(logits, targets, PHI)
-        if EACH:
-            values = values * load(g + start + lanes, n, start, lanes, MASKED, WIDE)
-        else:
-            values = values * scale
-    else:
-        values = phi.value(logits, targets, PHI)
-    values = values.to(y.dtype.element_ty)
-    if MASKED:
-        tl.store(y + start + lanes, values, mask=lanes < n - start)
-    else:
-        tl.store(y + start + lanes, values)
+def _sum(logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype) -> Tensor:
+    device, wide = logits[0].device, logits[0].dtype == torch.float64
+    options = _options(spec, wide)
+    counts = [x.numel() for x in logits]
+    out = torch.empty((), dtype=dtype, device=device)
+    with on_device(device):
+        loops_log2, programs = _share(counts, options["BLOCK_LOG2"])
+        total = sum(programs)
+        if total <= _SINGLE:
+            arguments = _arguments((logits,), counts, spec, key, 0)
+            sum_kernel[(1,)](out, None, None, *arguments, 0, 0, total, SINGLE=True, **options)
+            return out
+        partials = out.new_empty(total, dtype=torch.float64 if wide else torch.float32)
+        arrivals = counter(device, once=len(counts) <= MAX_TENSORS)
+        before = 0
+        # More than MAX_TENSORS tensors take several launches, but one buffer and one count.
+        for at in range(0, len(counts), MAX_TENSORS):
+            grid = sum(programs[at : at + MAX_TENSORS])
+            arguments = _arguments((logits,), counts, spec, key, at)
+            sum_kernel[(grid,)](
+                out, partials, arrivals, *arguments, loops_log2, before, total,
+                SINGLE=False, **options,
+            )  # fmt: skip
+            before += grid
+    return out
 
 
-@triton.jit(do_not_specialize=_SCALARS)
-def map_kernel(
-    grad, key_pointer,
-    x0, x1, x2, x3, x4, x5, x6, x7,
-    g0, g1, g2, g3, g4, g5, g6, g7,
-    y0, y1, y2, y3, y4, y5, y6, y7,
-    n0: tl.int64, n1: tl.int64, n2: tl.int64, n3: tl.int64,
-    n4: tl.int64, n5: tl.int64, n6: tl.int64, n7: tl.int64,
-    t0: tl.int64, t1: tl.int64, t2: tl.int64, t3: tl.int64,
-    t4: tl.int64, t5: tl.int64, t6: tl.int64, t7: tl.int64,
-    flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
-    PHI: tl.constexpr, SLOPE: tl.constexpr, EACH: tl.constexpr, NOISY: tl.constexpr,
-    MEAN: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
-):  # fmt: skip
-    """Elementwise, one block for each program.
+def _map(
+    logits: Sequence[Tensor | None],
+    grads: Sequence[Tensor | None],
+    grad: Tensor | None,
+    outputs: Sequence[Tensor | None],
+    spec: LossSpec,
+    key: Key | None,
+    slope: bool,
+) -> None:
+    counts = [0 if x is None else x.numel() for x in logits]
+    some = next((j for j, count in enumerate(counts) if count), None)
+    if some is None:
+        return
+    # What is absent or empty borrows another's addresses, with a count of 0: every combination of
+    # gradients that are needed runs the same compiled kernel.
+    tensors = tuple(
+        [items[j] if count else items[some] for j, count in enumerate(counts)]
+        for items in (logits, grads, outputs)
+    )
+    first = logits[some]
+    assert first is not None
+    options = _options(spec, first.dtype == torch.float64)
+    with on_device(first.device):
+        for at in range(0, len(counts), MAX_TENSORS):
+            grid = sum(_programs(counts[at : at + MAX_TENSORS], options["BLOCK_LOG2"]))
+            map_kernel[(grid,)](
+                grad, *_arguments(tensors, counts, spec, key, at),
+                SLOPE=slope, EACH=grad is None, **options,
+            )  # fmt: skip
 
-    Without SLOPE y_j = phi(x_j, t_j): the loss with reduction "none". With SLOPE the gradient:
-    with EACH y_j = phi'(x_j, t_j) * g_j, for "none"; without it y_j = phi'(x_j, t_j) * weight_j *
-    grad, for a sum or a mean, where ``grad`` is a single number that is read here, on the device.
-    """
-    BLOCK: tl.constexpr = 1 << BLOCK_LOG2
-    xs = (x0, x1, x2, x3, x4, x5, x6, x7)
-    gs = (g0, g1, g2, g3, g4, g5, g6, g7)
-    ys = (y0, y1, y2, y3, y4, y5, y6, y7)
-    ns = (n0, n1, n2, n3, n4, n5, n6, n7)
-    ts = (t0, t1, t2, t3, t4, t5, t6, t7)
-    if key_pointer is not None:
-        key = tl.load(key_pointer)
-    key = wide_integer(key)
-    index, block = find(tl.program_id(0), BLOCK_LOG2, xs, ns)
-    x, y, n = pick(xs, index), pick(ys, index), wide_integer(pick(ns, index))
-    t = real(pick(ts, index), WIDE)
-    g, scale = x, t  # stand in for what is not there; neither is read then
-    if SLOPE and EACH:
-        g = pick(gs, index)
-    elif SLOPE:
-        share = wide_integer(heads) * n if MEAN else wide_integer(heads)
-        scale = tl.load(grad).to(t.dtype) / share.to(t.dtype)
-    stream, start = wide_integer(first_stream) + index, block * BLOCK
-    if start + BLOCK <= n:
-        map_block(
-            x, g, y, n, t, flip, noise, key, stream, start, scale,
-            False, PHI, SLOPE, EACH, NOISY, WIDE, BLOCK,
-        )  # fmt: skip
-    else:
-        map_block(
-            x, g, y, n, t, flip, noise, key, stream, start, scale,
-            True, PHI, SLOPE, EACH, NOISY, WIDE, BLOCK,
-        )  # fmt: skip
+
+def _arguments(
+    tensors: tuple[Sequence[Tensor | None], ...],
+    counts: list[int],
+    spec: LossSpec,
+    key: Key | None,
+    at: int,
+) -> list[Tensor | int | None]:
+    """What both kernels take, key_pointer to first_stream, of the tensors from number ``at`` on."""
+    pointer, number = key_argument(key)
+    arguments: list[Tensor | int | None] = [pointer]
+    here = slice(at, at + MAX_TENSORS)
+    rest = MAX_TENSORS - len(counts[here])
+    for one_per_tensor in tensors:
+        arguments += one_per_tensor[here]
+        arguments += [None] * rest
+    arguments += counts[here]
+    arguments += [0] * rest
+    arguments += map(bits, spec.targets[here])
+    arguments += [0] * rest
+    arguments += bits(spec.label_flip), bits(spec.label_noise)
+    arguments += number, spec.heads, at
+    return arguments
+
+
+def _options(spec: LossSpec, wide: bool) -> dict[str, Any]:
+    """The constants that a kernel is compiled with."""
+    return {
+        "PHI": spec.phi.name,
+        "NOISY": spec.noisy,
+        "MEAN": spec.reduction == "mean",
+        "WIDE": wide,
+        "BLOCK_LOG2": BLOCK_LOG2[wide],
+        **OPTIONS,
+    }
+
+
+def _share(counts: list[int], block_log2: int) -> tuple[int, list[int]]:
+    """log2 of the blocks that each program of a sum adds, and the programs of each tensor."""
+    loops_log2 = 0
+    while sum(counts) >> (block_log2 + loops_log2) > MAX_PROGRAMS:
+        loops_log2 += 1
+    return loops_log2, _programs(counts, block_log2 + loops_log2)
+
+
+def _programs(counts: list[int], chunk_log2: int) -> list[int]:
+    """Programs of each tensor, if each takes a chunk of it; an empty one has a program too."""
+    return [max(1, -(-n >> chunk_log2)) for n in counts]
+
+
+def _contiguous(x: Tensor) -> Tensor:
+    return x.resolve_neg().contiguous()

@@ -1,200 +1,170 @@
-"""The penalty on the norms of gradients: its value, its gradient, and the derivative of that.
+"""The host's part of the interpolation and the penalty: rows in any layout, outputs, the launch.
 
-The sums are bitwise the same from run to run, as in the losses: each program adds a fixed part in a
-fixed order, and the program that finishes last adds the parts.
+Nothing here waits for the device or reads from it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
 import triton
-import triton.language as tl
+from torch import Tensor
 
-from ganfast.backends.triton.losses import real, wide_integer
-from ganfast.backends.triton.rows import is_last, place, read, write
-
-LANES = tl.constexpr(256)
-"""Rows, or partial sums, that the last program takes at a time."""
-
-_SCALARS = ["rows", "elements", "target", "share", "programs", "parts", "loops"]
-
-
-@triton.jit
-def root(squares):
-    """sqrt, rounded to nearest: the fast one of float32 is not."""
-    return tl.sqrt(squares) if squares.dtype == tl.float64 else tl.sqrt_rn(squares)
-
-
-@triton.jit
-def excess(r, target, ONE_SIDED: tl.constexpr):
-    """r - target, cut off at 0 where one-sided; a NaN stays one."""
-    over = r - target
-    return tl.where(over < 0, 0.0, over) if ONE_SIDED else over
-
-
-@triton.jit
-def slope(r, target, CENTRED: tl.constexpr, ONE_SIDED: tl.constexpr):
-    """The gradient of excess^2 / 2 is slope * x; 0 where the norm has a kink, at r = 0."""
-    if CENTRED:
-        s = tl.where(r != r, r, 1.0)
-    else:
-        s = tl.where(r == 0, 0.0, excess(r, target, ONE_SIDED) / tl.where(r == 0, 1.0, r))
-    return s
+from ganfast._philox import Key
+from ganfast._rows import are_rows, like
+from ganfast.backends.triton.kernels.interpolate import (
+    interpolate_gradient_kernel,
+    interpolate_kernel,
+)
+from ganfast.backends.triton.kernels.penalty import (
+    long_penalty_kernel,
+    penalty_gradient_kernel,
+    penalty_second_order_kernel,
+    short_penalty_kernel,
+)
+from ganfast.backends.triton.launch import (
+    BLOCK_LOG2,
+    MAX_PROGRAMS,
+    OPTIONS,
+    bits,
+    counter,
+    key_argument,
+    on_device,
+)
+from ganfast.reference.penalty import PenaltySpec
 
 
-@triton.jit
-def bend(r, target, CENTRED: tl.constexpr, ONE_SIDED: tl.constexpr):
-    """d slope / dr / r."""
-    if CENTRED:
-        b = r * 0.0
-    else:
-        safe = tl.where(r == 0, 1.0, r)
-        b = tl.where(r == 0, 0.0, target / safe / safe / safe)
-        if ONE_SIDED:
-            b = tl.where(r < target, 0.0, b)
-    return b
+def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
+    """As in the reference."""
+    real = real.resolve_neg()
+    out = torch.empty_like(real)
+    if real.numel() == 0:
+        return out
+    if not are_rows(real):
+        return out.copy_(interpolate(real.contiguous(), fake.contiguous(), key, group_size))
+    fake = like(fake, real)
+    grid, shape, options = _elementwise(real, real.shape[0])
+    with on_device(real.device):
+        interpolate_kernel[(grid,)](
+            out, real, fake, *_key_and(shape, group_size, key), **options, **OPTIONS
+        )
+    return out
 
 
-@triton.jit
-def sum_parts(partials, count, ACCUMULATOR: tl.constexpr):
-    """The sum of ``count`` partial sums, which other programs stored, in their order."""
-    lanes = tl.arange(0, LANES)
-    sums = tl.zeros((LANES,), ACCUMULATOR)
-    for base in range(0, count.to(tl.int32), LANES):
-        inside = lanes < count - base
-        sums += tl.load(partials + base + lanes, mask=inside, other=0.0, cache_modifier=".cg")
-    return tl.sum(sums, axis=0)
+def interpolate_gradient(
+    grad: Tensor, key: Key, group_size: int, needed: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """As in the reference."""
+    grad = _rows(grad)
+    of_real = torch.empty_like(grad) if needed[0] else None
+    of_fake = torch.empty_like(grad) if needed[1] else None
+    if grad.numel() == 0 or not any(needed):
+        return of_real, of_fake
+    grid, shape, options = _elementwise(grad, grad.shape[0])
+    with on_device(grad.device):
+        interpolate_gradient_kernel[(grid,)](
+            of_real, of_fake, grad, *_key_and(shape, group_size, key), **options, **OPTIONS
+        )
+    return of_real, of_fake
 
 
-@triton.jit(do_not_specialize=_SCALARS)
-def short_penalty_kernel(
-    out, norms, partials, counter, x,
-    length: tl.int64, rows: tl.int64, target: tl.int64, share: tl.int64, programs: tl.int64,
-    ONE_SIDED: tl.constexpr, SINGLE: tl.constexpr, WIDE: tl.constexpr,
-    WIDTH: tl.constexpr, TOGETHER: tl.constexpr,
-):  # fmt: skip
-    """out = share * sum_i excess_i^2 for share = weight / rows, and the norms; each program has
-    whole rows."""
-    ACCUMULATOR: tl.constexpr = tl.float64 if WIDE else tl.float32
-    program, count = wide_integer(tl.program_id(0)), wide_integer(rows)
-    row = program * TOGETHER + tl.arange(0, TOGETHER)
-    column = tl.arange(0, WIDTH)
-    inside = (row < count)[:, None] & (column < wide_integer(length))[None, :]
-    offsets = row[:, None] * wide_integer(length) + column[None, :]
-    values = tl.load(x + offsets, mask=inside, other=0.0).to(ACCUMULATOR)
-    r = root(tl.sum(values * values, axis=1))
-    tl.store(norms + row, r, mask=row < count)
-    over = excess(r, real(target, WIDE), ONE_SIDED)
-    partial = tl.sum(tl.where(row < count, over * over, 0.0), axis=0)
-    if SINGLE:
-        tl.store(out, real(share, WIDE) * partial)
-    else:
-        tl.store(partials + program, partial)
-        if is_last(counter, programs):
-            total = sum_parts(partials, wide_integer(programs), ACCUMULATOR)
-            tl.store(out, real(share, WIDE) * total)
-            tl.store(counter, 0)
+def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
+    """As in the reference."""
+    x = _rows(x)
+    wide = x.dtype == torch.float64
+    rows, length = _matrix(x, spec)
+    scalars = torch.float64 if wide else torch.float32
+    value = torch.empty((), dtype=scalars, device=x.device)
+    norms = value.new_empty(rows)
+    block = 1 << BLOCK_LOG2[wide]
+    numbers = length, rows, bits(spec.target), bits(spec.weight / rows)
+    with on_device(x.device):
+        if length <= block:
+            width = triton.next_power_of_2(max(1, length))
+            together = block // width
+            programs = triton.cdiv(rows, together)
+            single = programs == 1
+            partials = None if single else value.new_empty(programs)
+            arrivals = None if single else counter(x.device, once=True)
+            short_penalty_kernel[(programs,)](
+                value, norms, partials, arrivals, x, *numbers, programs,
+                ONE_SIDED=spec.one_sided, SINGLE=single, WIDE=wide, WIDTH=width, TOGETHER=together,
+                **OPTIONS,
+            )  # fmt: skip
+            return value, norms
+        blocks = triton.cdiv(length, block)
+        loops = triton.cdiv(blocks, max(1, MAX_PROGRAMS // rows))
+        parts = triton.cdiv(blocks, loops)
+        programs = rows * parts
+        long_penalty_kernel[(programs,)](
+            value, norms, value.new_empty(programs), counter(x.device, once=True), x,
+            *numbers, programs, parts, loops,
+            ONE_SIDED=spec.one_sided, WIDE=wide, BLOCK_LOG2=BLOCK_LOG2[wide],
+            **OPTIONS,
+        )  # fmt: skip
+    return value, norms
 
 
-@triton.jit(do_not_specialize=_SCALARS)
-def long_penalty_kernel(
-    out, norms, partials, counter, x,
-    length: tl.int64, rows: tl.int64, target: tl.int64, share: tl.int64, programs: tl.int64,
-    parts: tl.int64, loops: tl.int64,
-    ONE_SIDED: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
-):  # fmt: skip
-    """As short_penalty_kernel; ``parts`` programs share a row, with ``loops`` blocks for each."""
-    BLOCK: tl.constexpr = 1 << BLOCK_LOG2
-    ACCUMULATOR: tl.constexpr = tl.float64 if WIDE else tl.float32
-    program, parts = tl.program_id(0), wide_integer(parts).to(tl.int32)
-    count, length = wide_integer(rows), wide_integer(length)
-    part = wide_integer(program % parts) * (wide_integer(loops) << BLOCK_LOG2)
-    left = tl.minimum(length - part, wide_integer(loops) << BLOCK_LOG2)
-    x += wide_integer(program // parts) * length + part
-    lanes_sum = tl.zeros((BLOCK,), ACCUMULATOR)
-    for _ in range((left >> BLOCK_LOG2).to(tl.int32)):
-        value = read(x, left, False, WIDE, BLOCK)
-        lanes_sum += value * value
-        x += BLOCK
-    left = left & (BLOCK - 1)
-    if left > 0:
-        value = read(x, left, True, WIDE, BLOCK)
-        lanes_sum += value * value
-    tl.store(partials + program, tl.sum(lanes_sum, axis=0))
-    if is_last(counter, programs):
-        lanes = tl.arange(0, LANES)
-        total = tl.zeros((LANES,), ACCUMULATOR)
-        for base in range(0, count.to(tl.int32), LANES):
-            inside = base + lanes < count
-            squares = tl.zeros((LANES,), ACCUMULATOR)
-            for k in range(parts):
-                squares += tl.load(
-                    partials + (base + lanes) * parts + k,
-                    mask=inside,
-                    other=0.0,
-                    cache_modifier=".cg",
-                )
-            r = root(squares)
-            tl.store(norms + base + lanes, r, mask=inside)
-            over = excess(r, real(target, WIDE), ONE_SIDED)
-            total += tl.where(inside, over * over, 0.0)
-        tl.store(out, real(share, WIDE) * tl.sum(total, axis=0))
-        tl.store(counter, 0)
+def penalty_gradient(grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec) -> Tensor:
+    """As in the reference, from the norms that :func:`penalty` gave."""
+    x = _rows(x)
+    out = torch.empty_like(x)
+    if x.numel() == 0:
+        return out
+    rows, _ = _matrix(x, spec)
+    grid, shape, options = _elementwise(x, rows)
+    with on_device(x.device):
+        penalty_gradient_kernel[(grid,)](
+            out, x, norms, grad.resolve_neg(), *shape, rows, bits(spec.target),
+            bits(spec.weight / rows), CENTRED=spec.target == 0, ONE_SIDED=spec.one_sided,
+            **options, **OPTIONS,
+        )  # fmt: skip
+    return out
 
 
-@triton.jit
-def scale_block(
-    out, x, left, factor, MASKED: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr
-):
-    write(out, factor * read(x, left, MASKED, WIDE, BLOCK), left, MASKED, BLOCK)
+def penalty_second_order(
+    v: Tensor, grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec
+) -> tuple[Tensor, Tensor]:
+    """As in the reference, from the norms of :func:`penalty`."""
+    x = _rows(x)
+    v = like(v, x)
+    rows, length = _matrix(x, spec)
+    of_grad, of_x = torch.empty_like(grad), torch.empty_like(x)
+    wide = x.dtype == torch.float64
+    with on_device(x.device):
+        penalty_second_order_kernel[(rows,)](
+            of_grad, of_x, torch.empty_like(norms), counter(x.device, once=True),
+            v, x, norms, grad.resolve_neg(),
+            length, rows, bits(spec.target), bits(spec.weight / rows),
+            CENTRED=spec.target == 0, ONE_SIDED=spec.one_sided, WIDE=wide,
+            BLOCK_LOG2=BLOCK_LOG2[wide], **OPTIONS,
+        )  # fmt: skip
+    return of_grad, of_x
 
 
-@triton.jit(do_not_specialize=_SCALARS)
-def penalty_gradient_kernel(
-    out, x, norms, grad,
-    length: tl.int64, elements: tl.int64, rows: tl.int64, target: tl.int64, share: tl.int64,
-    CENTRED: tl.constexpr, ONE_SIDED: tl.constexpr, SHORT: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_LOG2: tl.constexpr,
-):  # fmt: skip
-    """out_i = grad * 2 share * slope_i * x_i."""
-    BLOCK: tl.constexpr = 1 << BLOCK_LOG2
-    first, left, row = place(length, elements, SHORT, BLOCK)
-    scale = tl.load(grad) * (2.0 * real(share, WIDE))
-    r = tl.load(norms + row, mask=row < wide_integer(rows), other=0.0)
-    factor = scale * slope(r, real(target, WIDE), CENTRED, ONE_SIDED)
-    if left >= BLOCK:
-        scale_block(out + first, x + first, left, factor, False, WIDE, BLOCK)
-    else:
-        scale_block(out + first, x + first, left, factor, True, WIDE, BLOCK)
+def _rows(x: Tensor) -> Tensor:
+    x = x.resolve_neg()
+    return x if are_rows(x) else x.contiguous()
 
 
-@triton.jit(do_not_specialize=_SCALARS)
-def penalty_second_order_kernel(
-    of_grad, of_x, partials, counter, v, x, norms, grad,
-    length: tl.int64, rows: tl.int64, target: tl.int64, share: tl.int64,
-    CENTRED: tl.constexpr, ONE_SIDED: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
-):  # fmt: skip
-    """The derivatives of <v, grad * d penalty / dx>: one program for each row, which it reads twice
-    (the second time from the cache, where rows of images fit)."""
-    BLOCK: tl.constexpr = 1 << BLOCK_LOG2
-    ACCUMULATOR: tl.constexpr = tl.float64 if WIDE else tl.float32
-    row, count = wide_integer(tl.program_id(0)), wide_integer(rows)
-    length = wide_integer(length)
-    first = row * length
-    lanes_sum = tl.zeros((BLOCK,), ACCUMULATOR)
-    for start in range(0, length.to(tl.int32), BLOCK):
-        a = read(v + first + start, length - start, True, WIDE, BLOCK)
-        b = read(x + first + start, length - start, True, WIDE, BLOCK)
-        lanes_sum += a * b
-    inner = tl.sum(lanes_sum, axis=0)
-    r, aim = tl.load(norms + row), real(target, WIDE)
-    twice = 2.0 * real(share, WIDE)
-    scale = tl.load(grad) * twice
-    s = slope(r, aim, CENTRED, ONE_SIDED)
-    of_v, of_itself = scale * s, scale * (bend(r, aim, CENTRED, ONE_SIDED) * inner)
-    for start in range(0, length.to(tl.int32), BLOCK):
-        left = length - start
-        a = read(v + first + start, left, True, WIDE, BLOCK)
-        b = read(x + first + start, left, True, WIDE, BLOCK)
-        write(of_x + first + start, of_v * a + of_itself * b, left, True, BLOCK)
-    tl.store(partials + row, s * inner)
-    if is_last(counter, rows):
-        tl.store(of_grad, twice * sum_parts(partials, count, ACCUMULATOR))
-        tl.store(counter, 0)
+def _matrix(x: Tensor, spec: PenaltySpec) -> tuple[int, int]:
+    rows = x.shape[0] // spec.group_size
+    return rows, x.numel() // rows
+
+
+def _elementwise(x: Tensor, rows: int) -> tuple[int, tuple[int, int], dict[str, object]]:
+    """The grid over blocks of ``x`` as ``rows`` rows, (length, elements), and the constants."""
+    wide = x.dtype == torch.float64
+    block_log2 = BLOCK_LOG2[wide]
+    elements = x.numel()
+    length = elements // rows
+    short = length < 1 << block_log2
+    grid = triton.cdiv(elements if short else length, 1 << block_log2) * (1 if short else rows)
+    return grid, (length, elements), {"SHORT": short, "WIDE": wide, "BLOCK_LOG2": block_log2}
+
+
+def _key_and(shape: tuple[int, int], group_size: int, key: Key) -> tuple[object, ...]:
+    """key_pointer, length, elements, group, key."""
+    pointer, number = key_argument(key)
+    return pointer, *shape, group_size, number

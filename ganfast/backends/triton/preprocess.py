@@ -1,86 +1,71 @@
-"""uint8 images to a network's input: each value of the result gathers its own pixels.
+"""The host's part of the preprocessing: strides of any layout, tables on the device, the launch.
 
-Neighbouring values read the same pixels, which the caches hold: memory sees an image once and the
-result once. In both directions together a value takes 4 (bilinear) or 16 loads; where images
-shrink, a bicubic one takes 16 for each pixel of the image.
+Nothing here waits for the device or reads from it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
 import triton
-import triton.language as tl
+from torch import Tensor
 
-from ganfast.backends.triton.losses import wide_integer
+from ganfast.backends.triton.kernels.preprocess import preprocess_kernel
+from ganfast.backends.triton.launch import OPTIONS, on_device
+from ganfast.reference.preprocess import PreprocessSpec, resize_taps
 
-_SCALARS = [
-    "elements", "height", "width",
-    "image_stride", "row_stride", "pixel_stride", "channel_stride",
-    "down_taps", "across_taps",
-]  # fmt: skip
+_BLOCK_LOG2 = 9
+"""4 values for each of 128 threads, in one store. With 8 a bicubic takes up to 140 registers, not
+72, and what hides the latency of the loads is many threads. (Reasoned, not yet measured.)"""
 
-
-@triton.jit
-def across_row(images, offset, stride, weights, taps, TAPS: tl.constexpr, BLOCK: tl.constexpr):
-    """One source row of each value, resized across; its first tap is at ``offset``."""
-    total = tl.zeros((BLOCK,), tl.float32)
-    if TAPS > 0:
-        for k in tl.static_range(TAPS):
-            pixel = tl.load(images + offset + k * stride).to(tl.float32)
-            total += tl.load(weights + k) * pixel
-    else:
-        for k in range(taps):
-            pixel = tl.load(images + offset + k * stride).to(tl.float32)
-            total += tl.load(weights + k) * pixel
-    return total
+_MOST_UNROLLED = 4
+"""Taps of one direction: 2 of the bilinear resizes, 4 of an enlarging bicubic one."""
 
 
-@triton.jit(do_not_specialize=_SCALARS)
-def preprocess_kernel(
-    out, images, down_starts, down_weights, across_starts, across_weights,
-    elements: tl.int64, height: tl.int64, width: tl.int64,
-    image_stride: tl.int64, row_stride: tl.int64, pixel_stride: tl.int64, channel_stride: tl.int64,
-    down_taps: tl.int64, across_taps: tl.int64, scale, shift,
-    DOWN: tl.constexpr, ACROSS: tl.constexpr, CLIP: tl.constexpr, BLOCK_LOG2: tl.constexpr,
-):  # fmt: skip
-    """out_j = scale * resized_j + shift, j running over images, rows, pixels and channels.
+def preprocess(
+    images: Tensor | Sequence[Tensor], spec: PreprocessSpec, dtype: torch.dtype
+) -> Tensor:
+    """As in the reference, for float32, float16 and bfloat16.
 
-    ``DOWN`` and ``ACROSS`` are the numbers of taps, or 0 where there are too many to unroll.
+    One launch for a tensor, one for each image of a sequence. A size that was not seen before sends
+    its table of weights to the device: before a CUDA graph is captured, run it once.
     """
-    BLOCK: tl.constexpr = 1 << BLOCK_LOG2
-    first = wide_integer(tl.program_id(0)) * BLOCK
-    left = wide_integer(elements) - first
-    # What lies behind the end makes the last value once more, so that no load needs a mask.
-    lanes = tl.minimum(tl.arange(0, BLOCK), tl.minimum(left, BLOCK).to(tl.int32) - 1)
-    rows, columns = wide_integer(height).to(tl.int32), wide_integer(width).to(tl.int32)
-    values = rows * columns * 3
-    image = first // values
-    # What certainly fits is divided in int32: int64's division is a subroutine.
-    within = (first - image * values).to(tl.int32) + lanes
-    image = image + within // values
-    within = within % values
-    channel, place = within % 3, within // 3
-    y, x = place // columns, place % columns
-    step, line = wide_integer(pixel_stride), wide_integer(row_stride)
-    offset = image * wide_integer(image_stride) + channel * wide_integer(channel_stride)
-    offset += tl.load(across_starts + x) * step + tl.load(down_starts + y) * line
-    down = DOWN if DOWN > 0 else wide_integer(down_taps).to(tl.int32)
-    across = ACROSS if ACROSS > 0 else wide_integer(across_taps).to(tl.int32)
-    down_weights += y * down
-    across_weights += x * across
-    total = tl.zeros((BLOCK,), tl.float32)
-    if DOWN > 0:
-        for k in tl.static_range(DOWN):
-            at = offset + k * line
-            row = across_row(images, at, step, across_weights, across, ACROSS, BLOCK)
-            total += tl.load(down_weights + k) * row
-    else:
-        for k in range(down):
-            at = offset + k * line
-            row = across_row(images, at, step, across_weights, across, ACROSS, BLOCK)
-            total += tl.load(down_weights + k) * row
-    if CLIP:
-        total = tl.minimum(tl.maximum(total, 0.0), 255.0)
-    result = (scale * total + shift).to(out.dtype.element_ty)
-    to = out + first + tl.arange(0, BLOCK)
-    if left >= BLOCK:
-        tl.store(to, result)
-    else:
-        tl.store(to, result, mask=tl.arange(0, BLOCK) < left)
+    groups = [images] if isinstance(images, Tensor) else [image[None] for image in images]
+    count = sum(len(group) for group in groups)
+    device = groups[0].device
+    out = torch.empty(count, spec.height, spec.width, 3, dtype=dtype, device=device)
+    first = 0
+    with on_device(device):
+        for group in groups:
+            if len(group):
+                _launch(out[first : first + len(group)], group, spec)
+            first += len(group)
+    return out.permute(0, 3, 1, 2)
+
+
+def _launch(out: Tensor, images: Tensor, spec: PreprocessSpec) -> None:
+    stream = torch.cuda.current_stream().cuda_stream if images.is_cuda else 0
+    down = _table(spec.resize, images.shape[1], spec.height, images.device, stream)
+    across = _table(spec.resize, images.shape[2], spec.width, images.device, stream)
+    taps = down[1].shape[1], across[1].shape[1]
+    unrolled = max(taps) <= _MOST_UNROLLED
+    preprocess_kernel[(triton.cdiv(out.numel(), 1 << _BLOCK_LOG2),)](
+        out, images, *down, *across, out.numel(), spec.height, spec.width,
+        *images.stride(), *taps, spec.scale, spec.shift,
+        DOWN=taps[0] if unrolled else 0, ACROSS=taps[1] if unrolled else 0, CLIP=spec.clip,
+        BLOCK_LOG2=_BLOCK_LOG2, **OPTIONS,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)  # 67 MB if all are bicubics from 4000 to 299 pixels
+def _table(
+    resize: str, size: int, out_size: int, device: torch.device, stream: int
+) -> tuple[Tensor, Tensor]:
+    """The starts and weights of one direction on ``device``.
+
+    For each stream its own, so that what is sent, read and at last freed is in that stream's order.
+    """
+    starts, weights = resize_taps(resize, size, out_size)
+    return starts.to(device), weights.float().to(device)

@@ -7,17 +7,19 @@ import math
 import torch
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.plain import plain
+from ganfast.metrics.distances.chunks import Chunks, distances
+from ganfast.metrics.distances.frechet import require_one_dim
+from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
-from ganfast.metrics.summary.chunks import Chunks, distances, require_one_dim
 
 _NORMAL = 1.959963984540054
 """The 97.5 % point of the normal distribution."""
 
 
-@plain
+@no_autograd
 def bootstrap_interval(
     real: Summary | Statistics,
     fake: Summary | Statistics,
@@ -57,17 +59,17 @@ def bootstrap_interval(
     Returns:
         (low, high), low not below 0.
 
-    Raises InputError for fewer than 4 chunks with images, replicates below 4, and sides of
-    different numbers of features.
+    Raises:
+        ValueError: (an InputError) fewer than 4 chunks with images, fewer than 4 replicates, or
+            sides of different numbers of features.
     """
-    if isinstance(replicates, bool) or not isinstance(replicates, int) or replicates < 4:
-        raise InputError(f"replicates must be a whole number of at least 4, got {replicates!r}")
+    replicates = _checks.integer("replicates", replicates, least=4)
     one, two = Chunks.of(real, "real"), Chunks.of(fake, "fake")
-    require_one_dim(one, two)
+    require_one_dim(one.dim, two.dim)
     divided = [len(side) for side in (one, two) if side.fixed is None]
     if not divided:
         raise InputError(
-            "real and fake are both Statistics, which have no chunks: one must be a Summary"
+            "real, fake: got two Statistics, which have no chunks; give a Summary for one of them"
         )
     generator = torch.Generator().manual_seed(seed)
     pairs = replicates // 2
@@ -85,7 +87,8 @@ def bootstrap_interval(
 
 def student(freedom: int) -> float:
     """The 97.5 % point of Student's distribution, by the series in 1/freedom about the normal one:
-    within 1 % from 3 degrees of freedom on (Abramowitz and Stegun, 26.7.5)."""
+    within 1 % from 3 degrees of freedom on (Abramowitz and Stegun, 26.7.5). Exactly it is
+    scipy.stats.t.ppf(0.975, freedom), but nothing else here needs SciPy."""
     z, v = _NORMAL, float(freedom)
     return math.fsum(
         (

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from ganfast.errors import InputError
-from ganfast.metrics.distances.frechet import moments_of
-from ganfast.metrics.plain import plain
+from ganfast.metrics.distances.chunks import Chunks, distances
+from ganfast.metrics.distances.frechet import moments_of, require_one_dim
+from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
-from ganfast.metrics.summary.chunks import Chunks, distances, require_one_dim
 
 SMALLEST = 4
 """The smallest union has one chunk in so many: below, the bias is no line in 1/N any more where
@@ -31,7 +31,7 @@ class FidInfinity:
     fids: tuple[float, ...]
 
 
-@plain
+@no_autograd
 def fid_infinity(real: Summary | Statistics, fake: Summary, *, seed: int = 0) -> FidInfinity:
     """FID extrapolated to infinitely many generated images (Chong and Forsyth, 2020,
     arXiv:1911.07023).
@@ -54,18 +54,23 @@ def fid_infinity(real: Summary | Statistics, fake: Summary, *, seed: int = 0) ->
     number. The bias is a line in 1/N only where the covariance has full rank: with fewer than a few
     times as many images as features, take the result as a correction of the right sign.
 
-    Raises InputError for a ``fake`` without images in at least 4 chunks, and for sides of different
-    numbers of features.
+    Args:
+        real: all of one side; its moments alone are used.
+        fake: a Summary with ``chunks``.
+        seed: of the order of the unions.
+
+    Raises:
+        ValueError: (an InputError) a ``fake`` without images in at least 4 chunks, or sides of
+            different numbers of features.
     """
     two = Chunks.of(fake, "fake")
     if two.fixed is not None:
         raise InputError(
-            "fake must be a Summary with chunks, got Statistics: they say nothing about fewer "
-            "images"
+            "fake: got Statistics, which say nothing about fewer images; give a Summary with chunks"
         )
     mu, sigma = moments_of(real, "real")
     one = Chunks.of(Statistics(mu, sigma), "real")
-    require_one_dim(one, two)
+    require_one_dim(one.dim, two.dim)
     order = torch.randperm(len(two), generator=torch.Generator().manual_seed(seed))
     sizes = range(max(1, len(two) // SMALLEST), len(two) + 1)
     unions = torch.zeros(len(sizes), len(two), dtype=torch.float64)
@@ -74,7 +79,7 @@ def fid_infinity(real: Summary | Statistics, fake: Summary, *, seed: int = 0) ->
     counts = unions @ two.counts.cpu()
     if counts[0] < 2:
         raise InputError(
-            f"fake has too few images, {int(counts[-1])}, for unions of its chunks: give more"
+            f"fake: got {int(counts[-1])} images, too few for unions of its chunks; give more"
         )
     fids = distances(one, two, unions, unions)
     # From all images down, so that both step away from the point that is known best.

@@ -5,49 +5,59 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganfast.errors import InputError
-from ganfast.metrics.plain import plain
+from ganfast import _checks
+from ganfast.errors import InputError, InputTypeError
+from ganfast.metrics.no_autograd import no_autograd
 
 
-@plain
+@no_autograd
 def kernel_inception_distance(
     x: Tensor, y: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
     """KID (Binkowski et al., 2018, arXiv:1801.01401): the squared maximum mean discrepancy with the
-    kernel (a.b / d + 1)^3, as mean and population deviation over random subsets.
+    kernel (a.b / d + 1)^3, over random subsets drawn without replacement, in float64.
 
-    Each subset has ``subset_size`` rows of ``x`` (n, d) and as many of ``y`` (m, d), drawn without
-    replacement and computed in float64. The estimate is unbiased: around 0, and now and then below,
+    The estimate is unbiased: around 0, and now and then below,
     for two sets of one distribution. Where a side has fewer rows than ``subset_size``, subsets have
     as many as the smaller side; that side is then whole in each of them, so the deviation says less
     than it seems to, and where both sides are whole there is one subset and the deviation is 0.
 
-    Memory: a matrix of subset_size^2 at a time, and one subset of either side. Raises InputError
-    for other shapes or dtypes, values that are not finite, and fewer than 2 rows.
+    Memory: a matrix of subset_size^2 at a time, and one subset of either side.
+
+    Args:
+        x, y: features (n, d) and (m, d), any floating dtype.
+        subsets: how many.
+        subset_size: rows of each side in a subset.
+        seed: of the subsets.
+
+    Returns:
+        (mean, population deviation) over the subsets.
+
+    Raises:
+        ValueError: (an InputError) other shapes or dtypes, NaN or inf, or fewer than 2 rows.
     """
-    for name, value, least in (("subsets", subsets, 1), ("subset_size", subset_size, 2)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    subsets = _checks.integer("subsets", subsets, least=1)
+    subset_size = _checks.integer("subset_size", subset_size, least=2)
     _check("x", x)
     _check("y", y)
     if x.shape[1] != y.shape[1]:
         raise InputError(
-            f"y must have the features of x, {x.shape[1]}, got {y.shape[1]}: use the same "
-            "extractor for both"
+            f"y: got {y.shape[1]} features, where x has {x.shape[1]}; use the same extractor for "
+            "both"
         )
     size = min(subset_size, len(x), len(y))
     if size == len(x) == len(y):
         subsets = 1
     generator = torch.Generator().manual_seed(seed)
-    found = []
+    estimates = []
     for _ in range(subsets):
         chosen = [torch.randperm(len(rows), generator=generator)[:size] for rows in (x, y)]
-        found.append(squared_discrepancy(x[chosen[0].to(x.device)], y[chosen[1].to(y.device)]))
-    values = torch.tensor(found, dtype=torch.float64)
+        estimates.append(squared_discrepancy(x[chosen[0].to(x.device)], y[chosen[1].to(y.device)]))
+    values = torch.tensor(estimates, dtype=torch.float64)
     return float(values.mean()), float(values.std(correction=0))
 
 
-@plain
+@no_autograd
 def squared_discrepancy(x: Tensor, y: Tensor) -> float:
     """The unbiased estimate from all rows of x (n, d) and y (m, d):
 
@@ -70,10 +80,8 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 def _check(name: str, x: Tensor) -> None:
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise InputError(f"{name} must be a floating tensor, got {kind}")
+        raise InputTypeError(f"{name}: got {kind}; give a floating tensor")
     if x.dim() != 2 or len(x) < 2 or not x.shape[1]:
-        raise InputError(
-            f"{name} must have shape (n, d) with at least 2 rows, got {tuple(x.shape)}"
-        )
+        raise InputError(f"{name}: got shape {tuple(x.shape)}; give (n, d) with at least 2 rows")
     if not bool(torch.isfinite(x).all()):
-        raise InputError(f"{name} has values that are not finite: leave these images out")
+        raise InputError(f"{name}: got NaN or inf; leave these images out")

@@ -1,1 +1,1 @@
-"""The parts of ``evaluate``: its options, the pass over a side, its state, what it has found."""
+"""The parts of ``evaluate``: the scan of each side, its state, the result."""

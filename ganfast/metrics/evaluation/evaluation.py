@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.evaluation.one_pass import Side
-from ganfast.metrics.evaluation.options import Options
-from ganfast.metrics.evaluation.ranks import Ranks
+from ganfast.metrics.distributed import Ranks
+from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.run_state import RunState
-from ganfast.metrics.evaluation.stopwatch import Stopwatch
 from ganfast.metrics.extractors import Extractor, load_extractor
+from ganfast.metrics.extractors.precision import check_precision
 from ganfast.metrics.images import ImageSource, is_statistics_file, open_images
+from ganfast.metrics.options import EvaluationOptions
+from ganfast.metrics.protocols import PROTOCOLS
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 
@@ -26,7 +29,7 @@ _LASTING = (
     "batch_size", "inception_score", "splits", "chunks", "sample", "seed",
     "background", "exif", "on_error",
 )  # fmt: skip
-"""Options that a run must share with the one whose state it takes up."""
+"""Options that a run must share with the one whose state it restores."""
 
 
 class Evaluation:
@@ -35,105 +38,113 @@ class Evaluation:
     What can be wrong with the arguments is found here, before the first image is decoded.
     """
 
-    def __init__(self, options: Options, given: Mapping[str, Any]) -> None:
+    def __init__(self, options: EvaluationOptions, given: Mapping[str, Any]) -> None:
         self.options = options
         self.began = time.perf_counter()
-        self.ranks, self.stopwatch = Ranks.here(), Stopwatch()
+        self.ranks, self.stopwatch = Ranks.of_this_process(), Stopwatch()
         self.notes: list[str] = []
+        default = "cuda" if torch.cuda.is_available() else "cpu"
+        device = _checks.device("device", default if options.device is None else options.device)
+        check_precision(options.precision, device)
         opened = {name: _open(source, name, options) for name, source in given.items()}
-        self._check_kid(opened)
         self.notes += [note for name, source in opened.items() for note in _ignored(name, source)]
         with self.stopwatch("load"):
-            self.extractor = self._load(opened)
+            self.extractor = self._load(opened, device)
         self.notes += self.extractor.notes if self.extractor is not None else ()
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
-        self._share(given)
+        if len(given) == 2 and _same_place(*given.values()):  # looked at once
+            first, second = given
+            self._sides[first] = self._sides[second]
+            self.notes.append(f"{first} and {second} are the same: their distance tells nothing")
         self._compare()
-        self._state = self._taken_up()
+        self._state = self._restored()
 
-    def look(self) -> None:
+    def scan(self) -> None:
         """Take in all images; afterwards every process knows what all of them have seen."""
         began = time.perf_counter()
-        for side in self._passes:
+        for images in self._image_sets:
             assert self.extractor is not None
-            side.look(
+            images.scan(
                 self.extractor,
                 batch_size=self.options.batch_size,
-                workers=self.options.workers_beside(self.extractor.device),
+                workers=_workers(self.options.workers, self.extractor.device),
                 ranks=self.ranks,
                 stopwatch=self.stopwatch,
                 show=self.options.progress and self.ranks.first,
-                keep=self._keep,
+                save=self._save,
             )
-        self._looking = time.perf_counter() - began
-        self._seen = sum(self.ranks.gather(sum(side.seen for side in self._passes)))
-        skipped = [one for side in self._passes for one in side.skipped]
-        self.skipped = [one for part in self.ranks.gather(skipped) for one in part]
+        seconds = time.perf_counter() - began
+        seen = sum(self.ranks.gather(sum(images.seen for images in self._image_sets)))
+        self.images_per_second = seen / seconds if seen else None
+        """Of this run, in all processes together; None if there was no image left to look at."""
+        skipped = [one for images in self._image_sets for one in images.skipped]
+        self.skipped = [one.name for part in self.ranks.gather(skipped) for one in part]
         if self.ranks.count > 1:
             with self.stopwatch("reduce"):
-                for side in self._passes:
-                    side.summary.all_reduce()
+                for images in self._image_sets:
+                    images.summary.all_reduce()
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """The result is out: nothing is left to go on from. A file that stayed would give this
         result for other images of the same names and sizes."""
         if self._state is not None:
             self._state.delete()
 
-    def found(self, name: str) -> Summary | Statistics:
+    def known(self, name: str) -> Summary | Statistics:
         """What is known of a side."""
         side = self._sides[name]
         return side if isinstance(side, Statistics) else side.summary
 
     def statistics(self, name: str) -> Statistics:
         """The same as what can be saved."""
-        found = self.found(name)
-        if isinstance(found, Statistics):
-            return found
+        known = self.known(name)
+        if isinstance(known, Statistics):
+            return known
         assert self.extractor is not None
         return Statistics.from_moments(
-            found.moments,
-            **_how_made(self.extractor),
-            skipped=[one.name for one in self.skipped],
+            known.moments, **_how_made(self.extractor), skipped=self.skipped
         )
 
-    def about(self, what: str) -> str | None:
-        """``extractor``, ``protocol`` or ``precision`` of the numbers; None where statistics don't
+    def provenance(self) -> dict[str, Any]:
+        """``protocol``, ``extractor`` and ``precision`` of the numbers; None where statistics don't
         say."""
-        if self.extractor is None:
-            (first, *_) = self._sides.values()
-            value: str | None = getattr(first, what)
-            return value
-        return {**_how_made(self.extractor), "extractor": self.extractor.name}[what]
+        if self.extractor is not None:
+            return {**_how_made(self.extractor), "extractor": self.extractor.name}
+        (first, *_) = self._sides.values()
+        return {name: getattr(first, name) for name in ("protocol", "extractor", "precision")}
 
     @property
-    def images_per_second(self) -> float | None:
-        """Of this run, in all processes together; None if there was no image left to look at."""
-        return self._seen / self._looking if self._seen else None
-
-    @property
-    def _passes(self) -> list[Side]:
+    def _image_sets(self) -> list[ImageSet]:
         """The sides that are images, each once."""
-        sides = [side for side in self._sides.values() if isinstance(side, Side)]
+        sides = [side for side in self._sides.values() if isinstance(side, ImageSet)]
         return list({id(side): side for side in sides}.values())
 
-    def _load(self, opened: Mapping[str, ImageSource | Statistics]) -> Extractor | None:
+    def _load(
+        self, opened: Mapping[str, ImageSource | Statistics], device: torch.device
+    ) -> Extractor | None:
+        options = self.options
+        if options.kid:
+            for name, source in opened.items():
+                if isinstance(source, Statistics):
+                    raise InputError(
+                        f"kid: it compares images and {name} is a file of statistics; give the "
+                        "images, or leave kid out"
+                    )
         if not any(isinstance(source, ImageSource) for source in opened.values()):
             return None
-        options = self.options
         if isinstance(options.extractor, Extractor):
             return options.extractor
         return load_extractor(
             options.extractor,
             weights=options.weights,
-            protocol=options.how,
+            protocol=PROTOCOLS[options.protocol],
             precision=options.precision,
-            device=options.chosen_device,
+            device=device,
             compile=options.compile,
             progress=options.progress and self.ranks.first,
         )
 
-    def _side(self, name: str, source: ImageSource | Statistics) -> Side | Statistics:
+    def _side(self, name: str, source: ImageSource | Statistics) -> ImageSet | Statistics:
         if isinstance(source, Statistics):
             return source
         assert self.extractor is not None
@@ -148,14 +159,7 @@ class Evaluation:
             seed=options.seed,
             device=self.extractor.device,
         )
-        return Side(name, source, summary)
-
-    def _share(self, given: Mapping[str, Any]) -> None:
-        """The same folder twice is looked at once."""
-        if len(given) == 2 and _same_place(*given.values()):
-            first, second = given
-            self._sides[first] = self._sides[second]
-            self.notes.append(f"{first} and {second} are the same: their distance tells nothing")
+        return ImageSet(name, source, summary)
 
     def _compare(self) -> None:
         """Refuse statistics that were made in another way than the images are looked at."""
@@ -175,33 +179,25 @@ class Evaluation:
                 )
             self.notes += one.check_comparable(**_how_made(self.extractor), allow_mismatch=allow)
 
-    def _check_kid(self, opened: Mapping[str, ImageSource | Statistics]) -> None:
-        for name, source in opened.items():
-            if self.options.kid and isinstance(source, Statistics):
-                raise InputError(
-                    f"kid: it compares images and {name} is a file of statistics; give the images, "
-                    "or leave kid out"
-                )
-
     # ---- the state of a run that may be interrupted
 
-    def _taken_up(self) -> RunState | None:
+    def _restored(self) -> RunState | None:
         path = self.options.state
         if path is None or self.extractor is None:
             return None
-        for side in self._passes:
-            if not side.source.resumable:
+        for images in self._image_sets:
+            if not images.source.resumable:
                 raise InputError(
-                    f"state: {side.name} can only be read from its beginning; give a folder, an "
+                    f"state: {images.name} can only be read from its beginning; give a folder, an "
                     "archive or an array, or leave state out"
                 )
         if self.ranks.count > 1:
             path = f"{path}.{self.ranks.rank}of{self.ranks.count}"
         state = RunState(path, self._identity())
         state.load()
-        for side in self._passes:
-            if side.name in state.sides:
-                side.take_up(state.sides[side.name])
+        for images in self._image_sets:
+            if images.name in state.sides:
+                images.restore(state.sides[images.name])
         return state
 
     def _identity(self) -> dict[str, Any]:
@@ -209,28 +205,37 @@ class Evaluation:
         assert self.extractor is not None
         return {
             **{name: getattr(self.options, name) for name in _LASTING},
-            **{f"the images of {side.name}": side.source.fingerprint for side in self._passes},
+            **{f"the images of {one.name}": one.source.fingerprint for one in self._image_sets},
             **_how_made(self.extractor),
             "process": f"{self.ranks.rank} of {self.ranks.count}",
         }
 
-    def _keep(self, now: bool) -> None:
+    def _save(self, now: bool) -> None:
         if self._state is not None and (now or self._state.due()):
-            for side in self._passes:
-                self._state.sides[side.name] = side.state()
+            for images in self._image_sets:
+                self._state.sides[images.name] = images.state()
             self._state.save()
 
 
 def _how_made(extractor: Extractor) -> dict[str, Any]:
     """What two sides' features must have in common to be compared."""
     return {
-        "extractor": extractor.identity,
         "protocol": extractor.protocol.name,
+        "extractor": extractor.identity,
         "precision": extractor.precision,
     }
 
 
-def _open(source: Any, name: str, options: Options) -> ImageSource | Statistics:
+def _workers(asked: int | None, device: torch.device) -> int:
+    """As many as asked for, or as suit a network on ``device``. A GPU waits for the decoders. On a
+    CPU the network takes all cores and waits for nobody: one process decodes the next batch
+    meanwhile."""
+    if asked is not None:
+        return asked
+    return 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+
+
+def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | Statistics:
     if isinstance(source, Statistics):
         return source
     if is_statistics_file(source):

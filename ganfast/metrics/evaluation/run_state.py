@@ -7,16 +7,16 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast._atomic_file import path_beside, require_writable
 from ganfast.errors import InputError
-from ganfast.metrics.files.arrays_file import ArraysFile, save_arrays
+from ganfast.metrics.arrays_file import ArraysFile, save_arrays
 
 FORMAT = 1
 _FACTS = "facts"
@@ -57,7 +57,7 @@ class RunState:
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
-        self.path = Path(path)
+        self.path = _checks.path("state", path)
         require_writable(self.path, "state")
         self.identity: dict[str, Any] = json.loads(json.dumps(dict(identity)))
         self.sides: dict[str, SideState] = {}

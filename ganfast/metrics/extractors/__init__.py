@@ -9,12 +9,10 @@ import torch
 from ganfast.errors import InputError
 from ganfast.metrics.extractors.custom import load_custom
 from ganfast.metrics.extractors.extractor import Extractor
+from ganfast.metrics.options import EXTRACTORS
 from ganfast.metrics.protocols import Protocol, find_protocol
 
-__all__ = ["ALIASES", "Extractor", "load_extractor"]
-
-ALIASES = {"digits": "ganfast.train.classifier:digits_extractor"}
-"""Short names of import paths."""
+__all__ = ["Extractor", "load_extractor"]
 
 
 def load_extractor(
@@ -39,7 +37,9 @@ def load_extractor(
         compile: by torch.compile, which takes a minute and needs a C++ compiler.
         progress: whether a download shows how far it is, on stderr.
 
-    Raises InputError, in one line, for every mistake in these, and where weights can't be had.
+    Raises:
+        ValueError: (an InputError of one line) a mistake in these, or weights that can be neither
+            found nor downloaded.
     """
     protocol = find_protocol(protocol)
     if name == "inception":
@@ -55,9 +55,11 @@ def load_extractor(
             progress=progress,
         )
     if weights is not None:
-        raise InputError(f"weights: are the inception extractor's; {name} has its own")
+        raise InputError(
+            f"weights: got a file, and the extractor {name} has its own; leave weights out"
+        )
     return load_custom(
-        ALIASES.get(name, name),
+        EXTRACTORS.get(name) or name,
         name=name,
         protocol=protocol,
         precision=precision,

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.extractors.extractor import Extractor, Preprocess, split_output
-from ganfast.metrics.extractors.identity import identity
-from ganfast.metrics.extractors.precision import check_precision, find_device, float32_products
+from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity, split_output
+from ganfast.metrics.extractors.precision import check_precision, float32_products
+from ganfast.metrics.options import EXTRACTORS
 from ganfast.metrics.protocols import Protocol
 
 DEFAULT_SIZE = 299
@@ -39,10 +40,12 @@ def load_custom(
     It is put in evaluation mode on ``device``, and tried on two images of noise. For "bf16" it runs
     under autocast. The current folder can be imported from, as with ``python -m``.
 
-    Raises InputError, in one line, for whatever is wrong with the path, the factory or the output.
+    Raises:
+        ValueError: (an InputError of one line) whatever is wrong with the path, the factory or the
+            output.
     """
     name = name or path
-    device = find_device(device)
+    device = _checks.device("device", device)
     check_precision(precision, device)
     with _current_folder():
         module = _made(path, name)
@@ -85,10 +88,10 @@ def _made(path: str, name: str) -> nn.Module:
         raise
     # The user's code: what it raises is news of it, not of us; the cause is kept.
     except Exception as error:
-        raise InputError(f"extractor {name}: {path}() failed: {_told(error)}") from error
+        raise InputError(f"extractor {name}: {path}() failed: {_described(error)}") from error
     if not isinstance(made, nn.Module):
         raise InputError(
-            f"extractor {name}: {path}() gave a {type(made).__name__}; a torch.nn.Module is needed"
+            f"extractor {name}: {path}() gave a {type(made).__name__}; return a torch.nn.Module"
         )
     return made
 
@@ -96,11 +99,13 @@ def _made(path: str, name: str) -> nn.Module:
 def _factory(path: str) -> Callable[[], Any]:
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
+        known = ", ".join(EXTRACTORS)
         raise InputError(
-            f"extractor: got {path!r}; give inception, digits or an import path module:factory"
+            f"extractor: got {path!r}; give one of {known}, module:factory"
+            f"{_checks.suggestion(path, EXTRACTORS)}"
         )
     try:
-        found: Any = importlib.import_module(module_name)
+        factory: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # Of mine.networks either part may be what is missing; or what those import.
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
@@ -112,37 +117,36 @@ def _factory(path: str) -> Callable[[], Any]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"extractor {path}: {module_name} fails: {_told(error)}") from error
+        raise InputError(f"extractor {path}: {module_name} fails: {_described(error)}") from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
+        if not hasattr(factory, part):
             raise InputError(f"extractor {path}: {module_name} has no {attribute}")
-        found = getattr(found, part)
-    if not callable(found):
+        factory = getattr(factory, part)
+    if not callable(factory):
         raise InputError(
-            f"extractor {path}: {attribute} is a {type(found).__name__}; give a function without "
-            f"arguments that makes the network"
+            f"extractor {path}: {attribute} is a {type(factory).__name__}; give a function without "
+            "arguments that makes the network"
         )
-    return found
+    return factory
 
 
-def _told(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def _described(error: Exception) -> str:
+    """Its type, and the first line of what it says."""
+    first = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _input_size(module: nn.Module, name: str) -> tuple[int, int]:
     size = getattr(module, "input_size", DEFAULT_SIZE)
-    pair = (size, size) if isinstance(size, int) else size
-    if (
-        not isinstance(pair, (tuple, list))
-        or len(pair) != 2
-        or not all(type(side) is int and side > 0 for side in pair)
-    ):
+    pair = size if isinstance(size, (tuple, list)) else (size, size)
+    try:
+        height, width = (_checks.integer("input_size", side, least=1) for side in pair)
+    except ValueError:
         raise InputError(
-            f"extractor {name}: input_size is {size!r}; a number of pixels or (height, width) is "
-            f"needed"
-        )
-    return pair[0], pair[1]
+            f"extractor {name}: got the input_size {size!r}; give a number of pixels or "
+            "(height, width)"
+        ) from None
+    return height, width
 
 
 def _network(
@@ -174,19 +178,19 @@ def _tried(
             output = network(batch)
     except Exception as error:
         raise InputError(
-            f"extractor {name}: the network fails on float32 {tuple(batch.shape)}: {_told(error)}"
+            f"extractor {name}: the network fails on float32 {tuple(batch.shape)}: "
+            f"{_described(error)}"
         ) from error
     features, logits = split_output(output, name)
-    for what, found in (("features", features), ("logits", logits)):
-        if found is None:
+    for what, x in (("features", features), ("logits", logits)):
+        if x is None:
             continue
-        if found.ndim != 2 or len(found) != 2 or not found.shape[1]:
+        if x.ndim != 2 or len(x) != 2 or not x.shape[1]:
             raise InputError(
-                f"extractor {name}: gave {what} of shape {tuple(found.shape)} for 2 images; "
-                f"(2, d) is needed"
+                f"extractor {name}: got {what} of shape {tuple(x.shape)} for 2 images; give (2, d)"
             )
-        if not found.is_floating_point():
-            raise InputError(f"extractor {name}: gave {what} of {found.dtype}; floats are needed")
-        if not bool(found.isfinite().all()):
-            raise InputError(f"extractor {name}: gave {what} that are NaN or inf for finite images")
+        if not x.is_floating_point():
+            raise InputError(f"extractor {name}: got {what} of {x.dtype}; give floats")
+        if not bool(x.isfinite().all()):
+            raise InputError(f"extractor {name}: got {what} that are NaN or inf for finite images")
     return features.shape[1], None if logits is None else logits.shape[1]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.extractors.precision import check_precision, find_device, float32_products
+from ganfast.metrics.extractors.precision import check_precision, float32_products
 from ganfast.metrics.protocols import Protocol
 
 Network = Callable[[Tensor], Any]
@@ -34,7 +37,8 @@ class Extractor:
         preprocess: in place of :func:`ganfast.metrics.preprocess.preprocess`.
         notes: sentences that a reader of the number should know.
 
-    Raises InputError for a precision that the device doesn't have.
+    Raises:
+        ValueError: (an InputError) a precision that the device doesn't have.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class Extractor:
         preprocess: Preprocess | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        self.device = find_device(device)
+        self.device = _checks.device("device", device)
         check_precision(precision, self.device)
         self.network = network
         self.name = name
@@ -74,8 +78,10 @@ class Extractor:
     def __call__(self, images: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """uint8 images, (n, h, w, 3) or a sequence of (h, w, 3) -> features (n, dim), logits.
 
-        Both float32 on ``device``; logits are None where the network has none. Raises InputError
-        for what ``preprocess`` refuses, and for a network whose output has another shape.
+        Both float32 on ``device``; logits are None where the network has none.
+
+        Raises:
+            ValueError: (an InputError) what ``preprocess`` refuses, or an output of another shape.
         """
         with torch.inference_mode():
             return self.extract(self.prepare(images))
@@ -99,16 +105,16 @@ class Extractor:
             self._check(logits, "logits", len(batch), self.classes)
         return features.float(), None if logits is None else logits.float()
 
-    def _check(self, found: Tensor, what: str, n: int, width: int | None) -> None:
-        if found.shape != (n, width):
+    def _check(self, x: Tensor, what: str, n: int, width: int | None) -> None:
+        if x.shape != (n, width):
             raise InputError(
-                f"extractor {self.name}: gave {what} of shape {tuple(found.shape)} for {n} images; "
-                f"({n}, {width}) is needed"
+                f"extractor {self.name}: got {what} of shape {tuple(x.shape)} for {n} images; give "
+                f"({n}, {width})"
             )
 
 
 def _default_preprocess() -> Preprocess:
-    from ganfast.metrics.preprocess import preprocess
+    from ganfast.metrics.preprocessing import preprocess
 
     return preprocess
 
@@ -128,6 +134,24 @@ def split_output(output: Any, name: str) -> tuple[Tensor, Tensor | None]:
     else:
         got = f"a {type(output).__name__}"
     raise InputError(
-        f"extractor {name}: the network gave {got}; it must give a tensor of features (n, d), "
-        f"or (features, logits)"
+        f"extractor {name}: got {got} from the network; give a tensor of features (n, d), or "
+        "(features, logits)"
     )
+
+
+def identity(name: str, state: Mapping[str, Tensor]) -> str:
+    """sha256, in hex, of ``name`` and of every tensor's name, shape, dtype and values.
+
+    Tensors go by their names' order, and values as little-endian rows whatever the memory format,
+    device or file they come from: the same weights have the same identity everywhere.
+    """
+    digest = hashlib.sha256(name.encode())
+    for key in sorted(state):
+        value = state[key].detach().cpu().contiguous()
+        dtype = str(value.dtype).removeprefix("torch.")
+        digest.update(f"\n{key} {tuple(value.shape)} {dtype}\n".encode())
+        raw = value.reshape(-1).view(torch.uint8).numpy()  # as bytes: NumPy knows no bfloat16
+        if sys.byteorder == "big":
+            raw = raw.reshape(-1, value.element_size())[:, ::-1]
+        digest.update(raw.tobytes())
+    return digest.hexdigest()

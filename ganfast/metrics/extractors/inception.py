@@ -6,9 +6,9 @@ import os
 
 import torch
 
-from ganfast.metrics.extractors.extractor import Extractor, Preprocess
-from ganfast.metrics.extractors.identity import identity
-from ganfast.metrics.extractors.precision import check_precision, find_device
+from ganfast import _checks
+from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity
+from ganfast.metrics.extractors.precision import check_precision
 from ganfast.metrics.inception.fast import FastInception
 from ganfast.metrics.inception.network import CLASSES, FEATURES, SIZE, build_network
 from ganfast.metrics.inception.weights import load_weights
@@ -32,20 +32,20 @@ def load_inception(
     The arguments are those of :func:`load_extractor`. Raises InputError where the weights can't be
     had or are not what they should be.
     """
-    device = find_device(device)
+    device = _checks.device("device", device)
     check_precision(precision, device)  # before 96 MB are fetched
-    found = load_weights(weights, progress=progress)
+    loaded = load_weights(weights, progress=progress)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     notes = []
-    if not found.published:
+    if not loaded.published:
         notes.append(
-            f"{found.path} is not the published file of Inception weights: the number compares "
+            f"{loaded.path} is not the published file of Inception weights: the number compares "
             f"only with others by the same weights"
         )
     return Extractor(
-        FastInception(build_network(found.state), dtype=dtype, device=device, compile=compile),
+        FastInception(build_network(loaded.state), dtype=dtype, device=device, compile=compile),
         name=NAME,
-        identity=identity(NAME, found.state),
+        identity=identity(NAME, loaded.state),
         dim=FEATURES,
         classes=CLASSES,
         protocol=protocol,

@@ -7,37 +7,19 @@ from collections.abc import Iterator
 
 import torch
 
+from ganfast import _checks
 from ganfast.errors import InputError
-
-PRECISIONS = ("fp32", "tf32", "bf16")
-"""fp32: products and sums in float32. tf32: products of 10 bits, on NVIDIA GPUs since Ampere.
-bf16: products of 8 bits, sums in float32."""
+from ganfast.metrics.options import PRECISIONS
 
 
 def check_precision(precision: str, device: torch.device) -> None:
     """Raise InputError for a precision that there is not, or not on ``device``."""
-    if precision not in PRECISIONS:
-        raise InputError(f"precision: got {precision!r}; give one of {', '.join(PRECISIONS)}")
+    _checks.one_of("precision", precision, PRECISIONS)
     if precision == "tf32" and device.type != "cuda":
         raise InputError(
-            f"precision: tf32 exists on CUDA devices only, got device {device}; use fp32 or bf16"
+            f"precision: got 'tf32', which exists on CUDA devices only, for device {device}; give "
+            "fp32 or bf16"
         )
-
-
-def find_device(device: torch.device | str) -> torch.device:
-    """``device`` where it can be used, or InputError that says why not."""
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise InputError(f"device: got {device!r}; give cpu, cuda or cuda:N") from None
-    if found.type == "cuda":
-        if not torch.cuda.is_available():
-            raise InputError(f"device: got {device}, but PyTorch finds no CUDA GPU here; give cpu")
-        if found.index is not None and found.index >= torch.cuda.device_count():
-            raise InputError(
-                f"device: got {device}, but there are only {torch.cuda.device_count()} CUDA GPUs"
-            )
-    return found
 
 
 @contextlib.contextmanager

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ganfast.errors import InputError
+from ganfast import _checks
+from ganfast.errors import InputError, one_line
 from ganfast.metrics.images.formats import PILLOW_FORMATS
-
-BACKGROUNDS = {"white": 255, "black": 0}
+from ganfast.metrics.options import BACKGROUNDS
 
 
 class DecodeError(Exception):
@@ -37,17 +37,15 @@ class Decoder:
     * A file cut short is an error even where PIL.ImageFile.LOAD_TRUNCATED_IMAGES was set, since the
       rest of it would be gray. So is one of more than twice PIL.Image.MAX_IMAGE_PIXELS.
 
-    Raises InputError for an unknown ``background``, or where Pillow is missing.
+    Raises:
+        ValueError: (an InputError) an unknown ``background``, or no Pillow.
     """
 
     background: str = "white"
     exif: bool = False
 
     def __post_init__(self) -> None:
-        if self.background not in BACKGROUNDS:
-            raise InputError(
-                f"background must be {' or '.join(BACKGROUNDS)}, got {self.background!r}"
-            )
+        _checks.one_of("background", self.background, BACKGROUNDS)
         _pillow_formats()  # before workers are forked, that what it loads is loaded once
 
     def decode(self, data: bytes, name: str) -> np.ndarray:
@@ -75,7 +73,7 @@ class Decoder:
         except DecodeError:
             raise
         except Exception as error:  # a damaged file: Pillow's plugins raise nearly every type
-            raise DecodeError(f"{error}" or type(error).__name__) from None
+            raise DecodeError(one_line(error)) from None
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = strict
 
@@ -155,7 +153,7 @@ def _pillow() -> Any:
     try:
         from PIL import Image
     except ModuleNotFoundError:
-        raise InputError("reading images needs Pillow: pip install 'ganfast[fid]'") from None
+        raise InputError("reading images needs Pillow; pip install 'ganfast[fid]'") from None
     return Image
 
 

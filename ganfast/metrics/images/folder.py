@@ -18,7 +18,7 @@ class FolderFiles(EncodedFiles):
 
     def __init__(self, path: str, what: str) -> None:
         self.path = path
-        found: dict[str, int] = {}
+        sizes: dict[str, int] = {}
         ignored: list[str] = []
         # Real folders come before linked ones, so that a folder reached by both has its own name.
         seen = {os.path.realpath(path)}
@@ -46,11 +46,11 @@ class FolderFiles(EncodedFiles):
                             seen.add(target)
                             folders.append(name)
                 elif is_image_name(name):
-                    found[name] = _size(entry)
+                    sizes[name] = _size(entry)
                 else:
                     ignored.append(name)
-        self.names = sorted(found)
-        self.sizes = [found[name] for name in self.names]
+        self.names = sorted(sizes)
+        self.sizes = [sizes[name] for name in self.names]
         self.ignored = count_endings(ignored)
 
     def read(self, position: int) -> bytes:

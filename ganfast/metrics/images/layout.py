@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganfast.errors import InputError
+from ganfast.errors import InputError, InputTypeError
 
 TO_UINT8 = "(x * 255).round().clamp(0, 255).to(torch.uint8)"
 
@@ -18,9 +18,9 @@ def check_dtype(dtype: Any, what: str) -> None:
     if dtype in (torch.uint8, np.dtype(np.uint8)):
         return
     shown = str(dtype).removeprefix("torch.")
-    cure = f"images in [0, 1] with {TO_UINT8}" if "float" in shown else "them yourself"
-    raise InputError(
-        f"{what}: images must be uint8, 0 to 255, got {shown}: no range is assumed, convert {cure}"
+    cure = f", of images in [0, 1] by {TO_UINT8}" if "float" in shown else ""
+    raise InputTypeError(
+        f"{what}: got images of {shown}, whose range is not assumed; give uint8, 0 to 255{cure}"
     )
 
 
@@ -29,21 +29,21 @@ def channels_axis(shape: tuple[int, ...], what: str) -> int:
     or 1. Raises InputError if there is none, or both could be."""
     if len(shape) != 4 or 0 in shape[1:]:
         raise InputError(
-            f"{what}: images must have shape (n, h, w, 3) or (n, 3, h, w), or 1 for the 3 where "
-            f"they are gray, got {shape}"
+            f"{what}: got shape {shape}; give images (n, h, w, 3) or (n, 3, h, w), or 1 for the 3 "
+            "where they are gray"
         )
     # 3 channels before 1: (n, 1, 28, 3) and (n, 3, 28, 1) are images of one row or column.
     for channels in (3, 1):
         first, last = shape[1] == channels, shape[3] == channels
         if first and last:
             raise InputError(
-                f"{what}: shape {shape} could be (n, h, w, c) or (n, c, h, w): give images wider "
-                "than their number of channels"
+                f"{what}: got shape {shape}, which could be (n, h, w, c) or (n, c, h, w); give "
+                "images wider than their number of channels"
             )
         if first or last:
             return 1 if first else 3
-    hint = ": composite the alpha channel on a background first" if 4 in shape[1:4:2] else ""
-    raise InputError(f"{what}: images must have 3 channels or 1, got shape {shape}{hint}")
+    hint = ", compositing the alpha channel on a background" if 4 in shape[1:4:2] else ""
+    raise InputError(f"{what}: got shape {shape}; give images of 3 channels or 1{hint}")
 
 
 def to_rgb(images: Tensor, axis: int) -> Tensor:

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ganfast.errors import InputError
-from ganfast.metrics.images.array import ArrayImages, npy_images
-from ganfast.metrics.images.decode import BACKGROUNDS, Decoder
+from ganfast import _checks
+from ganfast.errors import InputError, InputTypeError
+from ganfast.metrics.images.archives import OPENERS, TarFiles, ZipFiles
+from ganfast.metrics.images.arrays import ArrayImages, npy_images, npz_images
+from ganfast.metrics.images.decode import Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
-from ganfast.metrics.images.files import FileImages
 from ganfast.metrics.images.folder import FolderFiles
 from ganfast.metrics.images.formats import is_image_name
-from ganfast.metrics.images.npz import npz_images
+from ganfast.metrics.images.reader import FileImages
 from ganfast.metrics.images.source import ImageSource
 from ganfast.metrics.images.stream import StreamImages
-from ganfast.metrics.images.tar_archive import OPENERS, TarFiles
-from ganfast.metrics.images.zip_archive import ZipFiles
+from ganfast.metrics.options import BACKGROUNDS, ON_ERROR
 
 KINDS = "a folder, .zip, .tar (.gz, .bz2, .xz), .npz or .npy"
 
@@ -47,27 +47,29 @@ def open_images(
       that returns an iterator (see StreamImages);
     * an ImageSource, which is returned as it is.
 
-    ``background`` ("white" or "black") is what transparent images are composited on; ``exif``
-    applies the EXIF orientation (see Decoder for all that is decided in decoding). ``on_error``:
-    "raise" ends with InputError at the first file that can't be read, "skip" names it in
-    Batch.skipped. ``name`` is how messages call this argument.
+    Args:
+        name: how messages call ``source``.
+        background: "white" or "black", which transparent images are composited on.
+        exif: whether to apply the EXIF orientation; see Decoder for all that is decided in
+            decoding.
+        on_error: "raise" ends with InputError at the first file that can't be read, "skip" names it
+            in Batch.skipped.
 
-    Raises InputError, in one line that says what to do, for a path that doesn't exist or is of no
-    known kind, an empty source, pixels that are not uint8, a shape that is not images', or Pillow
-    missing.
+    Raises:
+        ValueError: (an InputError of one line that says what to do) a path that doesn't exist or is
+            of no known kind, an empty source, pixels that are not uint8, a shape that is not
+            images', or Pillow missing.
     """
-    if background not in BACKGROUNDS:
-        raise InputError(f"background must be {' or '.join(BACKGROUNDS)}, got {background!r}")
-    if on_error not in ("raise", "skip"):
-        raise InputError(f"on_error must be raise or skip, got {on_error!r}")
+    _checks.one_of("background", background, BACKGROUNDS)
+    _checks.one_of("on_error", on_error, ON_ERROR)
     if isinstance(source, ImageSource):
         return source
     if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        found = _at_path(path, name)
-        if isinstance(found, ImageSource):
-            return found
-        return FileImages(found, Decoder(background, exif), on_error, path, name)
+        path = os.path.expanduser(os.fspath(source))
+        opened = _at_path(path, name)
+        if isinstance(opened, ImageSource):
+            return opened
+        return FileImages(opened, Decoder(background, exif), on_error, path, name)
     if isinstance(source, (Tensor, np.ndarray)):
         return ArrayImages(source, name, name)
     if isinstance(source, (bytes, dict, set, frozenset)):
@@ -76,9 +78,9 @@ def open_images(
         return StreamImages(lambda: source, name, background)
     elif callable(source):
         return StreamImages(_checked(source, name), name, background)
-    raise InputError(
-        f"{name} must be a path, a tensor or array, an iterable of batches, or a function that "
-        f"returns an iterator, got {type(source).__name__}"
+    raise InputTypeError(
+        f"{name}: got a {type(source).__name__}; give a path, a tensor or array, an iterable of "
+        "batches, or a function that returns an iterator"
     )
 
 
@@ -93,7 +95,7 @@ def _at_path(path: str, what: str) -> EncodedFiles | ImageSource:
     if os.path.isdir(path):
         return FolderFiles(path, what)
     if not os.path.isfile(path):
-        raise InputError(f"{what}: {path!r} is neither a file nor a folder: give {KINDS}")
+        raise InputError(f"{what}: {path!r} is neither a file nor a folder; give {KINDS}")
     if low.endswith(".zip"):
         return ZipFiles(path, what)
     if low.endswith(tuple(OPENERS)):
@@ -103,8 +105,8 @@ def _at_path(path: str, what: str) -> EncodedFiles | ImageSource:
     if low.endswith(".npy"):
         return npy_images(path, path, what)
     if is_image_name(path):
-        raise InputError(f"{what}: {path!r} is a single image: give the folder that holds them")
-    raise InputError(f"{what}: {path!r} is of no known kind: give {KINDS}")
+        raise InputError(f"{what}: {path!r} is a single image; give the folder that holds them")
+    raise InputError(f"{what}: {path!r} is of no known kind; give {KINDS}")
 
 
 def _meant(path: str) -> str:
@@ -116,7 +118,7 @@ def _meant(path: str) -> str:
         close = difflib.get_close_matches(wanted, os.listdir(parent), n=1)
     except OSError:
         close = []
-    return f": did you mean {os.path.join(parent, close[0])!r}?" if close else ""
+    return f"; did you mean {os.path.join(parent, close[0])!r}?" if close else ""
 
 
 def _is_dataset(source: Any) -> bool:
@@ -127,9 +129,9 @@ def _checked(source: Callable[[], Any], name: str) -> Callable[[], Iterable[Any]
     def make() -> Iterable[Any]:
         items = source()
         if not isinstance(items, Iterable):
-            raise InputError(
-                f"{name}: the function must return an iterator of images, got "
-                f"{type(items).__name__}"
+            raise InputTypeError(
+                f"{name}: got a {type(items).__name__} from the function; return an iterator of "
+                "images"
             )
         return items
 

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ganfast.errors import InputError
-from ganfast.metrics.images.batch import BatchStream, Skipped
+from ganfast._terminal import printable
+from ganfast.errors import InputError, one_line
+from ganfast.metrics.images.batch import BatchStream, PackedBatch, Skipped
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
-from ganfast.metrics.images.lookahead import lookahead
-from ganfast.metrics.images.packed import PackedBatch
+from ganfast.metrics.images.formats import IMAGE_ENDINGS
+from ganfast.metrics.images.source import ImageSource, fingerprint
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 """On Linux a fork: two workers start in 0.05 s, where new interpreters, which import torch first,
@@ -48,11 +49,11 @@ class BatchDataset(Dataset[Any]):
                 images.append(self._decode(position))
                 positions.append(position)
             except DecodeError as error:
-                name, reason = self._files.full_name(position), " ".join(str(error).split())
+                name, reason = self._files.full_name(position), one_line(error)
                 if self._on_error == "raise":
                     return InputError(
-                        f'cannot read {printable(name)}: {reason} (use on_error="skip" / '
-                        "--on-error skip to leave such files out)"
+                        f"cannot read {printable(name, lines=False)}: {reason}; mend or remove it, "
+                        'or leave such files out with --on-error skip (on_error="skip")'
                     )
                 skipped.append(Skipped(name, reason))
         return PackedBatch.of(number, images, positions, skipped)
@@ -60,10 +61,9 @@ class BatchDataset(Dataset[Any]):
     def _decode(self, position: int) -> Any:
         try:
             data = self._files.read(position)
-        except OSError as error:
-            raise DecodeError(error.strerror or str(error)) from None
-        except Exception as error:  # of a damaged archive: zipfile raises zlib.error and others
-            raise DecodeError(str(error) or type(error).__name__) from None
+        except Exception as error:  # of a damaged archive zipfile raises zlib.error and others
+            why = error.strerror if isinstance(error, OSError) else None
+            raise DecodeError(why or one_line(error)) from None
         return self._decoder.decode(data, self._files.names[position])
 
 
@@ -107,11 +107,6 @@ def read_batches(
         files.close()
 
 
-def printable(name: str) -> str:
-    """``name`` on one line that every terminal can show."""
-    return name if name.isprintable() else repr(name)[1:-1]
-
-
 def _from_workers(
     dataset: SharedBatches, numbers: range, workers: int, ahead: int
 ) -> Generator[PackedBatch | InputError, None, None]:
@@ -134,8 +129,8 @@ def _from_workers(
         if "DataLoader worker" not in str(error):
             raise
         raise InputError(
-            "a worker process died, most likely because memory ran out: use fewer workers or a "
-            f"smaller batch_size ({' '.join(str(error).split())})"
+            f"a worker process died, most likely because memory ran out ({one_line(error)}); use "
+            "fewer workers or a smaller batch_size"
         ) from None
     finally:
         # Now, and not when the last traceback is gone that has it, as an interrupt's does.
@@ -171,3 +166,69 @@ def _quiet_start() -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGCHLD, before)
+
+
+AHEAD = 2
+"""Batches that a worker has ready or at work."""
+
+BUDGET = 2 << 30
+"""Bytes of pixels that all workers together may hold, if one batch is not more than that."""
+
+
+def lookahead(
+    files: EncodedFiles, decoder: Decoder, batch_size: int, workers: int
+) -> tuple[int, int]:
+    """(workers, batches ahead in each): AHEAD in ``workers``, less where large photographs would
+    fill the memory: 50 of 12 megapixels take 1.8 GB.
+
+    From the first file's header and the mean size of all files: an estimate, and reading more
+    would make a compressed archive's front to end two.
+    """
+    try:
+        first = decoder.pixel_bytes(files.read(0), files.names[0])
+    except Exception:  # it will be reported in its turn
+        return workers, AHEAD
+    mean = sum(files.sizes) / len(files.sizes)
+    batch = max(1.0, first * mean / max(files.sizes[0], 1) * batch_size)
+    if batch * workers * AHEAD <= BUDGET:
+        return workers, AHEAD
+    return max(1, min(workers, int(BUDGET / batch))), 1
+
+
+class FileImages(ImageSource):
+    """The images in a folder or an archive; InputError if there are none."""
+
+    resumable = True
+
+    def __init__(
+        self, files: EncodedFiles, decoder: Decoder, on_error: str, name: str, what: str
+    ) -> None:
+        if not files.names:
+            raise InputError(f"{what}: no images in {files.path!r}: {_instead(files.ignored)}")
+        self._files, self._decoder, self._on_error = files, decoder, on_error
+        self.name = name
+        self.count = len(files.names)
+        self.ignored = files.ignored
+        self.fingerprint = fingerprint("files", [*files.names, *map(str, files.sizes)])
+
+    def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
+        return read_batches(
+            self._files,
+            self._decoder,
+            self._numbers(size, first, step),
+            size,
+            workers=workers,
+            on_error=self._on_error,
+        )
+
+
+def _instead(ignored: dict[str, int]) -> str:
+    if not ignored:
+        return "it is empty"
+    seen = ", ".join(f"{count} {ending}" for ending, count in list(ignored.items())[:5])
+    more = ", ..." if len(ignored) > 5 else ""
+    total = sum(ignored.values())
+    return (
+        f"{total} file{'s' if total > 1 else ''} ({seen}{more}), and an image's name ends in one "
+        f"of {' '.join(sorted(IMAGE_ENDINGS))}"
+    )

@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.metrics.images.batch import BatchStream
 
@@ -43,22 +44,17 @@ class ImageSource(ABC):
         would take more than 2 GiB); arrays and iterables are read in this process whatever
         ``workers`` is. An iterable is iterated by every rank, which keeps its own batches of it.
         """
-        for what, value, least in (
-            ("batch_size", batch_size, 1),
-            ("workers", workers, 0),
-            ("world_size", world_size, 1),
-            ("rank", rank, 0),
-            ("start", start, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(
-                    f"{what} must be a whole number of at least {least}, got {value!r}"
-                )
+        batch_size = _checks.integer("batch_size", batch_size, least=1)
+        workers = _checks.integer("workers", workers, least=0)
+        world_size = _checks.integer("world_size", world_size, least=1)
+        rank = _checks.integer("rank", rank, least=0)
+        start = _checks.integer("start", start, least=0)
         if rank >= world_size:
-            raise InputError(f"rank must be below world_size ({world_size}), got {rank}")
+            raise InputError(f"rank: got {rank}; give one below world_size, {world_size}")
         if start and not self.resumable:
             raise InputError(
-                f"start must be 0: {self.name} is an iterable, which can't start in the middle"
+                f"start: got {start}, and {self.name} is an iterable, which can't start in the "
+                "middle; give 0"
             )
         first = start + (rank - start) % world_size
         return self._batches(batch_size, workers, first, world_size)

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ganfast.errors import InputError
-from ganfast.metrics.images.batch import Batch, BatchStream
+from ganfast.errors import InputError, InputTypeError
+from ganfast.metrics.images.batch import Batch, BatchStream, images_of
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.layout import as_tensor, channels_axis, check_dtype, to_rgb
-from ganfast.metrics.images.packed import images_of
 from ganfast.metrics.images.source import ImageSource, fingerprint
 
 
@@ -53,7 +52,7 @@ class StreamImages(ImageSource):
                 number += 1
         if not total:
             raise InputError(
-                f"{self.name}: the iterable gave no images; an iterator can be read only once: "
+                f"{self.name}: got no images from the iterable; an iterator can be read only once: "
                 "give a function that makes a new one"
             )
         if waiting and (number - first) % step == 0 and number >= first:
@@ -71,14 +70,16 @@ class StreamImages(ImageSource):
                 if key in item:
                     return self._parts(item[key])
             raise InputError(
-                f"{self.name}: a batch that is a dict must have images or image, got the keys "
-                f"{', '.join(map(str, item)) or 'none'}"
+                f"{self.name}: got a batch that is a dict with the keys "
+                f"{', '.join(map(str, item)) or 'none'}; give it images or image"
             )
         if isinstance(item, list) and item and all(_is_one_image(part) for part in item):
             return item
         if isinstance(item, (tuple, list)):
             if not item:
-                raise InputError(f"{self.name}: the iterable gave an empty {type(item).__name__}")
+                raise InputError(
+                    f"{self.name}: got an empty {type(item).__name__} as a batch; give images"
+                )
             return self._parts(item[0])
         return [item]
 
@@ -87,11 +88,11 @@ class StreamImages(ImageSource):
             try:
                 return as_tensor(Decoder(self._background).pixels(images))[None]
             except DecodeError as error:
-                raise InputError(f"{self.name}: an image can't be used: {error}") from None
+                raise InputError(f"{self.name}: got an image that can't be used: {error}") from None
         if not isinstance(images, (Tensor, np.ndarray)):
-            raise InputError(
-                f"{self.name}: the iterable must give tensors, arrays or PIL images, got "
-                f"{type(images).__name__}"
+            raise InputTypeError(
+                f"{self.name}: got a {type(images).__name__} as a batch; give tensors, arrays "
+                "or PIL images"
             )
         check_dtype(images.dtype, self.name)
         if images.ndim == 3:

@@ -1,25 +1,28 @@
-"""One file from the first address that has it, or nothing."""
+"""One file from the first address that has it, or nothing.
+
+torch.hub.download_url_to_file and pooch do less where it matters here: neither gives up an address
+that sends nothing, or tries a second one, and torch.hub can't tell half a file from another one.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
-import importlib
-import os
-import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from ganfast._atomic_file import write_atomically
+from ganfast._terminal import Progress
+from ganfast.errors import one_line
+
 TIMEOUT = 30.0
 """Seconds without a single byte after which an address is given up."""
 
 CHUNK = 1 << 18
-
-Advance = Callable[[int], object]
 
 
 class DownloadError(Exception):
@@ -31,71 +34,51 @@ def download(
 ) -> None:
     """Put the file with the hash ``sha256`` at ``target``, from the first of ``urls`` that has it.
 
-    It is written beside under a name of its own and renamed when the hash is right, so that
     ``target`` is never half a file, whatever happens and however many processes do this at once.
-    ``size`` is what the progress bar counts to. Raises DownloadError, and OSError where the folder
-    can't be written.
+    ``size`` is what the progress bar counts to. Raises DownloadError, and InputError or OSError
+    where the folder can't be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     reasons = []
     for url in urls:
-        part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
         try:
-            with part.open("xb") as file, _bar(target.name, size, progress) as advance:
-                reason = _fetch(url, file, advance, sha256)
-            if reason is None:
-                os.replace(part, target)
-                return
-            reasons.append(f"{url}: {reason}")
-        finally:
-            part.unlink(missing_ok=True)
+            with Progress(target.name, size, unit="bytes", show=progress) as bar:
+                write_atomically(target, "weights", partial(_fetch, url, sha256, bar))
+            return
+        except DownloadError as error:
+            reasons.append(f"{url}: {error}")
     raise DownloadError("; ".join(reasons))
 
 
-def _fetch(url: str, file: BinaryIO, advance: Advance, sha256: str) -> str | None:
-    """Write what is at ``url``; why it is not the file, or None where it is."""
+def _fetch(url: str, sha256: str, bar: Progress, file: BinaryIO) -> None:
+    """Write what is at ``url``, or raise DownloadError if it is not the file."""
     digest = hashlib.sha256()
     received = 0
-    with contextlib.ExitStack() as stack:
-        try:
-            response = stack.enter_context(urlopen(url, timeout=TIMEOUT))
+    try:
+        with urlopen(url, timeout=TIMEOUT) as response:
             promised = response.headers.get("Content-Length", "")
-        except (OSError, http.client.HTTPException) as error:
-            return _why(error)
-        while True:
-            try:
-                chunk = response.read(CHUNK)
-            except (OSError, http.client.HTTPException) as error:
-                return f"{_why(error)} after {received:,} bytes"
-            if not chunk:
-                break
-            file.write(chunk)  # a full disk is no fault of the address: not caught here
-            digest.update(chunk)
-            received += len(chunk)
-            advance(len(chunk))
+            while chunk := _next(response, received):
+                file.write(chunk)  # a full disk is no fault of the address
+                digest.update(chunk)
+                received += len(chunk)
+                bar.advance(len(chunk))
+    except (URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        raise DownloadError(_why(error)) from None
     if promised.isdigit() and received != int(promised):
-        return f"ended after {received:,} of {int(promised):,} bytes"
+        raise DownloadError(f"ended after {received:,} of {int(promised):,} bytes")
     if digest.hexdigest() != sha256:
-        return f"another file ({received:,} bytes, sha256 {digest.hexdigest()})"
-    return None
+        raise DownloadError(f"another file ({received:,} bytes, sha256 {digest.hexdigest()})")
+
+
+def _next(response: http.client.HTTPResponse, received: int) -> bytes:
+    try:
+        return response.read(CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise DownloadError(f"{_why(error)} after {received:,} bytes") from None
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, HTTPError):
         return f"HTTP {error.code}"
     reason = error.reason if isinstance(error, URLError) else error
-    return " ".join(str(reason).split()) or type(error).__name__
-
-
-@contextlib.contextmanager
-def _bar(name: str, size: int, progress: bool) -> Iterator[Advance]:
-    """A progress bar on stderr where it is wanted and tqdm is there; what to tell it of bytes."""
-    bars = None
-    if progress:
-        with contextlib.suppress(ImportError):
-            bars = importlib.import_module("tqdm")
-    if bars is None:
-        yield lambda count: None
-        return
-    with bars.tqdm(total=size, unit="B", unit_scale=True, unit_divisor=1024, desc=name) as bar:
-        yield bar.update
+    return one_line(reason) if isinstance(reason, Exception) else str(reason)

@@ -56,7 +56,8 @@ class FusedConv(nn.Module):
 
 def folded(source: ConvNorm) -> tuple[Tensor, Tensor]:
     """Weight and bias, float64, of the one convolution that does what ``source`` does before its
-    ReLU: W s and b - m s with s = g / sqrt(v + eps)."""
+    ReLU: W s and b - m s with s = g / sqrt(v + eps). (torch.nn.utils.fusion rounds once more, at
+    its 1 / sqrt, and is no shorter to call.)"""
     bn = source.bn
     assert bn.running_mean is not None and bn.running_var is not None
     scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
@@ -101,10 +102,10 @@ def can_pack(dtype: torch.dtype) -> bool:
     try:
         with torch.inference_mode():
             blocks = _pack(weight, x.shape, stride, padding)
-            found = _packed_conv(x, blocks, bias, stride, padding, True)
+            packed = _packed_conv(x, blocks, bias, stride, padding, True)
     # Missing, of another signature, or refused by this CPU.
     except (AttributeError, RuntimeError, TypeError):
         return False
     wanted = F.relu(F.conv2d(x.double(), weight.double(), bias.double(), stride, padding))
     tolerance = 64 * torch.finfo(dtype).eps
-    return bool(torch.allclose(found.double(), wanted, rtol=tolerance, atol=tolerance))
+    return bool(torch.allclose(packed.double(), wanted, rtol=tolerance, atol=tolerance))

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganfast.errors import InputError
+from ganfast import _checks
+from ganfast.errors import InputError, one_line
 from ganfast.metrics.inception.download import DownloadError, download
 from ganfast.metrics.inception.network import expected_state
 
@@ -43,11 +44,14 @@ def load_weights(path: str | os.PathLike[str] | None = None, *, progress: bool =
 
     A file that the user names may hold other weights, as long as every name and shape is that of
     the network; from the cache and the network only the published file is taken. Nothing in a file
-    is executed. ``.safetensors`` is read where safetensors is installed. Raises InputError, in one
-    line, for a file that is not what it should be and where the weights can't be had.
+    is executed. ``.safetensors`` is read where safetensors is installed.
+
+    Raises:
+        ValueError: (an InputError of one line) a file that is not what it should be, or weights
+            that can be neither found nor downloaded.
     """
     if path is not None:
-        return _read(Path(path).expanduser())
+        return _read(_checks.path("weights", path))
     cached = find_weights()
     return _read(_fetched(progress) if cached is None else cached)
 
@@ -83,10 +87,11 @@ def _fetched(progress: bool) -> Path:
     path = weights_folder() / _names()[0]
     try:
         download(URLS, path, sha256=SHA256, size=BYTES, progress=progress)
-    except (DownloadError, OSError) as error:
+    except (DownloadError, InputError, OSError) as error:
         raise InputError(
             f"weights: the FID Inception weights are not on this machine and could not be fetched "
-            f"({error}); get {URLS[0]} ({BYTES:,} bytes, sha256 {SHA256}) and put it at {path}, "
+            f"({one_line(error)}); get {URLS[0]} ({BYTES:,} bytes, sha256 {SHA256}) and put it at "
+            f"{path}, "
             f"or name it with --weights PATH (weights=PATH)"
         ) from None
     return path
@@ -122,27 +127,22 @@ def _load(path: Path) -> Mapping[str, Tensor]:
                 state = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError:
         raise InputError(
-            f"weights: {path} needs the safetensors package: pip install safetensors"
+            f"weights: {path} needs the safetensors package; pip install safetensors"
         ) from None
     # A damaged file fails in its own way at every byte; no failure is another one's fault.
     except Exception as error:
         # torch.load's own words for it are a page on how to run what the file says.
         refused = isinstance(error, pickle.UnpicklingError)
-        why = "torch.load reads nothing but tensors here" if refused else _first_line(error)
+        why = "torch.load reads nothing but tensors here" if refused else one_line(error)[:120]
         raise InputError(
             f"weights: {path} ({path.stat().st_size:,} bytes; the published file has {BYTES:,}) is "
             f"no file of tensors, or a part of one: {why}"
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(
-            f"weights: {path} holds {type(state).__name__} where a state_dict of tensors is needed"
+            f"weights: {path} holds a {type(state).__name__}; give a state_dict of tensors"
         )
     return state
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:120] if lines else type(error).__name__
 
 
 def _differences(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:
@@ -160,8 +160,8 @@ def _differences(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size]
         for name in shared
         if not state[name].is_floating_point() or not bool(state[name].isfinite().all())
     ]
-    found = (("missing", missing), ("unknown", unknown), ("shape", shapes), ("not finite", values))
-    return "; ".join(f"{what}: {_some(names)}" for what, names in found if names)
+    faults = (("missing", missing), ("unknown", unknown), ("shape", shapes), ("not finite", values))
+    return "; ".join(f"{what}: {_some(names)}" for what, names in faults if names)
 
 
 def _some(names: Iterable[str]) -> str:

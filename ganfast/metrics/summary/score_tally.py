@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast.metrics.plain import plain
-from ganfast.metrics.process_group import total
+from ganfast.metrics.distributed import total
+from ganfast.metrics.no_autograd import no_autograd
 
 PIECE = 1024
 """Predictions that are squared up together, so that no temporary is as large as all of them."""
@@ -31,7 +31,7 @@ class ScoreTally:
         self.sum_p = torch.zeros(parts, classes, dtype=torch.float64)
         self.sum_p_log_p = torch.zeros(parts, dtype=torch.float64)
 
-    @plain
+    @no_autograd
     def add(self, logits: Tensor, part: Tensor) -> None:
         """Take in finite ``logits`` (n, classes); ``part`` (n,) int64 is the part of each."""
         for rows, index in zip(logits.split(PIECE), part.split(PIECE), strict=True):
@@ -54,7 +54,7 @@ class ScoreTally:
         scores = (self.sum_p_log_p[there] / count + entropy).exp()
         return float(scores.mean()), float(scores.std(correction=0))
 
-    @plain
+    @no_autograd
     def all_reduce(self, group: Any = None) -> None:
         """Hold the predictions of all processes in ``group``."""
         self.load_state_dict({key: total(value, group) for key, value in self.state_dict().items()})
@@ -66,7 +66,7 @@ class ScoreTally:
             "sum_p_log_p": self.sum_p_log_p.clone(),
         }
 
-    @plain
+    @no_autograd
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         for key, value in self.state_dict().items():
             getattr(self, key).copy_(state[key].reshape(value.shape))

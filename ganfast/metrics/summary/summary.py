@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganfast.errors import InputError
-from ganfast.metrics.moments import Moments
-from ganfast.metrics.plain import plain
-from ganfast.metrics.process_group import gather
-from ganfast.metrics.summary.bottom_sample import BottomSample
-from ganfast.metrics.summary.position_hash import position_hash
+from ganfast import _checks
+from ganfast.errors import InputError, InputTypeError
+from ganfast.metrics.distributed import gather
+from ganfast.metrics.no_autograd import no_autograd
+from ganfast.metrics.summary.sample import BottomSample, position_hash
 from ganfast.metrics.summary.score_tally import ScoreTally
+from ganfast.metrics.summary.streaming import Moments
 
 PURPOSE = 1
 """Of the hash that gives an image its chunk."""
@@ -51,7 +51,8 @@ class Summary:
     moments, which at dim 2048 is 50 MB for one and 1 GB for 20 chunks; 8 splits x classes for the
     score; 4 sample x dim for the sample.
 
-    Raises InputError for an argument out of its range.
+    Raises:
+        ValueError: (an InputError) an argument out of its range.
     """
 
     def __init__(
@@ -65,42 +66,41 @@ class Summary:
         seed: int = 0,
         device: torch.device | str | None = None,
     ) -> None:
-        for name, value, least in (
-            ("classes", 1 if classes is None else classes, 1),
-            ("splits", splits, 1),
-            ("chunks", chunks, 0),
-            ("sample", sample, 0),
-            ("seed", seed, 0),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(
-                    f"{name} must be a whole number of at least {least}, got {value!r}"
-                )
-        if seed >= 2**63:
-            raise InputError(f"seed must be below 2**63, got {seed}")
-        self.dim, self.classes, self.splits = dim, classes, splits
-        self.chunks, self.seed = chunks, seed
-        self._parts = [Moments(dim, device=device) for _ in range(max(chunks, 1))]
-        self._tally = None if classes is None else ScoreTally(classes, splits)
-        self._sample = BottomSample(sample, dim, seed)
+        self.dim = _checks.integer("dim", dim, least=1)
+        self.classes = None if classes is None else _checks.integer("classes", classes, least=1)
+        self.splits = _checks.integer("splits", splits, least=1)
+        self.chunks = _checks.integer("chunks", chunks, least=0)
+        self.seed = _checks.integer("seed", seed, least=0)
+        if self.seed >= 2**63:
+            raise InputError(f"seed: got {seed}; give a whole number below 2**63")
+        sample = _checks.integer("sample", sample, least=0)
+        self._parts = [Moments(self.dim, device=device) for _ in range(max(self.chunks, 1))]
+        self._tally = None if classes is None else ScoreTally(classes, self.splits)
+        self._sample = BottomSample(sample, self.dim, self.seed)
 
     def __repr__(self) -> str:
         return f"Summary(dim={self.dim}, count={self.count})"
 
-    @plain
+    @no_autograd
     def add(self, features: Tensor, logits: Tensor | None, positions: Sequence[int]) -> None:
-        """Take in images: ``features`` (n, dim), ``logits`` (n, classes), any floating dtype.
+        """Take in n images.
 
-        ``positions`` are the n whole numbers that say where in its source each image stands, each
-        once in all calls and processes together; gaps are fine. Raises InputError, and takes
-        nothing in, for other shapes and for values that are not finite, with their positions.
+        Args:
+            features: (n, dim), any floating dtype.
+            logits: (n, classes), any floating dtype; not looked at without ``classes``.
+            positions: n whole numbers that say where in its source each image stands, each once in
+                all calls and processes together; gaps are fine.
+
+        Raises:
+            ValueError: (an InputError) other shapes, or values that are not finite, with their
+                positions; nothing is taken in then.
         """
         where = _positions(positions)
         self._check("features", features, len(where), self.dim, where)
         if self._tally is not None:
             if logits is None:
                 raise InputError(
-                    f"logits must have shape (n, {self.classes}), got None: make the Summary with "
+                    f"logits: got None; give (n, {self.classes}), or make the Summary with "
                     "classes=None if the extractor has none"
                 )
             self._check("logits", logits, len(where), self._tally.classes, where)
@@ -148,31 +148,34 @@ class Summary:
         """Mean and population deviation over the parts, image i being in part i mod ``splits``;
         see ganfast.metrics.inception_score.
 
-        Raises InputError without logits, or where a part has no image.
+        Raises:
+            ValueError: (an InputError) no logits, or a part that has no image.
         """
         if self._tally is None:
-            raise InputError("inception_score needs logits: make the Summary with classes=...")
+            raise InputError("inception_score: got no logits; make the Summary with classes=...")
         if not bool((self._tally.count > 0).all()):
             raise InputError(
-                f"inception_score needs an image in each of {self.splits} splits, got "
-                f"{self.count} images: make the Summary with fewer splits"
+                f"inception_score: got {self.count} images, which leave one of {self.splits} "
+                "splits empty; make the Summary with fewer splits"
             )
         return self._tally.score()
 
-    @plain
+    @no_autograd
     def all_reduce(self, group: Any = None) -> None:
         """Make this object, in every process of ``group``, hold the images of all of them.
 
         Processes may hold different numbers of images, or none; each must call this, and once: a
-        second call would count the images once more for each process. Raises InputError, in all of
-        them, where they were not made with the same arguments.
+        second call would count the images once more for each process.
+
+        Raises:
+            ValueError: (an InputError, in all of them) they were not made with the same arguments.
         """
         settings = gather(self._settings(), group)
         if not bool((settings == settings[0]).all()):
             names = "dim, classes, splits, chunks, sample, seed"
             raise InputError(
-                f"Summary must be made alike in all processes, got ({names}) = {settings.tolist()} "
-                "by rank"
+                f"Summary: got ({names}) = {settings.tolist()} by rank; make it alike in all "
+                "processes"
             )
         for part in self._parts:
             part.all_reduce(group)
@@ -181,7 +184,7 @@ class Summary:
         if self._sample.size:
             self._sample.all_reduce(group)
 
-    @plain
+    @no_autograd
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all there is, as plain tensors: an object that goes on from here computes the
         same bits as one that never stopped. At dim 2048 up to 50 MB for each chunk."""
@@ -194,16 +197,20 @@ class Summary:
             },
         }
 
-    @plain
+    @no_autograd
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Replace all images by those of ``state``, which ``state_dict()`` of an object made with
-        the same arguments gave. Raises InputError for any other state."""
+        the same arguments gave.
+
+        Raises:
+            ValueError: (an InputError) any other state.
+        """
         own = self._settings().tolist()
         given = state["settings"].tolist() if "settings" in state else "none"
         if given != own:
             raise InputError(
-                "state must be that of a Summary with (dim, classes, splits, chunks, sample, seed) "
-                f"= {own}, got {given}"
+                f"state: got that of a Summary with (dim, classes, splits, chunks, sample, seed) = "
+                f"{given}; give one with {own}"
             )
         for name, part in self._named().items():
             start = f"{name}."
@@ -227,11 +234,11 @@ class Summary:
     def _check(self, name: str, x: Tensor, n: int, width: int, where: np.ndarray) -> None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
             kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise InputError(f"{name} must be a floating tensor, got {kind}")
+            raise InputTypeError(f"{name}: got {kind}; give a floating tensor")
         if tuple(x.shape) != (n, width):
             raise InputError(
-                f"{name} must have shape ({n}, {width}): {n} positions, and {width} as the Summary "
-                f"was made; got {tuple(x.shape)}"
+                f"{name}: got shape {tuple(x.shape)}; give ({n}, {width}), for {n} positions and "
+                f"{width} as the Summary was made"
             )
         # One NaN or inf makes the sum one; only then is each looked at.
         if not bool(torch.isfinite(x.sum(dtype=torch.float32))):
@@ -239,9 +246,9 @@ class Summary:
             if len(bad):
                 more = ", ..." if len(bad) > 10 else ""
                 raise InputError(
-                    f"{name} must be finite, got NaN or inf for {len(bad)} of {n} images, at the "
-                    f"positions {', '.join(map(str, bad[:10]))}{more}: leave these images out, or "
-                    "mend the network"
+                    f"{name}: got NaN or inf for {len(bad)} of {n} images, at the positions "
+                    f"{', '.join(map(str, bad[:10]))}{more}; leave these images out, or mend the "
+                    "network"
                 )
 
 
@@ -251,7 +258,7 @@ def _positions(positions: Sequence[int]) -> np.ndarray:
         return np.zeros(0, dtype=np.int64)
     if given.ndim != 1 or given.dtype.kind not in "iu" or int(given.min()) < 0:
         raise InputError(
-            "positions must be whole numbers of at least 0, one for each image, got "
-            f"{given.dtype} of shape {given.shape}"
+            f"positions: got {given.dtype} of shape {given.shape}; give a whole number of at least "
+            "0 for each image"
         )
     return given.astype(np.int64)

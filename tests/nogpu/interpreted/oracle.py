@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ganfast import reference
-from ganfast.backends import triton as backend
+from ganfast.backends.triton import losses as backend
+from ganfast.backends.triton.launch import INTERPRETED
 from ganfast.games import PHIS, LossSpec
 
 DTYPES = {
@@ -23,18 +24,18 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
 }
 
-DEVICE = "cpu" if backend.INTERPRETED else "cuda"
+DEVICE = "cpu" if INTERPRETED else "cuda"
 """Where the kernels run: tests/gpu runs the same tests on the hardware."""
 
 TINY = {
     torch.float64: 1e-15,  # the oracle is no better itself; 4.5 units in the last place
     # One rounding of the result more than torch, which may be exact by luck. The hardware's 2^x and
     # its division are wrong by up to two units each, where the interpreter's are exact.
-    torch.float32: 1.5e-7 if backend.INTERPRETED else 6e-7,
+    torch.float32: 1.5e-7 if INTERPRETED else 6e-7,
     torch.float16: 1e-6,  # float32 inside and one rounding, as in torch
     # The interpreter truncates where the GPU rounds to bfloat16, so up to a whole unit. What is
     # inside is proven by the tests that ask for a float32 result of bfloat16 logits.
-    torch.bfloat16: 8e-3 if backend.INTERPRETED else 1e-6,
+    torch.bfloat16: 8e-3 if INTERPRETED else 1e-6,
 }
 
 
@@ -56,16 +57,16 @@ class Case:
             PHIS["linear"], (0.0,) * len(self.logits), self.spec.heads, self.spec.reduction
         )
         case = replace(self.wide(), spec=plain, key=None)
-        return tuple(g.abs() for g in run(reference, case, grad_outputs)[1])
+        return tuple(g.abs() for g in run(reference.losses, case, grad_outputs)[1])
 
     def sizes(self) -> tuple[Tensor, ...]:
         """The size of the loss: of a sum, that of all its terms."""
         wide = self.wide()
         each = replace(wide.spec, reduction="none")
-        terms = reference.adversarial_loss(wide.logits, each, self.key, torch.float64)
+        terms = reference.losses.adversarial_loss(wide.logits, each, self.key, torch.float64)
         if self.spec.reduction == "none":
             return tuple(term.abs().nan_to_num(0, 0, 0) for term in terms)
-        weights = [reference.weight(x, self.spec) if x.numel() else 0.0 for x in self.logits]
+        weights = [reference.losses.weight(x, self.spec) if x.numel() else 0.0 for x in self.logits]
         return (sum(w * term.abs().sum() for w, term in zip(weights, terms, strict=True)),)
 
 
@@ -86,9 +87,9 @@ def run(module, case: Case, grad_outputs=None, needed=None):
 def check(case: Case, grad_outputs=None) -> None:
     """The rule above, for values and gradients."""
     ours = run(backend, case, grad_outputs)
-    torchs = run(reference, case, grad_outputs)
+    torchs = run(reference.losses, case, grad_outputs)
     wide_grads = None if grad_outputs is None else tuple(g.double() for g in grad_outputs)
-    oracles = run(reference, case.wide(), wide_grads)
+    oracles = run(reference.losses, case.wide(), wide_grads)
     for got, torch_got, oracle, size in zip(
         ours[0], torchs[0], oracles[0], case.sizes(), strict=True
     ):

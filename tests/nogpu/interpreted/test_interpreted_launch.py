@@ -4,7 +4,7 @@ import torch
 import triton.language as tl
 from oracle import Case, check, run
 
-from ganfast.backends import triton as backend
+from ganfast.backends.triton import losses as backend
 from ganfast.games import PHIS, LossSpec
 
 
@@ -15,13 +15,13 @@ def a_case(dtype):
 
 
 def test_more_partial_sums_than_one_load_takes(monkeypatch):
-    monkeypatch.setattr("ganfast.backends.triton.losses.PARTIALS", tl.constexpr(2))
+    monkeypatch.setattr("ganfast.backends.triton.kernels.losses.PARTIALS", tl.constexpr(2))
     check(a_case(torch.float64))
 
 
 def test_the_counter_is_back_at_zero(monkeypatch):
     counter = torch.zeros((), dtype=torch.int32)
-    monkeypatch.setattr("ganfast.backends.triton.launch._counter", lambda device, once: counter)
+    monkeypatch.setattr("ganfast.backends.triton.losses.counter", lambda device, once: counter)
     case = a_case(torch.float32)
     first, second = run(backend, case)[0][0], run(backend, case)[0][0]
     assert torch.equal(first, second) and counter == 0

@@ -5,7 +5,8 @@ import torch
 from oracle import DEVICE, Case, check, run
 
 from ganfast import reference
-from ganfast.backends import triton as backend
+from ganfast.backends.triton import losses as backend
+from ganfast.backends.triton.launch import INTERPRETED
 from ganfast.games import PHIS, LossSpec
 
 KEYS = [0, 5, 2**31, 2**32 + 1, 0x123456789ABCDEF0, 2**63 - 1, -3]
@@ -21,7 +22,7 @@ def drawn(sizes, spec, key, dtype):
 
 
 def same(target, expected):
-    if backend.INTERPRETED:
+    if INTERPRETED:
         return torch.equal(target, expected)
     # The hardware fuses the last multiplication and addition: one rounding less.
     return torch.allclose(target, expected, rtol=0, atol=torch.finfo(target.dtype).eps)
@@ -35,7 +36,7 @@ def test_targets(dtype, rates):
     spec = LossSpec(PHIS["half_square"], (0.9, 0.0), 1, "sum", *rates)
     targets, zeros = drawn((1025, 31), spec, 0x123456789ABCDEF0, dtype)
     for index, (target, x) in enumerate(zip(targets, zeros, strict=True)):
-        assert same(target, reference.targets(x, spec, index, 0x123456789ABCDEF0))
+        assert same(target, reference.losses.targets(x, spec, index, 0x123456789ABCDEF0))
         assert target.unique().numel() > 1
 
 
@@ -46,7 +47,7 @@ def test_keys(key, in_memory):
         key = torch.tensor(key, device=DEVICE)
     spec = LossSpec(PHIS["half_square"], (1.0,), 1, "sum", 0.5, 0.1)
     (target,), (x,) = drawn((65,), spec, key, torch.float32)
-    assert same(target, reference.targets(x, spec, 0, key))
+    assert same(target, reference.losses.targets(x, spec, 0, key))
 
 
 def test_streams_keep_their_numbers_over_launches():
@@ -58,7 +59,7 @@ def test_streams_keep_their_numbers_over_launches():
     _, slopes = run(backend, Case(zeros, spec, 77, torch.float32), grads, needed)
     for index, (x, need, slope) in enumerate(zip(zeros, needed, slopes, strict=True)):
         if need:
-            assert same(-slope, reference.targets(x, spec, index, 77))
+            assert same(-slope, reference.losses.targets(x, spec, index, 77))
         else:
             assert slope is None
 

@@ -6,8 +6,8 @@ from oracle import DEVICE, DTYPES, TINY
 
 import ganfast.functional as GF
 from ganfast import _dispatch, reference
-from ganfast.backends import triton as backend
-from ganfast.reference import PenaltySpec
+from ganfast.backends.triton import penalty as backend
+from ganfast.reference.penalty import PenaltySpec
 
 KEY = 0x123456789ABCDEF0
 SHAPES = [(1,), (5, 1), (40, 2), (2, 31, 33), (2, 1024), (2, 4100)]
@@ -35,18 +35,18 @@ def compare(got, torch_got, oracle, size):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_interpolation(shape, dtype):
     real, fake, grad = (normal(*shape, dtype=DTYPES[dtype], seed=seed) for seed in range(3))
-    eps = reference.epsilon(real.double(), KEY, 1)
+    eps = reference.penalty.epsilon(real.double(), KEY, 1)
     size = real.abs().max() + fake.abs().max() + grad.abs().max()
     for key in (KEY, torch.tensor(KEY, device=DEVICE)):
         compare(
             backend.interpolate(real, fake, key, 1),
-            reference.interpolate(real, fake, KEY, 1),
+            reference.penalty.interpolate(real, fake, KEY, 1),
             eps * real.double() + (1 - eps) * fake.double(),
             size,
         )
     for needed in [(True, True), (True, False), (False, True)]:
         got = backend.interpolate_gradient(grad, KEY, 1, needed)
-        torchs = reference.interpolate_gradient(grad, KEY, 1, needed)
+        torchs = reference.penalty.interpolate_gradient(grad, KEY, 1, needed)
         for ours, theirs, scale, need in zip(got, torchs, (eps, 1 - eps), needed, strict=True):
             assert (ours is not None) == need
             if need:
@@ -59,7 +59,7 @@ def test_interpolation(shape, dtype):
 )
 def test_eps_is_the_references(length, key, group):
     ones, zeros = torch.ones(6, length, device=DEVICE), torch.zeros(6, length, device=DEVICE)
-    expected = reference.epsilon(ones, key, group).expand(6, length)
+    expected = reference.penalty.epsilon(ones, key, group).expand(6, length)
     assert torch.equal(backend.interpolate(ones, zeros, key, group), expected)
 
 
@@ -73,19 +73,19 @@ def test_penalty(shape, spec, dtype):
         x[0] = 0
     wide = x.double()
     value, norms = backend.penalty(x, spec)
-    torchs, oracle = reference.penalty(x, spec), reference.penalty(wide, spec)
+    torchs, oracle = reference.penalty.penalty(x, spec), reference.penalty.penalty(wide, spec)
     top = oracle[1].max()
     compare(value, torchs[0], oracle[0], spec.weight * (top + spec.target) ** 2)
     compare(norms, torchs[1], oracle[1], top)
     grad = torch.full_like(value, 0.7)
     arguments = (grad, x, norms, spec), (grad.double(), wide, oracle[1], spec)
-    oracle = reference.penalty_gradient(*arguments[1])
+    oracle = reference.penalty.penalty_gradient(*arguments[1])
     got = backend.penalty_gradient(*arguments[0])
-    compare(got, reference.penalty_gradient(*arguments[0]), oracle, 4 * oracle.abs().max())
+    compare(got, reference.penalty.penalty_gradient(*arguments[0]), oracle, 4 * oracle.abs().max())
     assert got.dtype == x.dtype
-    oracle = reference.penalty_second_order(v.double(), *arguments[1])
+    oracle = reference.penalty.penalty_second_order(v.double(), *arguments[1])
     got = backend.penalty_second_order(v, *arguments[0])
-    torchs = reference.penalty_second_order(v, *arguments[0])
+    torchs = reference.penalty.penalty_second_order(v, *arguments[0])
     sizes = 2 * spec.weight * v.double().norm() * wide.norm(), 8 * oracle[1].abs().max()
     for ours, theirs, truth, size in zip(got, torchs, oracle, sizes, strict=True):
         compare(ours, theirs, truth, size)
@@ -93,26 +93,28 @@ def test_penalty(shape, spec, dtype):
 
 def test_many_programs_for_short_rows():
     x = normal(1500, 2)
-    got, expected = (m.penalty(x, SPECS["two-sided"]) for m in (backend, reference))
+    got, expected = (m.penalty(x, SPECS["two-sided"]) for m in (backend, reference.penalty))
     torch.testing.assert_close(got, expected, rtol=2e-6, atol=0)
     one = torch.ones((), device=DEVICE)
-    slopes = (m.penalty_gradient(one, x, got[1], SPECS["two-sided"]) for m in (backend, reference))
+    slopes = (
+        m.penalty_gradient(one, x, got[1], SPECS["two-sided"]) for m in (backend, reference.penalty)
+    )
     torch.testing.assert_close(*slopes, rtol=2e-6, atol=1e-8)
 
 
 def test_many_programs_for_a_row(monkeypatch):
     """Several blocks for each program, the last of them cut short or missing."""
-    monkeypatch.setattr("ganfast.backends.triton.launch_penalty._MOST_PROGRAMS", 6)
+    monkeypatch.setattr("ganfast.backends.triton.penalty.MAX_PROGRAMS", 6)
     for length in (1025, 5 * 1024, 7 * 1024 + 3, 9 * 1024 + 1):
         x = normal(3, length)
-        got, expected = (m.penalty(x, SPECS["two-sided"]) for m in (backend, reference))
+        got, expected = (m.penalty(x, SPECS["two-sided"]) for m in (backend, reference.penalty))
         torch.testing.assert_close(got, expected, rtol=2e-6, atol=0)
 
 
 def test_half_precision_does_not_overflow():
     x = torch.full((4, 5000), 6e4, dtype=torch.float16, device=DEVICE)
     value, norms = backend.penalty(x, SPECS["two-sided"])
-    expected = reference.penalty(x.double(), SPECS["two-sided"])
+    expected = reference.penalty.penalty(x.double(), SPECS["two-sided"])
     torch.testing.assert_close(value.double(), expected[0], rtol=1e-5, atol=0)
 
 

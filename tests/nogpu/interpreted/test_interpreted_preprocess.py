@@ -5,10 +5,10 @@ import torch
 from oracle import DEVICE, TINY
 
 from ganfast import _dispatch, reference
-from ganfast.backends import triton as backend
-from ganfast.metrics.preprocess import preprocess
+from ganfast.backends.triton import preprocess as backend
+from ganfast.metrics.preprocessing import preprocess
 from ganfast.metrics.protocols import PROTOCOLS
-from ganfast.reference import PreprocessSpec
+from ganfast.reference.preprocess import PreprocessSpec
 
 HALVES = (torch.float16, torch.bfloat16)
 SIZES = [
@@ -31,8 +31,8 @@ def check(images, protocol, size, dtype=torch.float32):
     """error(kernel) <= 2 * error(torch, same dtype) + TINY * 2, the result's size being about 2."""
     spec = spec_of(protocol, size)
     got = backend.preprocess(images, spec, dtype)
-    torchs = reference.preprocess(images, spec, dtype)
-    oracle = reference.preprocess(images, spec, torch.float64)
+    torchs = reference.preprocess.preprocess(images, spec, dtype)
+    oracle = reference.preprocess.preprocess(images, spec, torch.float64)
     assert got.shape == oracle.shape and got.dtype == dtype
     assert got.is_contiguous(memory_format=torch.channels_last)
     error, torch_error = ((x.double() - oracle).abs().max() for x in (got, torchs))
@@ -76,8 +76,9 @@ def test_images_of_many_sizes():
 def test_forced():
     images = random_images(2, 5, 6)
     with _dispatch.backend("triton"):
-        assert _dispatch.pick("preprocess", images) is backend
+        assert _dispatch.serve("preprocess", (images,)) is backend
         got = preprocess(images, "clean", size=(7, 8))
         assert preprocess(images[:0], "clean", size=(7, 8)).shape == (0, 3, 7, 8)
     assert torch.equal(got, backend.preprocess(images, spec_of("clean", (7, 8)), torch.float32))
-    assert "uint8" in backend.why_not("preprocess", images.device.type, torch.float32)
+    told = {row.backend: row.reason for row in _dispatch.explain("preprocess", images.float())}
+    assert "uint8" in told["triton"]

@@ -1,1 +1,0 @@
-"""The losses of every game: cases, rivals, gate, limit and report."""

@@ -1,1 +1,0 @@
-"""Points between real and fake, and the penalty of a gradient that is there."""

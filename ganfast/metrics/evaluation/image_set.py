@@ -1,0 +1,131 @@
+"""One pass over one side's images: each is decoded, seen by the network and forgotten."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ganfast._terminal import Progress
+from ganfast.interrupt import Interrupt
+from ganfast.metrics.distributed import Ranks
+from ganfast.metrics.evaluation.run_state import SideState
+from ganfast.metrics.extractors import Extractor
+from ganfast.metrics.images import Batch, ImageSource, Skipped
+from ganfast.metrics.summary import Summary
+
+
+@dataclass
+class ImageSet:
+    """One of the two sets of images, and what is known of it so far."""
+
+    name: str
+    """The argument that it was given as: "real", "fake" or "images"."""
+    source: ImageSource
+    summary: Summary
+    next_batch: int = 0
+    """All of this process's batches before it are in ``summary``."""
+    done: bool = False
+    skipped: list[Skipped] = field(default_factory=list)
+    seen: int = 0
+    """Images that this run has put through the network; a resumed one began with more."""
+
+    def scan(
+        self,
+        extractor: Extractor,
+        *,
+        batch_size: int,
+        workers: int,
+        ranks: Ranks,
+        stopwatch: Stopwatch,
+        show: bool,
+        save: Callable[[bool], None],
+    ) -> None:
+        """Take in all images that are left.
+
+        ``save`` is called after each batch, with True where it should not be put off: at the end,
+        and when something stops the pass between two batches, which is a file that cannot be read,
+        or Ctrl-C, which waits for the end of its batch.
+        """
+        if self.done:
+            return
+        batches = self.source.batches(
+            batch_size,
+            workers=workers,
+            rank=ranks.rank,
+            world_size=ranks.count,
+            start=self.next_batch,
+        )
+        total = self._expected(ranks)
+        done = self.summary.count + len(self.skipped)
+        with (
+            contextlib.closing(batches),
+            Interrupt() as interrupt,
+            Progress(self.name, total, unit="images", done=done, show=show) as progress,
+        ):
+            while True:
+                try:
+                    with stopwatch("decode"):
+                        batch = next(batches, None)
+                except Exception:
+                    save(True)
+                    if interrupt.requested:  # it has reached the decoding processes first
+                        break
+                    raise
+                if batch is None:
+                    self.done = True
+                    save(True)
+                    break
+                self._take(batch, extractor, stopwatch)
+                progress.advance(len(batch.positions) + len(batch.skipped))
+                save(interrupt.requested)
+                if interrupt.requested:
+                    break
+            if interrupt.requested:
+                raise KeyboardInterrupt
+
+    def _take(self, batch: Batch, extractor: Extractor, stopwatch: Stopwatch) -> None:
+        if batch.positions:
+            with stopwatch("preprocess"):
+                prepared = extractor.prepare(batch.images)
+            with stopwatch("network"):
+                features, logits = extractor.extract(prepared)
+            with stopwatch("moments"):
+                self.summary.add(features, logits, batch.positions)
+        self.skipped += batch.skipped
+        self.next_batch = batch.number + 1
+        self.seen += len(batch.positions)
+
+    def state(self) -> SideState:
+        """What it takes to go on from here."""
+        skipped = [(one.name, one.reason) for one in self.skipped]
+        return SideState(self.summary.state_dict(), self.next_batch, skipped, self.done)
+
+    def restore(self, state: SideState) -> None:
+        """Go on from there."""
+        self.summary.load_state_dict(state.summary)
+        self.next_batch, self.done = state.next_batch, state.done
+        self.skipped = [Skipped(name, reason) for name, reason in state.skipped]
+
+    def _expected(self, ranks: Ranks) -> int | None:
+        """About how many images this process will have looked at."""
+        count = self.source.count
+        return None if count is None else -(-count // ranks.count)
+
+
+class Stopwatch:
+    """Seconds by the name of the stage, in the order in which the stages first ran."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count the time inside the ``with`` block to ``stage``."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun

@@ -1,1 +1,0 @@
-"""Files of arrays that are there whole or not at all."""

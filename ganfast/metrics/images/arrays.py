@@ -1,0 +1,157 @@
+"""Images in one array: in memory, or in an .npy or .npz file."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+
+from ganfast.errors import InputError
+from ganfast.metrics.images.batch import Batch, BatchStream
+from ganfast.metrics.images.encoded import PerProcess
+from ganfast.metrics.images.layout import as_tensor, channels_axis, check_dtype, to_rgb
+from ganfast.metrics.images.source import ImageSource, fingerprint
+
+
+class ArrayImages(ImageSource):
+    """Images of one size, from a Tensor, ndarray, np.memmap or NpzRows. Only the batch that is
+    asked for is copied, or none of it: the batches of a tensor (n, h, w, 3) are views."""
+
+    resumable = True
+
+    def __init__(self, rows: Any, name: str, what: str) -> None:
+        check_dtype(rows.dtype, what)
+        shape = tuple(rows.shape)
+        self._axis = channels_axis(shape, what)
+        if not shape[0]:
+            raise InputError(f"{what}: got no images, shape {shape}")
+        self._rows = rows
+        self.name = name
+        self.count = shape[0]
+        self.ignored: dict[str, int] = {}
+        self.fingerprint = fingerprint("array", [str(shape), "uint8"])
+
+    def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
+        try:
+            for number in self._numbers(size, first, step):
+                rows = as_tensor(self._rows[number * size : (number + 1) * size])
+                positions = list(range(number * size, number * size + len(rows)))
+                yield Batch(number, to_rgb(rows, self._axis), positions)
+        finally:
+            if hasattr(self._rows, "close"):
+                self._rows.close()
+
+
+def npy_images(path: str, name: str, what: str) -> ArrayImages:
+    """The images in an .npy file, memory-mapped."""
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{what}: cannot read {path!r}: {error}") from None
+    return ArrayImages(rows, name, what)
+
+
+KEYS = ("arr_0", "images", "x", "samples")
+
+BAD_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError),
+    RuntimeError,  # it is encrypted
+)
+
+
+def is_statistics_file(source: Any) -> bool:
+    """Whether ``source`` is the path of an .npz that has ``mu`` and ``sigma``: the mean and
+    covariance of features, as pytorch-fid, edm and ``ganfast stats`` save them. False for anything
+    else, also a file that can't be read. One that holds images too counts as statistics, as for
+    pytorch-fid."""
+    if not isinstance(source, (str, os.PathLike)):
+        return False
+    path = os.path.expanduser(os.fspath(source))
+    if not path.lower().endswith(".npz"):
+        return False
+    try:
+        return {"mu", "sigma"} <= set(_members(path))
+    except BAD_ZIP:
+        return False
+
+
+def npz_images(path: str, name: str, what: str) -> ArrayImages:
+    """The images in an .npz: its arr_0, images, x or samples, or its only array."""
+    try:
+        members = _members(path)
+        key = next((key for key in KEYS if key in members), None)
+        if key is None and len(members) == 1:
+            (key,) = members
+        if key is None:
+            if {"mu", "sigma"} <= set(members):
+                raise InputError(
+                    f"{what}: {path!r} holds statistics (mu, sigma), which can be compared "
+                    "with but not read as images"
+                )
+            raise InputError(
+                f"{what}: {path!r} has the arrays {', '.join(members) or 'none'}; save the images "
+                f"as one of {', '.join(KEYS)}"
+            )
+        rows = NpzRows(path, members[key])
+    except BAD_ZIP as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{what}: cannot read {path!r}: {error}") from None
+    if rows.fortran_order:
+        raise InputError(
+            f"{what}: {key} in {path!r} is in Fortran order, which can't be read image by image; "
+            "save np.ascontiguousarray of it"
+        )
+    return ArrayImages(rows, name, what)
+
+
+class NpzRows:
+    """The rows of one array in an .npz, without loading it.
+
+    Decompressed from front to end as they are asked for: going back starts anew. Where the member
+    is not compressed (np.savez) it costs only the reading.
+    """
+
+    def __init__(self, path: str, member: str) -> None:
+        self._path, self._member = path, member
+        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }.get(version)
+            if read is None:
+                raise ValueError(f"its .npy version {version} is not known")
+            self.shape, self.fortran_order, self.dtype = read(file)
+            self._start = file.tell()
+        self._bytes = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        self._file: PerProcess[Any] = PerProcess(self._open)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(self.shape[0])
+        try:
+            file = self._file.get()
+            file.seek(self._start + start * self._bytes)
+            data = file.read((stop - start) * self._bytes)
+        except BAD_ZIP as error:
+            raise InputError(f"cannot read {self._path!r}: {error}") from None
+        if len(data) < (stop - start) * self._bytes:
+            raise InputError(f"cannot read {self._path!r}: it ends before image {stop - 1}")
+        return np.frombuffer(data, self.dtype).reshape(stop - start, *self.shape[1:])
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _open(self) -> Any:
+        with zipfile.ZipFile(self._path) as archive:
+            # It keeps the file open that it shares with the archive until it is closed itself.
+            return archive.open(self._member)
+
+
+def _members(path: str) -> dict[str, str]:
+    """Array names -> the archive's members."""
+    with zipfile.ZipFile(path) as archive:
+        return {n.removesuffix(".npy"): n for n in archive.namelist() if n.endswith(".npy")}

@@ -1,0 +1,156 @@
+"""What an evaluation can be told: each option once, for Python and for the command line.
+
+Importing this imports neither torch nor NumPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ganfast._options import check, option
+from ganfast.errors import InputError
+from ganfast.metrics.protocols import PROTOCOLS
+
+if TYPE_CHECKING:
+    import torch
+
+    from ganfast.metrics.extractors import Extractor
+
+EXTRACTORS = {"inception": None, "digits": "ganfast.train.classifier:digits_extractor"}
+"""The extractors that have a name, and the import path of each; None: it has a loader of its own.
+"""
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+"""fp32: products and sums in float32. tf32: products of 10 bits, on NVIDIA GPUs since Ampere.
+bf16: products of 8 bits, sums in float32."""
+
+BACKGROUNDS = {"white": 255, "black": 0}
+ON_ERROR = ("raise", "skip")
+
+CHUNKS = 20
+"""Parts of each side that a bootstrap draws from and FID-infinity unites."""
+SAMPLE = 10_000
+"""Images of each side that KID is taken from; 80 MB at 2,048 features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """How images become features: the keywords of :func:`ganfast.metrics.image_statistics`."""
+
+    extractor: str | Extractor = option(
+        "inception",
+        "whose features: inception (the published FID network), digits (the demo's classifier) or "
+        "module:factory of your own",
+        choices=EXTRACTORS,
+        form="module:factory",
+        pattern=r"[^\W\d][\w.]*:[^\W\d][\w.]*",
+        metavar="NAME",
+    )
+    weights: str | Path | None = option(
+        None,
+        "file of the Inception weights",
+        unset="from torch.hub's folder, or downloaded",
+        metavar="FILE",
+    )
+    protocol: str = option(
+        "pytorch-fid",
+        "whose resizing and scaling: {choices}",
+        choices=PROTOCOLS,
+        metavar="NAME",
+    )
+    precision: str = option(
+        "fp32",
+        "of the network: {choices}; tf32 is for CUDA only",
+        choices=PRECISIONS,
+        metavar="NAME",
+    )
+    device: str | torch.device | None = option(
+        None,
+        "where the network runs: {choices}",
+        choices=("cpu", "cuda"),
+        form="cuda:N",
+        pattern=r"cuda:\d+",
+        unset="cuda if there is one",
+    )
+    batch_size: int = option(50, "images that go through the network at once", least=1)
+    workers: int | None = option(
+        None,
+        "processes that decode images; 0 decodes in this one",
+        least=0,
+        unset="by the device",
+    )
+    compile: bool = option(False, "put the network through torch.compile: minutes, for some speed")
+    background: str = option(
+        "white",
+        "what shows through transparent pixels: {choices}",
+        choices=BACKGROUNDS,
+        metavar="COLOUR",
+    )
+    exif: bool = option(False, "turn photographs as their EXIF orientation says")
+    on_error: str = option(
+        "raise",
+        "what a file that can't be read does: {choices}; skipped ones are named, and the exit code "
+        "of a command is 3",
+        choices=ON_ERROR,
+        metavar="WHAT",
+    )
+    state: str | Path | None = option(
+        None,
+        "keep the run in this file, so that after an interruption the same call or command goes on "
+        "from there to the identical result; it is removed when the result is out",
+        metavar="FILE",
+    )
+    progress: bool = option(False, "show progress bars on stderr", flag=False)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(ImageOptions):
+    """The keywords of :func:`ganfast.metrics.evaluate`."""
+
+    inception_score: bool = option(
+        True, "also the Inception Score of the fake images (arXiv:1606.03498)"
+    )
+    splits: int = option(
+        10,
+        "parts of the fake images that the Inception Score is averaged over; image i is in part i "
+        "modulo splits",
+        least=1,
+    )
+    kid: bool = option(
+        False,
+        f"also the Kernel Inception Distance (arXiv:1801.01401), of up to {SAMPLE:,} images of "
+        "each side that the seed picks",
+    )
+    bootstrap: int = option(
+        0,
+        f"also a 95% interval of FID, from this many resamplings of {CHUNKS} parts of each side "
+        "(1 GB of memory a side); 0 for none",
+        least=0,
+    )
+    fid_infinity: bool = option(
+        False,
+        "also FID extrapolated to infinitely many fake images (arXiv:1911.07023; 1 GB of memory a "
+        "side)",
+    )
+    seed: int = option(0, "of whatever is drawn", least=0)
+    allow_mismatch: bool = option(
+        False, "compare with statistics that another protocol or network made"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 0 < self.bootstrap < 4:
+            raise InputError(f"bootstrap: got {self.bootstrap}; give 0 for none, or at least 4")
+
+    @property
+    def chunks(self) -> int:
+        return CHUNKS if self.bootstrap or self.fid_infinity else 0
+
+    @property
+    def sample(self) -> int:
+        return SAMPLE if self.kid else 0
