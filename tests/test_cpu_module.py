@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import truth
-from ganfast.metrics.preprocess import preprocess
 from torch import nn
 
 import ganfast
@@ -16,6 +15,7 @@ import ganfast.functional as GF
 from ganfast.errors import Refusal
 from ganfast.games import GAMES
 from ganfast.metrics import Moments
+from ganfast.metrics.preprocessing import preprocess
 
 pytestmark = pytest.mark.skipif(
     "cpu" not in truth.backends(), reason="the C++ kernels were not built"

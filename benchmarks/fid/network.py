@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.fid import pipeline
 from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, largest, multiplying
 from ganfast.bench.evaluation import SIDE
-from ganfast.metrics.extractors import load_extractor
+from ganfast.metrics import load_extractor
 from ganfast.metrics.inception.network import build_network
 from testing.inception_weights import random_state_dict, save_random_weights
 

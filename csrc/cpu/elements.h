@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "isa.h"
+#include "leaf.h"
 
 namespace ganfast {
 

@@ -34,7 +34,7 @@ void interpolate(const Mixture& mixture, const void* real, const void* fake, voi
   with_real(mixture.dtype, [&](auto zero) {
     using Real = decltype(zero);
     const Weights<Real> weights(isa, mixture);
-    const RowLoops<Real>& loops = row_loops<Real>(isa);
+    const RowLoops<Real>& loops = leaf<Real>(isa).rows;
     const bool far = 3 * mixture.rows.elements() * size_of(mixture.dtype) > kCached;
     const auto blend = far ? loops.blend_far : loops.blend;
     for_each_chunk(mixture.rows, threads, [&](const Chunk& chunk) {
@@ -61,7 +61,7 @@ void interpolate_gradient(const Mixture& mixture, const void* grad, void* of_rea
       const auto scaled = [&](void* out, const std::vector<Real>& by) {
         if (out == nullptr) return;
         write_chunk<Real>(isa, out, mixture.dtype, mixture.rows, chunk, [&](Real* to) {
-          row_loops<Real>(isa).scale(g, &by[chunk.row], chunk.rows, chunk.length, to);
+          leaf<Real>(isa).rows.scale(g, &by[chunk.row], chunk.rows, chunk.length, to);
         });
       };
       scaled(of_real, weights.of_real);

@@ -1,4 +1,4 @@
-#include "isa.h"
+#include "leaf.h"
 
 #include <cstring>
 

@@ -234,14 +234,14 @@ constexpr Leaf<Real> leaf() {
 #undef GAN_FILL
   table.targets = noisy_targets<Real>;
   table.multiply = multiply<Real>;
+  table.rows = row_loops<Real>();
+  table.optim = optim_loops<Real>();
   return table;
 }
 
 constexpr Isa isa(const char* name) {
-  return {name,        leaf<float>(), leaf<double>(), from_half,          to_half,
-          from_bfloat, to_bfloat,     residual,       kMatrixLoops,       row_loops<float>(),
-          row_loops<double>(), {optim_leaf<float>(), optim_leaf<double>()}, syrk_loops(),
-          resize_loops()};
+  return {name,     leaf<float>(), leaf<double>(), from_half,     to_half,       from_bfloat,
+          to_bfloat, residual,      kMatrixLoops,   syrk_loops(), resize_loops()};
 }
 
 }  // namespace

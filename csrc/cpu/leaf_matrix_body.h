@@ -1,4 +1,4 @@
-// The root of one matrix, and the trace of the root of a product of two: see leaf_matrix.h. All is in double.
+// The root of one matrix, and the trace of the root of a product of two: see leaf.h. All is in double.
 //
 // Flops, n^3 times. The root: reduction 2, its transformation 4/3, sweeps 6, X = (V w^1/4) (V w^1/4)^T 1: about 10.
 // The trace: two pivoted factors 2 * 1, R = L2^T L1 1, R^T R 1, reduction 2: about 6, less where the rank is less.

@@ -1,9 +1,9 @@
-// The loops of leaf_optim.h, compiled by each simd_*.cpp for its instruction set.
+// The loops of leaf.h, compiled by each simd_*.cpp for its instruction set.
 #pragma once
 
 #include <cmath>
 
-#include "leaf_optim.h"
+#include "leaf.h"
 #include "simd.h"
 
 namespace ganfast {
@@ -108,7 +108,7 @@ static void scale_loop(T factor, T* x, std::int64_t n) {
 }
 
 template <class T>
-constexpr OptimLeaf<T> optim_leaf() {
+constexpr OptimLoops<T> optim_loops() {
   return {{{rmsprop_loop<T, false, false>, rmsprop_loop<T, false, true>},
            {rmsprop_loop<T, true, false>, rmsprop_loop<T, true, true>}},
           {adam_loop<T, false>, adam_loop<T, true>},

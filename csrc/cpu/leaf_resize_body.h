@@ -1,9 +1,9 @@
-// The loops of leaf_resize.h, compiled by each simd_*.cpp for its instruction set.
+// The loops of leaf.h, compiled by each simd_*.cpp for its instruction set.
 #pragma once
 
 #include <type_traits>
 
-#include "leaf_resize.h"
+#include "leaf.h"
 #include "simd.h"
 
 namespace ganfast {

@@ -1,7 +1,7 @@
-// The loops of leaf_rows.h; included by leaf_body.h, so compiled for the instruction set of each simd_*.cpp.
+// The loops of leaf.h; included by leaf_body.h, so compiled for the instruction set of each simd_*.cpp.
 #pragma once
 
-#include "leaf_rows.h"
+#include "leaf.h"
 #include "simd.h"
 
 namespace ganfast {

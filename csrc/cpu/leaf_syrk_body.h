@@ -1,7 +1,7 @@
-// The loops of leaf_syrk.h, compiled by each simd_*.cpp for its instruction set.
+// The loops of leaf.h, compiled by each simd_*.cpp for its instruction set.
 #pragma once
 
-#include "leaf_syrk.h"
+#include "leaf.h"
 #include "simd.h"
 
 namespace ganfast {

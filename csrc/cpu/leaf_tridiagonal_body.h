@@ -12,7 +12,7 @@
 // and swept towards its small one, and its small eigenvalues keep their digits.
 #pragma once
 
-#include "leaf_matrix.h"
+#include "leaf.h"
 #include "simd.h"
 
 namespace ganfast {

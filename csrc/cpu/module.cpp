@@ -1,7 +1,7 @@
 // ganfast._cpu: the C++ kernels for Python. No torch header: nothing here can break with a version of torch.
 // Only ganfast/backends/cpu calls it.
 #include "args.h"
-#include "isa.h"
+#include "leaf.h"
 #include "module_bind.h"
 
 namespace ganfast {

@@ -23,7 +23,7 @@ struct Keys {
   Key lr{"lr"}, eps{"eps"}, weight_decay{"weight_decay"}, weight_clip{"weight_clip"}, maximize{"maximize"},
       capturable{"capturable"}, differentiable{"differentiable"}, alpha{"alpha"}, momentum{"momentum"},
       centered{"centered"}, betas{"betas"}, amsgrad{"amsgrad"}, decoupled{"decoupled_weight_decay"};
-  // The arrays of each optimizer, in the order of leaf_optim.h.
+  // The arrays of each optimizer, in the order of leaf.h.
   Key rmsprop[3]{Key{"square_avg"}, Key{"grad_avg"}, Key{"momentum_buffer"}};
   Key adam[3]{Key{"exp_avg"}, Key{"exp_avg_sq"}, Key{"max_exp_avg_sq"}};
 };

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "leaf_optim.h"
+#include "leaf.h"
 #include "losses.h"
 
 namespace ganfast {

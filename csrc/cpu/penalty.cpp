@@ -37,10 +37,10 @@ std::vector<double> dots(const Penalty& p, const void* x, const void* y, int thr
     alignas(64) Real x_buffer[kBlock];
     const Real* left = read_chunk<Real>(isa, x, p.dtype, chunk, x_buffer);
     double* to = &sums[pieces > 1 ? chunk.number : chunk.row];
-    if (x == y) return row_loops<Real>(isa).dot(left, left, chunk.rows, chunk.length, to);
+    if (x == y) return leaf<Real>(isa).rows.dot(left, left, chunk.rows, chunk.length, to);
     alignas(64) Real y_buffer[kBlock];
     const Real* right = read_chunk<Real>(isa, y, p.dtype, chunk, y_buffer);
-    row_loops<Real>(isa).dot(left, right, chunk.rows, chunk.length, to);
+    leaf<Real>(isa).rows.dot(left, right, chunk.rows, chunk.length, to);
   });
   if (pieces == 1) return sums;
   for (std::int64_t i = 0; i < p.rows.count; ++i) {
@@ -81,7 +81,7 @@ void penalty_gradient(const Penalty& p, const void* x, const void* norms, Scalar
       alignas(64) Real buffer[kBlock];
       const Real* from = read_chunk<Real>(isa, x, p.dtype, chunk, buffer);
       write_chunk<Real>(isa, out, p.dtype, p.rows, chunk, [&](Real* to) {
-        row_loops<Real>(isa).scale(from, &factor[chunk.row], chunk.rows, chunk.length, to);
+        leaf<Real>(isa).rows.scale(from, &factor[chunk.row], chunk.rows, chunk.length, to);
       });
     });
   });
@@ -110,7 +110,7 @@ void penalty_second_order(const Penalty& p, const void* x, const void* norms, Sc
       const Real* direction = read_chunk<Real>(isa, v, p.dtype, chunk, v_buffer);
       const Real* from = read_chunk<Real>(isa, x, p.dtype, chunk, x_buffer);
       write_chunk<Real>(isa, of_x, p.dtype, p.rows, chunk, [&](Real* to) {
-        row_loops<Real>(isa).blend(direction, from, &of_v[chunk.row], &of_itself[chunk.row], chunk.rows,
+        leaf<Real>(isa).rows.blend(direction, from, &of_v[chunk.row], &of_itself[chunk.row], chunk.rows,
                                    chunk.length, to);
       });
     });

@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "isa.h"
+#include "leaf.h"
 
 namespace ganfast {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "isa.h"
+#include "leaf.h"
 #include "pages.h"
 
 namespace ganfast {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "elements.h"
-#include "leaf_resize.h"
+#include "leaf.h"
 
 namespace ganfast {
 

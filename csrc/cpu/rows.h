@@ -1,4 +1,4 @@
-// Samples as rows of a matrix: chunks of them for the threads around the loops of leaf_rows.h.
+// Samples as rows of a matrix: chunks of them for the threads around the loops of leaf.h.
 #pragma once
 
 #include <algorithm>
@@ -50,14 +50,6 @@ void for_each_chunk(Rows rows, int threads, Body body) {
   }
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (std::int64_t c = 0; c < chunks; ++c) one(c);
-}
-
-template <class Real>
-const RowLoops<Real>& row_loops(const Isa& isa) {
-  if constexpr (sizeof(Real) == 4)
-    return isa.rows_f32;
-  else
-    return isa.rows_f64;
 }
 
 // The elements of a chunk as Real; in place if they are that already.

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <memory>
 
-#include "isa.h"
+#include "leaf.h"
 
 namespace ganfast {
 namespace {

@@ -1,4 +1,4 @@
-// Batches of small symmetric matrices: threads around the loops of leaf_matrix.h.
+// Batches of small symmetric matrices: threads around the loops of leaf.h.
 #pragma once
 
 #include <cstdint>

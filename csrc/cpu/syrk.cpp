@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "isa.h"
+#include "leaf.h"
 
 namespace ganfast {
 namespace {

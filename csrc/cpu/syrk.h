@@ -1,7 +1,7 @@
 // Rows packed as they come, centred in place, and their squares added to a matrix: C += X^T X in float64, lower
 // triangle alone. BLAS calls the last dsyrk, and torch has none.
 //
-// Rows are kept as the product reads them, in panels of 24 columns (leaf_syrk.h), so packing is no pass of its
+// Rows are kept as the product reads them, in panels of 24 columns (leaf.h), so packing is no pass of its
 // own: it is the copy from the caller's batch, which at once converts to float64 and checks for NaN and inf.
 //
 // For k rows of n numbers: n^2 k flops (half of the full product's) and, beside the tiles of 24 x 24 on the

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ganfast.functional as GF
-from ganfast import games, reference
+from ganfast import games
 from ganfast.bench.case import (
     COMPILED,
     GANFAST,
@@ -33,6 +33,7 @@ from ganfast.bench.case import (
     normal,
 )
 from ganfast.bench.timing import Step, interleave, stopwatch
+from ganfast.reference.losses import PHI
 
 Shape = tuple[int, ...]
 Loss = Callable[..., Tensor]
@@ -134,7 +135,7 @@ def forms(player: str, game: str) -> dict[str, Loss]:
     _, name, target = of = kind(player, game)
     if of in TEXTBOOK:
         return TEXTBOOK[of]
-    phi = reference.losses.PHI[name][0]
+    phi = PHI[name][0]
     if player == "generator":
         return {"eager": lambda fake, ones, zeros: phi(fake, target).mean()}
     return {"eager": lambda real, fake, ones, zeros: phi(real, 1.0).mean() + phi(fake, 0.0).mean()}

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
 from typing import Any
 
-from ganfast import _options
-from ganfast.commands import distributed, images
+from ganfast.commands import images
 from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
-from ganfast.commands.failure import note_missing_kernels
 from ganfast.commands.fid_report import as_json, certificate, report
 from ganfast.metrics.options import EvaluationOptions
 
@@ -44,32 +40,21 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    given = _options.given(arguments, EvaluationOptions)
-    precisions = [given.pop("precision", "bf16" if arguments.certify else "fp32")]
+    sides = arguments.real, arguments.fake
+    precisions = [getattr(arguments, "precision", "bf16" if arguments.certify else "fp32")]
     if arguments.certify:
         if precisions == ["fp32"]:
             parser.error("--certify compares with fp32: give --precision bf16 or tf32")
-        if "state" in given:
+        if hasattr(arguments, "state"):
             parser.error("--certify makes two runs, and --state holds one: leave one of them out")
         precisions.insert(0, "fp32")
-    with distributed.joined(given.get("device")) as place, images.with_hints(arguments):
-        images.check_paths(arguments, arguments.real, arguments.fake)
-        if place.first:
-            note_missing_kernels()
-        given |= {"device": place.device} if place.device else {}
-        given["progress"] = place.first and images.wants_progress(arguments)
-        results = [_evaluate(arguments, given | {"precision": each}) for each in precisions]
+    with images.prepared(arguments, EvaluationOptions, *sides) as (place, given):
+        from ganfast import metrics
+
+        results = [metrics.evaluate(*sides, **{**given, "precision": each}) for each in precisions]
     if place.first:
         _print(arguments, results)
     return SKIPPED if place.first and any(result["skipped"] for result in results) else DONE
-
-
-def _evaluate(arguments: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
-    from ganfast import metrics
-
-    # An extractor of the user's own may print, and stdout is for the result.
-    with contextlib.redirect_stdout(sys.stderr):
-        return metrics.evaluate(arguments.real, arguments.fake, **given)
 
 
 def _print(arguments: argparse.Namespace, results: list[dict[str, Any]]) -> None:

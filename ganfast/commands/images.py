@@ -1,15 +1,19 @@
-"""What `ganfast fid` and `ganfast stats` share: the flags that say how images become features."""
+"""What `ganfast fid` and `ganfast stats` share: their flags, and what surrounds the work."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
 
 from ganfast import _options
 from ganfast._atomic_file import require_writable
 from ganfast._terminal import note, shows_progress
+from ganfast.commands import distributed
+from ganfast.commands.failure import note_missing_kernels
 from ganfast.errors import InputError
 from ganfast.metrics.options import ImageOptions
 
@@ -23,11 +27,26 @@ def add_flags(parser: argparse.ArgumentParser, cls: type[ImageOptions]) -> None:
     )
 
 
-def wants_progress(arguments: argparse.Namespace) -> bool:
-    return shows_progress() and not (arguments.no_progress or arguments.quiet)
+@contextmanager
+def prepared(
+    arguments: argparse.Namespace, cls: type[ImageOptions], *sources: str
+) -> Iterator[tuple[distributed.Place, dict[str, Any]]]:
+    """Within, the work may begin: with this process's place among all, and the keywords of the
+    options that were given. What is printed goes to stderr, since stdout is for the result and an
+    extractor of the user's own may print."""
+    given = _options.given(arguments, cls)
+    with distributed.joined(given.get("device")) as place, _with_hints(arguments):
+        _check_paths(arguments, *sources)
+        if place.first:
+            note_missing_kernels()
+        silent = not place.first or arguments.no_progress or arguments.quiet
+        given |= {"device": place.device} if place.device else {}
+        given["progress"] = shows_progress() and not silent
+        with redirect_stdout(sys.stderr):
+            yield place, given
 
 
-def check_paths(arguments: argparse.Namespace, *sources: str) -> None:
+def _check_paths(arguments: argparse.Namespace, *sources: str) -> None:
     """InputError for what can be seen at a glance, before a second is spent on imports, let alone
     hours on images."""
     for path in sources:
@@ -42,7 +61,7 @@ def check_paths(arguments: argparse.Namespace, *sources: str) -> None:
 
 
 @contextmanager
-def with_hints(arguments: argparse.Namespace) -> Iterator[None]:
+def _with_hints(arguments: argparse.Namespace) -> Iterator[None]:
     """Too little memory, and Ctrl-C, with what to do about them."""
     try:
         yield
@@ -55,7 +74,7 @@ def with_hints(arguments: argparse.Namespace) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        raise InputError("out of memory: give a smaller --batch-size or fewer --workers") from error
+        raise InputError("out of memory; give a smaller --batch-size or fewer --workers") from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -64,7 +83,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or words
 
 
-def report_on_stderr(notes: list[str], skipped: list[str]) -> None:
+def report_on_stderr(notes: Sequence[str], skipped: Sequence[str]) -> None:
     """What a reader of the result alone would miss."""
     for sentence in notes:
         note(sentence)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import sys
 from typing import Any
 
-from ganfast import _options
 from ganfast._atomic_file import require_writable
 from ganfast._terminal import printable
-from ganfast.commands import distributed, images
+from ganfast.commands import images
 from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
-from ganfast.commands.failure import note_missing_kernels
 from ganfast.errors import InputError
 from ganfast.metrics.options import ImageOptions
 
@@ -48,25 +44,20 @@ def _npz(text: str) -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    given = _options.given(arguments, ImageOptions)
-    with distributed.joined(given.get("device")) as place, images.with_hints(arguments):
-        images.check_paths(arguments, arguments.source)
+    with images.prepared(arguments, ImageOptions, arguments.source) as (place, given):
         _check_out(arguments)
+        from ganfast import metrics
+
+        statistics = metrics.image_statistics(arguments.source, **given)
         if place.first:
-            note_missing_kernels()
-        given |= {"device": place.device} if place.device else {}
-        given["progress"] = place.first and images.wants_progress(arguments)
-        made = _statistics(arguments.source, given)
-        if place.first:
-            made.save(arguments.out)
+            statistics.save(arguments.out)
     if not place.first:
         return DONE
-    skipped = list(made.skipped)
     if not arguments.quiet:
-        images.report_on_stderr([], skipped)
-    line = f"{arguments.out}: mu and sigma of {made.n:,} images, {made.protocol}"
+        images.report_on_stderr([], statistics.skipped)
+    line = f"{arguments.out}: mu and sigma of {statistics.n:,} images, {statistics.protocol}"
     print(printable(line, lines=False))
-    return SKIPPED if skipped else DONE
+    return SKIPPED if statistics.skipped else DONE
 
 
 def _check_out(arguments: argparse.Namespace) -> None:
@@ -76,10 +67,3 @@ def _check_out(arguments: argparse.Namespace) -> None:
             f"OUT.npz: got {arguments.out!r}, which is there already; replace it with --overwrite, "
             "or choose another name"
         )
-
-
-def _statistics(source: str, given: dict[str, Any]) -> Any:
-    from ganfast import metrics
-
-    with contextlib.redirect_stdout(sys.stderr):
-        return metrics.image_statistics(source, **given)

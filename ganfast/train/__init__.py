@@ -3,9 +3,9 @@ out="runs/x"))``."""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ganfast._lazy import lazy_names
 from ganfast.train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -13,15 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "TrainConfig", "train"]
 
-
-def __getattr__(name: str) -> Any:
-    # The settings of a run are known without torch; what runs needs it.
-    if name in ("Run", "train"):
-        value = getattr(importlib.import_module("ganfast.train.run"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'ganfast.train' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# The settings of a run are known without torch; what runs needs it.
+__getattr__, __dir__ = lazy_names(
+    __name__, {"Run": "ganfast.train.run", "train": "ganfast.train.run"}
+)

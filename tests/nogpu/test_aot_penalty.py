@@ -18,7 +18,7 @@ from ganfast.backends.triton.kernels.penalty import (
     penalty_second_order_kernel,
     short_penalty_kernel,
 )
-from ganfast.backends.triton.launch import BLOCK_LOG2  # noqa: E402
+from ganfast.backends.triton.launch import BLOCK_LOG2
 
 CAPABILITIES = [80, 90, 100]
 DTYPES = ["float64", "float32", "float16", "bfloat16"]

@@ -66,8 +66,9 @@ class RunState:
     def load(self) -> bool:
         """Read the file into ``sides``; False if there is none.
 
-        Raises InputError for a file that is damaged or no state, and for that of another run, with
-        all that differs.
+        Raises:
+            InputError: the file is damaged or no state, or that of another run, with all that
+                differs.
         """
         if not os.path.lexists(self.path):
             return False
@@ -128,7 +129,7 @@ class RunState:
         ]
         if differing:
             raise InputError(
-                f"state: {str(self.path)!r} is of another run: {'; '.join(differing)}: give the "
+                f"state: {str(self.path)!r} is of another run: {'; '.join(differing)}; give the "
                 "same arguments to finish that one, or delete the file to begin anew"
             )
 
@@ -142,7 +143,7 @@ def _facts(file: ArraysFile) -> dict[str, Any]:
         if facts["ganfast_run_state"] != FORMAT:
             raise file.refusal(
                 f"it has the format {facts['ganfast_run_state']} of another version of ganfast, "
-                f"which is {FORMAT} here: delete it to begin anew"
+                f"which is {FORMAT} here; delete it to begin anew"
             )
         for side in facts["sides"].values():
             if not isinstance(side["next_batch"], int) or not isinstance(side["done"], bool):
@@ -155,7 +156,7 @@ def _facts(file: ArraysFile) -> dict[str, Any]:
         raise
     except (ValueError, KeyError, TypeError, AttributeError):
         raise file.refusal(
-            "its description is not that of a run: delete it to begin anew"
+            "its description is not that of a run; delete it to begin anew"
         ) from None
     return dict(facts)
 

@@ -6,9 +6,11 @@ import os
 
 import torch
 
+from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.metrics.extractors.custom import load_custom
 from ganfast.metrics.extractors.extractor import Extractor
+from ganfast.metrics.extractors.precision import check_precision
 from ganfast.metrics.options import EXTRACTORS
 from ganfast.metrics.protocols import Protocol, find_protocol
 
@@ -42,6 +44,8 @@ def load_extractor(
             found nor downloaded.
     """
     protocol = find_protocol(protocol)
+    device = _checks.device("device", device)
+    check_precision(precision, device)  # before weights are fetched or a network is made
     if name == "inception":
         # With the network and the reader of its weights, which the others don't need.
         from ganfast.metrics.extractors.inception import load_inception

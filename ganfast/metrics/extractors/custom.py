@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity, split_output
-from ganfast.metrics.extractors.precision import check_precision, float32_products
+from ganfast.metrics.extractors.precision import float32_products
 from ganfast.metrics.options import EXTRACTORS
 from ganfast.metrics.protocols import Protocol
 
@@ -28,7 +28,7 @@ def load_custom(
     name: str | None = None,
     protocol: Protocol,
     precision: str = "fp32",
-    device: torch.device | str = "cpu",
+    device: torch.device,
     compile: bool = False,
     preprocess: Preprocess | None = None,
 ) -> Extractor:
@@ -38,15 +38,14 @@ def load_custom(
     about [-1, 1], and gives features (n, d), or features and logits (n, classes). Its attribute
     ``input_size``, a number or (height, width), says what images are resized to, by default 299.
     It is put in evaluation mode on ``device``, and tried on two images of noise. For "bf16" it runs
-    under autocast. The current folder can be imported from, as with ``python -m``.
+    under autocast. The current folder can be imported from, as with ``python -m``. The other
+    arguments are those of load_extractor, which has checked them.
 
     Raises:
         ValueError: (an InputError of one line) whatever is wrong with the path, the factory or the
             output.
     """
     name = name or path
-    device = _checks.device("device", device)
-    check_precision(precision, device)
     with _current_folder():
         module = _made(path, name)
         size = _input_size(module, name)

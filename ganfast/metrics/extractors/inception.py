@@ -6,9 +6,7 @@ import os
 
 import torch
 
-from ganfast import _checks
 from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity
-from ganfast.metrics.extractors.precision import check_precision
 from ganfast.metrics.inception.fast import FastInception
 from ganfast.metrics.inception.network import CLASSES, FEATURES, SIZE, build_network
 from ganfast.metrics.inception.weights import load_weights
@@ -22,18 +20,16 @@ def load_inception(
     weights: str | os.PathLike[str] | None = None,
     protocol: Protocol,
     precision: str = "fp32",
-    device: torch.device | str = "cpu",
+    device: torch.device,
     compile: bool = False,
     progress: bool = False,
     preprocess: Preprocess | None = None,
 ) -> Extractor:
     """2048 features and 1008 logits (without bias) of images, by the weights in ``weights``.
 
-    The arguments are those of :func:`load_extractor`. Raises InputError where the weights can't be
-    had or are not what they should be.
+    The arguments are those of :func:`load_extractor`, which has checked them. InputError where the
+    weights are neither found nor downloaded, or not what they should be.
     """
-    device = _checks.device("device", device)
-    check_precision(precision, device)  # before 96 MB are fetched
     loaded = load_weights(weights, progress=progress)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     notes = []
