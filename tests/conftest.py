@@ -20,7 +20,7 @@ def seed() -> None:
 
 
 @pytest.fixture(scope="module")
-def one_thread():
+def one_thread() -> Iterator[None]:
     """For small work: a second thread would gain little, and on a busy machine mostly wait."""
     with truth.threads(1):
         yield

@@ -141,7 +141,7 @@ def test_bad_input():
         Gaussian(mean / 0, covariance)
     reference = Gaussian(mean, covariance)
     assert "(24,)" in repr(reference)
-    with pytest.raises(ValueError, match="y: .* the d of the Gaussian, 24"):
+    with pytest.raises(ValueError, match=r"y: .* give \(..., N, 24\), the d of the Gaussian"):
         frechet_distance_from_features(reference, X[:, :5])
     with pytest.raises(ValueError, match="x: got a NumPy array on cpu; give a torch array"):
         frechet_distance_from_features(X.numpy(), reference)

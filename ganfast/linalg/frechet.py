@@ -101,14 +101,8 @@ def frechet_distance_from_features(x: Any, y: Any) -> Any:
     if isinstance(y, Gaussian):
         return _to_reference(y, Arrays(x=x), "x")
     arrays = Arrays(x=x, y=y)
-    for name in ("x", "y"):
-        _check_samples(arrays, name)
-    if arrays.tensors["x"].shape[-1] != arrays.tensors["y"].shape[-1]:
-        raise InputError(
-            f"y: got shape {tuple(arrays.tensors['y'].shape)}; give (..., N, d) with the d of x, "
-            f"{arrays.tensors['x'].shape[-1]}"
-        )
-    first, second = arrays.float64("x"), arrays.float64("y")
+    first = _samples(arrays, "x")
+    second = _samples(arrays, "y", first.shape[-1], "x")
     batch = common_batch(("x", first, 2), ("y", second, 2))
     rows1, rows2 = centred(first), centred(second)
     return arrays.wrap(
@@ -123,19 +117,13 @@ def frechet_distance_from_features(x: Any, y: Any) -> Any:
 
 def _to_reference(reference: Gaussian, arrays: Arrays, name: str) -> Any:
     """The distance of the samples of that name."""
-    _check_samples(arrays, name)
-    given = arrays.tensors[name]
-    if arrays.kind != reference.kind or given.device != reference.mean.device:
+    device, here = reference.mean.device, arrays.tensors[name].device
+    if arrays.kind != reference.kind or here != device:
         raise InputError(
-            f"{name}: got a {arrays.kind} array on {given.device}; give a {reference.kind} array "
-            f"on {reference.mean.device}, as the Gaussian has"
+            f"{name}: got a {arrays.kind} array on {here}; give a {reference.kind} array on "
+            f"{device}, as the Gaussian has"
         )
-    if given.shape[-1] != reference.mean.shape[-1]:
-        raise InputError(
-            f"{name}: got shape {tuple(given.shape)}; give (..., N, d) with the d of the Gaussian, "
-            f"{reference.mean.shape[-1]}"
-        )
-    samples = arrays.float64(name)
+    samples = _samples(arrays, name, reference.mean.shape[-1], "the Gaussian")
     batch = common_batch((name, samples, 2), ("covariance", reference.covariance.x, 2))
     rows = centred(samples)
     return arrays.wrap(
@@ -148,7 +136,8 @@ def _to_reference(reference: Gaussian, arrays: Arrays, name: str) -> Any:
     )
 
 
-def _check_samples(arrays: Arrays, name: str) -> None:
+def _samples(arrays: Arrays, name: str, d: int | None = None, owner: str = "") -> Tensor:
+    """The samples (..., N, d) of that name in float64; d is to be that of ``owner``."""
     shape = tuple(arrays.tensors[name].shape)
     if len(shape) < 2:
         raise InputError(f"{name}: got shape {shape}; give (..., N, d)")
@@ -156,6 +145,9 @@ def _check_samples(arrays: Arrays, name: str) -> None:
         raise InputError(
             f"{name}: got {shape[-2]} samples (shape {shape}); give at least 2 for a covariance"
         )
+    if d not in (None, shape[-1]):
+        raise InputError(f"{name}: got shape {shape}; give (..., N, {d}), the d of {owner}")
+    return arrays.float64(name)
 
 
 def _trace(a: Tensor) -> Tensor:

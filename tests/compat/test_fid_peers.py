@@ -16,6 +16,7 @@ from ganfast.metrics.extractors import Extractor
 from ganfast.metrics.inception.network import CLASSES, FEATURES, build_network
 from ganfast.metrics.inception.weights import load_weights
 from testing import pictures
+from testing.inception_weights import save_random_weights
 from testing.torchvision_stub import import_torchvision
 
 COUNT = 24
@@ -49,8 +50,6 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    from testing.inception_weights import save_random_weights
-
     path = tmp_path_factory.mktemp("weights") / "weights.pth"
     save_random_weights(path)
     return path
