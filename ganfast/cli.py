@@ -26,6 +26,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
+class _Version(argparse.Action):
+    """Looked up when it is asked for: that imports what takes longer than all else here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print(f"ganfast {ganfast.__version__}")
+        parser.exit()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code (wrong usage exits at once)."""
     arguments = _build_parser().parse_args(argv)
@@ -43,7 +51,9 @@ def _build_parser() -> _Parser:
         description="Train GANs with fused losses, measure them, and ask what runs where.",
         epilog=IN_WORDS,
     )
-    parser.add_argument("--version", action="version", version=f"ganfast {ganfast.__version__}")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="show the version of ganfast and exit"
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(commands)

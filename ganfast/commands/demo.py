@@ -14,7 +14,7 @@ from ganfast.commands.failure import note_missing_kernels
 @dataclass(frozen=True)
 class DemoOptions:
     out: str | Path = option("runs/demo", "folder for the report and the runs", metavar="DIR")
-    seed: int = option(0, "of everything that is drawn", least=0)
+    seed: int = option(0, "seed of all that is drawn at random", least=0)
 
     def __post_init__(self) -> None:
         check(self)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import sys
 import traceback
@@ -115,6 +114,8 @@ def _fail(store: Any, error: BaseException) -> NoReturn:
             report_error(_in_words(error))
         except Exception:  # a bug: it keeps its traceback
             traceback.print_exception(error)
+    import multiprocessing  # not for --help
+
     for worker in multiprocessing.active_children():  # nobody else would end them now
         worker.terminate()
     for stream in (sys.stdout, sys.stderr):

@@ -41,8 +41,8 @@ class ImageOptions:
 
     extractor: str | Extractor = option(
         "inception",
-        "whose features: inception (the published FID network), digits (the demo's classifier) or "
-        "module:factory of your own",
+        "what makes the features: inception (the published FID network), digits (the demo's "
+        "classifier) or module:factory of your own",
         choices=EXTRACTORS,
         form="module:factory",
         pattern=r"[^\W\d][\w.]*:[^\W\d][\w.]*",
@@ -56,13 +56,13 @@ class ImageOptions:
     )
     protocol: str = option(
         "pytorch-fid",
-        "whose resizing and scaling: {choices}",
+        "whose resizing and scaling to follow: {choices}",
         choices=PROTOCOLS,
         metavar="NAME",
     )
     precision: str = option(
         "fp32",
-        "of the network: {choices}; tf32 is for CUDA only",
+        "precision of the network: {choices}; tf32 needs CUDA",
         choices=PRECISIONS,
         metavar="NAME",
     )
@@ -137,7 +137,7 @@ class EvaluationOptions(ImageOptions):
         "also FID extrapolated to infinitely many fake images (arXiv:1911.07023; 1 GB of memory a "
         "side)",
     )
-    seed: int = option(0, "of whatever is drawn", least=0)
+    seed: int = option(0, "seed of all that is drawn at random", least=0)
     allow_mismatch: bool = option(
         False, "compare with statistics that another protocol or network made"
     )

@@ -129,7 +129,7 @@ class Statistics:
             arrays = {name: file[name] for name in ("mu", "sigma")}
             for name, array in arrays.items():
                 if array.dtype.kind != "f":
-                    raise file.refusal(f"{name} must have a floating dtype, got {array.dtype}")
+                    raise file.refusal(f"its {name} is of {array.dtype}, not of floats")
             mu, sigma = (
                 torch.from_numpy(np.ascontiguousarray(a, dtype=np.float64)) for a in arrays.values()
             )
@@ -210,14 +210,14 @@ def _fault(mu: Tensor, sigma: Tensor) -> str | None:
     """What is wrong with these moments."""
     if mu.dim() != 1 or not len(mu) or tuple(sigma.shape) != (len(mu), len(mu)):
         return (
-            "mu must have shape (d,) and sigma (d, d), got "
-            f"{tuple(mu.shape)} and {tuple(sigma.shape)}"
+            f"got mu of shape {tuple(mu.shape)} and sigma of shape {tuple(sigma.shape)}; give (d,) "
+            "and (d, d)"
         )
     for name, x in (("mu", mu), ("sigma", sigma)):
         if not x.is_floating_point():
-            return f"{name} must have a floating dtype, got {x.dtype}"
+            return f"got {name} of {x.dtype}; give floats"
         if not bool(torch.isfinite(x).all()):
-            return f"{name} has values that are not finite"
+            return f"got NaN or inf in {name}"
     largest = float(sigma.abs().max())
     off = float((sigma - sigma.T).abs().max())
     if off > _ASYMMETRY * largest:
@@ -230,7 +230,7 @@ def _fault(mu: Tensor, sigma: Tensor) -> str | None:
 def _fact(file: ArraysFile, name: str) -> int | str:
     value = file[name]
     if value.shape != () or value.dtype.kind not in ("iu" if name == "n" else "U"):
-        raise file.refusal(f"its {name} must be one {'number' if name == 'n' else 'word'}")
+        raise file.refusal(f"its {name} is not one {'number' if name == 'n' else 'word'}")
     return int(value) if name == "n" else str(value)
 
 

@@ -254,10 +254,10 @@ def test_npy_files():
 @pytest.mark.parametrize(
     ("array", "reason"),
     [
-        (np.zeros((4, 4, 3), np.float32), "must be uint8"),
-        (np.zeros((2, 4, 4, 3), np.uint8), "must be uint8"),
+        (np.zeros((4, 4, 3), np.float32), "save it as uint8"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "save it as uint8"),
         (np.zeros((4, 4, 2), np.uint8), "1, 3 or 4 channels"),
-        (np.zeros((0, 4, 3), np.uint8), "must be uint8"),
+        (np.zeros((0, 4, 3), np.uint8), "save it as uint8"),
         (np.array([{}], dtype=object), "not an .npy file that NumPy can read"),
     ],
 )

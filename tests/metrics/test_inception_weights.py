@@ -211,8 +211,8 @@ def test_wrong_contents(tmp_path):
         return path
 
     state = small_state()
-    refused(saved([torch.zeros(1)]), "holds list")
-    refused(saved({"epoch": 3}), "where a state_dict of tensors is needed")
+    refused(saved([torch.zeros(1)]), "holds a list")
+    refused(saved({"epoch": 3}), "holds a dict; give a state_dict of tensors")
     refused(saved({k: v for k, v in state.items() if k != "fc.bias"}), "missing: fc.bias")
     refused(saved({**state, "AuxLogits.fc.weight": torch.zeros(1)}), "unknown: AuxLogits.fc.weight")
     wrong = {**state, "fc.weight": torch.zeros(1000, 2048), "fc.bias": torch.zeros(1000)}

@@ -73,18 +73,21 @@ BAD = {
     "no sigma": ({"mu": np.zeros(3)}, "no sigma; its entries are: mu"),
     "images": ({"arr_0": np.zeros((2, 4, 4, 3))}, "no mu and no sigma; its entries are: arr_0"),
     "nothing": ({}, "entries are: none"),
-    "shapes": ({"mu": np.zeros(3), "sigma": np.eye(4)}, r"\(3,\) and \(4, 4\)"),
+    "shapes": (
+        {"mu": np.zeros(3), "sigma": np.eye(4)},
+        r"mu of shape \(3,\) and sigma of shape \(4, 4\)",
+    ),
     "axes": ({"mu": np.zeros((1, 3)), "sigma": np.eye(3)}, r"\(1, 3\) and"),
     "empty": ({"mu": np.zeros(0), "sigma": np.zeros((0, 0))}, r"\(0,\) and"),
-    "nan": ({"mu": np.full(3, np.nan), "sigma": np.eye(3)}, "mu has values that are not finite"),
-    "inf": ({"mu": np.zeros(3), "sigma": np.full((3, 3), np.inf)}, "sigma has values"),
+    "nan": ({"mu": np.full(3, np.nan), "sigma": np.eye(3)}, "got NaN or inf in mu"),
+    "inf": ({"mu": np.zeros(3), "sigma": np.full((3, 3), np.inf)}, "got NaN or inf in sigma"),
     "asymmetric": ({"mu": np.zeros(2), "sigma": np.array([[1, 0.5], [0, 1]])}, "not symmetric"),
     "negative": ({"mu": np.zeros(2), "sigma": -np.eye(2)}, "negative variance"),
-    "integers": ({"mu": np.zeros(2, int), "sigma": np.eye(2)}, "mu must have a floating dtype"),
+    "integers": ({"mu": np.zeros(2, int), "sigma": np.eye(2)}, "its mu is of int64"),
     "complex": ({"mu": np.zeros(2), "sigma": np.eye(2, dtype=complex)}, "complex128"),
     "objects": ({**GOOD, "mu": np.array([Trap()] * 3)}, "'mu' can't be read: .*allow_pickle"),
-    "n": ({**GOOD, "n": np.array("many")}, "its n must be one number"),
-    "protocol": ({**GOOD, "protocol": np.zeros(3)}, "its protocol must be one word"),
+    "n": ({**GOOD, "n": np.array("many")}, "its n is not one number"),
+    "protocol": ({**GOOD, "protocol": np.zeros(3)}, "its protocol is not one word"),
 }
 
 

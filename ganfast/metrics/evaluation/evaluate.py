@@ -33,8 +33,9 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
             batches; a function that returns an iterator of batches. ``images.open_images`` has
             the details of each.
         {options}
-            An ``extractor`` may also be an Extractor, which has its own weights, protocol,
-            precision and device.
+
+    An Extractor itself may be given as ``extractor``; it then brings its own weights, protocol,
+    precision and device.
 
     Returns:
         a dict: ``fid``, ``mean_term`` |mu_r - mu_f|^2 and ``covariance_term`` Tr(S_r + S_f -

@@ -118,7 +118,7 @@ class Decoder:
         shape = array.shape
         if array.dtype != np.uint8 or len(shape) not in (2, 3) or 0 in shape:
             raise DecodeError(
-                f"an .npy image must be uint8 (h, w, 3), got {array.dtype} {tuple(shape)}"
+                f"an .npy image of {array.dtype} {tuple(shape)}; save it as uint8 (h, w, 3)"
             )
         channels = shape[2] if len(shape) == 3 else 1
         if channels == 1:
@@ -127,7 +127,7 @@ class Decoder:
             return array
         if channels == 4:
             return self._flat(array)
-        raise DecodeError(f"an .npy image must have 1, 3 or 4 channels last, got {tuple(shape)}")
+        raise DecodeError(f"an .npy image {tuple(shape)}; save it with 1, 3 or 4 channels last")
 
     def _wide_gray(self, gray: np.ndarray, transparent: Any) -> np.ndarray:
         low, high = int(gray.min()), int(gray.max())

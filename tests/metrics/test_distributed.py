@@ -1,0 +1,174 @@
+"""Two processes with different numbers of images hold, after all_reduce, what one would."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from ganfast.metrics import FrechetInceptionDistance, Moments, Summary
+
+pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
+
+
+def work(rank, folder):
+    """In each of two processes: all that the tests below look at."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    seen = {"moments": moments_of(rank), "summary": summaries_of(rank), "fid": distances_of(rank)}
+    torch.save(seen, f"{folder}/{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """By the name of the part, what the first and the second process saw."""
+    folder = tmp_path_factory.mktemp("processes")
+    mp.spawn(work, args=(str(folder),), nprocs=2)
+    first, second = (torch.load(folder / f"{rank}.pt") for rank in (0, 1))
+    return SimpleNamespace(**{name: (first[name], second[name]) for name in first})
+
+
+def refusal(call) -> str:
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return "nothing was refused"
+
+
+# ---- Moments
+
+ROWS = ((1500, 37, 0.5), (1100, 0, 0.5), (0, 5, 0.5), (1, 1, 0.5), (1025, 400, 1e7))
+"""Rows of either process, and the mean."""
+
+
+def rows(case):
+    generator = torch.Generator().manual_seed(1)
+    n = case[0] + case[1]
+    x = torch.randn(n, 12, dtype=torch.float64, generator=generator) + case[2]
+    return x[: case[0]], x[case[0] :]
+
+
+def moments_of(rank):
+    values = []
+    for case in ROWS:
+        own = Moments(12)
+        own.update(rows(case)[rank])
+        own.all_reduce()
+        values.append((own.count, own.mean, own.covariance))
+    return values, refusal(Moments(3 + rank).all_reduce)
+
+
+def test_moments(seen):
+    (first, refused), (second, also_refused) = seen.moments
+    assert "[3, 4] by rank" in refused and refused == also_refused
+    for case, one, two in zip(ROWS, first, second, strict=True):
+        whole = Moments(12)
+        whole.update(torch.cat(rows(case)))
+        assert one[0] == two[0] == whole.count
+        assert torch.equal(one[1], two[1]) and torch.equal(one[2], two[2])
+        torch.testing.assert_close(one[1], whole.mean, rtol=1e-12, atol=1e-12)
+        tolerance = 1e-12 if case[2] < 1e6 else 1e-8
+        torch.testing.assert_close(one[2], whole.covariance, rtol=tolerance, atol=tolerance)
+
+
+# ---- Summary: moments, chunks, score and sample
+
+N, DIM = 500, 6
+SHARES = ((2, None), (1, None), (N, None), (2, 30))
+"""Images of the first process: every k-th, or (with the second number) of the first so many."""
+
+
+def summary(seed=3):
+    return Summary(DIM, classes=4, splits=3, chunks=4, sample=60, seed=seed)
+
+
+def filled(positions):
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(N, DIM, generator=generator)
+    logits = torch.randn(N, 4, generator=generator)
+    made = summary()
+    made.add(features[positions], logits[positions], positions)
+    return made
+
+
+def shares(case):
+    count = N if case[1] is None else case[1]
+    first = list(range(0, count, case[0]))
+    return first, [i for i in range(count) if i not in set(first)]
+
+
+def summaries_of(rank):
+    states = []
+    for case in SHARES:
+        own = filled(shares(case)[rank])
+        own.all_reduce()
+        states.append(own.state_dict())
+    return states, [refusal(own.all_reduce) for own in (summary(seed=rank), filled([5, 6]))]
+
+
+def test_summary(seen):
+    (states, refusals), (others, same) = seen.summary
+    assert refusals == same
+    assert "make it alike" in refusals[0] and "got 5 in several" in refusals[1]
+    for case, state, other in zip(SHARES, states, others, strict=True):
+        assert all(torch.equal(state[key], other[key]) for key in state)
+        reduced, whole = summary(), filled(sorted(sum(shares(case), [])))
+        reduced.load_state_dict(state)
+        assert reduced.count == whole.count
+        assert reduced.inception_score() == pytest.approx(whole.inception_score(), rel=1e-12)
+        assert torch.equal(reduced.sample, whole.sample)
+        pairs = [(reduced.moments, whole.moments)]
+        pairs += zip(reduced.chunk_moments, whole.chunk_moments, strict=True)
+        for one, two in pairs:
+            assert one.count == two.count
+            torch.testing.assert_close(one.mean, two.mean, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(one.covariance, two.covariance, rtol=1e-12, atol=1e-12)
+
+
+# ---- FrechetInceptionDistance: compute() twice, and then over more images
+
+
+def channel_means(images):
+    return images.float().mean((1, 2))
+
+
+def images(seed, n):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256 - seed, (n, 4, 4, 3), dtype=torch.uint8, generator=generator)
+
+
+PARTS = ((slice(0, 40), slice(0, 25), slice(25, 30)), (slice(40, 40), slice(30, 50), slice(0, 0)))
+"""By rank: real images, generated ones, and those that come after the first compute()."""
+
+
+def distances_of(rank):
+    real, fake = images(0, 40), images(50, 50)
+    metric = FrechetInceptionDistance(channel_means)
+    refused = refusal(metric.compute)
+    if rank == 0:  # the other never sees a real image, not even none of them
+        metric.update(real[PARTS[rank][0]], real=True)
+    metric.update(fake[PARTS[rank][1]], real=False)
+    values = [metric.compute(), metric.compute()]
+    metric.update(fake[PARTS[rank][2]], real=False)
+    return refused, [*values, metric.compute()], (metric.n_real, metric.n_fake)
+
+
+def test_frechet_inception_distance(seen):
+    (refused, values, counts), (also_refused, others, other_counts) = seen.fid
+    assert (counts, other_counts) == ((40, 30), (0, 20))
+    assert refused == also_refused and values == others
+    assert "got 0 images with real=True" in refused
+    real, fake = images(0, 40), images(50, 50)
+    metric = FrechetInceptionDistance(channel_means)
+    metric.update(real, real=True)
+    metric.update(torch.cat([fake[:25], fake[30:]]), real=False)
+    torch.testing.assert_close(values[0], metric.compute(), rtol=1e-10, atol=0)
+    assert values[0] == values[1]
+    metric.update(fake[25:30], real=False)
+    torch.testing.assert_close(values[2], metric.compute(), rtol=1e-10, atol=0)
