@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -69,8 +68,10 @@ def clip_weights_(
     if tensors and isinstance(tensors[0], Tensor) and must_trace(()) is None:
         backend = _dispatch.pick("clip_weights_", tensors[0])
         if backend is not reference:
-            with suppress(Refusal):
+            try:
                 count = backend.clip_weights_(tensors, bound, return_fraction)
+            except Refusal:
+                count = NotImplemented
     if count is NotImplemented:  # mixed devices, memory with holes, or something to refuse
         _check(parameters, named)
         count = _one_by_one(tensors, bound, return_fraction)
@@ -113,8 +114,10 @@ def _one(x: Tensor, bound: float, count: bool) -> Tensor | None:
         backend = _dispatch.pick("clip_weights_", x)
         if backend is not reference:
             why = f"a tensor of strides {x.stride()} does not fill its memory"
-            with suppress(Refusal):
+            try:
                 done = backend.clip_weights_([x], bound, count)
+            except Refusal:
+                done = NotImplemented
     if done is not NotImplemented:
         return done
     if not torch.compiler.is_compiling() and _dispatch.forced() not in (None, "reference"):
