@@ -7,6 +7,7 @@ RUN := $(VENV)/bin/python
 OUT ?= benchmarks/results
 DEMO_OUT ?= runs/demo
 TEST_ARGS ?=
+JOBS ?= auto
 BENCH_ARGS ?=
 CSRC := $(shell find csrc -type f 2>/dev/null)
 
@@ -19,8 +20,8 @@ help:  ## say what the targets do
 demo: $(VENV)/installed  ## train the games on real handwritten digits; writes runs/demo/report.md
 	$(RUN) -m ganfast demo --out $(DEMO_OUT)
 
-test: $(VENV)/installed  ## run the whole test suite
-	$(RUN) -m pytest $(TEST_ARGS)
+test: $(VENV)/installed  ## run the whole test suite, in JOBS processes (default: one for each core)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
 
 bench: $(VENV)/installed  ## time the operations against PyTorch; writes benchmarks/results/
 	$(RUN) -m benchmarks.run $(BENCH_ARGS)

@@ -192,4 +192,13 @@ void define(py::module_& m, const char* name, typename Signature<decltype(kFunct
   m.attr(name) = checked(PyCFunction_New(&definition, nullptr));
 }
 
+// Each adds the functions of one noun.
+void bind_linalg(py::module_& m);
+void bind_losses(py::module_& m);
+void bind_matrices(py::module_& m);
+void bind_optim(py::module_& m);
+void bind_penalty(py::module_& m);
+void bind_preprocess(py::module_& m);
+void bind_syrk(py::module_& m);
+
 }  // namespace ganfast

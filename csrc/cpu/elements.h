@@ -95,6 +95,14 @@ inline void write_scalar(double value, Scalar scalar) {
     write<float>(*current_isa(), &narrow, scalar.address, scalar.dtype, 1);
 }
 
+// Calls share(thread, threads) for each thread of a team.
+template <class Share>
+void in_team(int threads, Share share) {
+  if (threads == 1) return share(0, 1);  // not through OpenMP, which costs more than the work on a few elements
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int thread = 0; thread < threads; ++thread) share(thread, threads);
+}
+
 // Calls f(Real{}) with the type that `dtype` is computed in.
 template <class F>
 void with_real(Dtype dtype, F f) {

@@ -71,9 +71,9 @@ struct OptimLoops {
   void (*scale)(Real factor, Real* x, std::int64_t n);
 };
 
-// ---- the rank-k update: a panel is 24 columns of the rows, in float64 and row after row, a multiple of the width
-// of every micro-kernel ----
+// ---- the symmetric rank-k update -------------------------------------------------------------------------
 
+// Columns of a panel of the rows, in float64 and row after row: a multiple of the width of every micro-kernel.
 constexpr std::int64_t kPanel = 24;
 
 struct SyrkLoops {

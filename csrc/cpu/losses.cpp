@@ -53,29 +53,15 @@ void for_each_block(const Loss& loss, const Logits& logits, std::uint64_t key, i
     }
     body(segment, block, loops, x, t_buffer);
   };
-  const auto block_of = [&](std::size_t s, std::int64_t b, std::int64_t before) {
-    const std::int64_t first = b * kBlock;
-    return Block{before + b, first, std::min(kBlock, segments[s].count - first)};
-  };
-  if (threads == 1) {  // not through OpenMP, which costs more than the work on 64 logits
+  in_team(threads, [&](int thread, int of) {
     std::int64_t before = 0;
     for (std::size_t s = 0; s < segments.size(); ++s) {
-      const std::int64_t n = blocks_of(segments[s]);
-      for (std::int64_t b = 0; b < n; ++b) one_block(s, block_of(s, b, before));
-      before += n;
+      const std::int64_t count = segments[s].count, blocks = blocks_of(segments[s]);
+      for (std::int64_t b = blocks * thread / of; b < blocks * (thread + 1) / of; ++b)
+        one_block(s, Block{before + b, b * kBlock, std::min(kBlock, count - b * kBlock)});
+      before += blocks;
     }
-    return;
-  }
-#pragma omp parallel num_threads(threads)
-  {
-    std::int64_t before = 0;
-    for (std::size_t s = 0; s < segments.size(); ++s) {
-      const std::int64_t n = blocks_of(segments[s]);
-#pragma omp for schedule(static) nowait
-      for (std::int64_t b = 0; b < n; ++b) one_block(s, block_of(s, b, before));
-      before += n;
-    }
-  }
+  });
 }
 
 template <class Real>

@@ -2,7 +2,6 @@
 // Only ganfast/backends/cpu calls it.
 #include "args.h"
 #include "leaf.h"
-#include "module_bind.h"
 
 namespace ganfast {
 namespace {

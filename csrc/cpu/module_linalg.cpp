@@ -1,6 +1,5 @@
 // The linear algebra for Python, in float64.
 #include "args.h"
-#include "module_bind.h"
 #include "pivoted_cholesky.h"
 #include "symmetry.h"
 

@@ -1,7 +1,6 @@
 // The losses for Python.
 #include "args.h"
 #include "losses.h"
-#include "module_bind.h"
 
 namespace ganfast {
 
@@ -52,7 +51,7 @@ void* beside(const Segment& segment, const View& view, Dtype dtype) {
 
 template <class V>
 const std::vector<V>& for_each(const Logits& logits, const std::vector<V>& views, const char* name) {
-  if (views.size() != logits.segments.size()) throw py::type_error(name + std::string(": give one for each of logits"));
+  if (views.size() != logits.segments.size()) throw py::type_error(name + std::string(": give one for each logits"));
   return views;
 }
 
@@ -62,7 +61,9 @@ std::int64_t elements(const Logits& logits) {
   return total;
 }
 
-void value(const Loss* loss, std::optional<std::uint64_t> key, const std::vector<View>& views, const std::vector<Output>& outs) {
+using Key = std::optional<std::uint64_t>;
+
+void value(const Loss* loss, Key key, const std::vector<View>& views, const std::vector<Output>& outs) {
   Logits logits = logits_of(*loss, views);
   Scalar out{nullptr, outs.at(0).dtype};
   if (loss->reduction != Reduction::none)
@@ -73,7 +74,7 @@ void value(const Loss* loss, std::optional<std::uint64_t> key, const std::vector
   run(elements(logits), [&](int threads) { loss_value(*loss, logits, key.value_or(0), out, threads); });
 }
 
-void gradient(const Loss* loss, std::optional<std::uint64_t> key, const std::vector<View>& views, const std::vector<View>& grads,
+void gradient(const Loss* loss, Key key, const std::vector<View>& views, const std::vector<View>& grads,
               const std::vector<std::optional<Output>>& outs) {
   Logits logits = logits_of(*loss, views);
   Scalar grad{nullptr, grads.at(0).dtype};
@@ -90,6 +91,7 @@ void gradient(const Loss* loss, std::optional<std::uint64_t> key, const std::vec
 // phi (order 0) or its derivative in double, with the C library's exp: for the tests of the formulas themselves.
 double evaluate(std::int64_t phi, std::int64_t order, double x, double t) {
   using A = gan::ScalarArithmetic<double>;
+  if (order != 0 && order != 1) throw std::invalid_argument("order: got " + std::to_string(order) + "; give 0 or 1");
   switch (phi) {
 #define GAN_CASE(Phi) \
   case gan::k##Phi: return order == 0 ? gan::Phi<A>::value(x, t) : gan::Phi<A>::slope(x, t);

@@ -1,6 +1,5 @@
 // Batches of small matrices for Python, in float64. Each function returns the numbers of those that did not converge.
 #include "args.h"
-#include "module_bind.h"
 #include "small_matrices.h"
 
 namespace ganfast {

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "args.h"
-#include "module_bind.h"
 #include "optim.h"
 
 namespace ganfast {

@@ -1,7 +1,6 @@
 // The interpolation and the penalty for Python.
 #include "args.h"
 #include "interpolate.h"
-#include "module_bind.h"
 #include "penalty.h"
 
 namespace ganfast {

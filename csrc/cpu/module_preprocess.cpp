@@ -2,7 +2,6 @@
 #include <limits>
 
 #include "args.h"
-#include "module_bind.h"
 #include "preprocess.h"
 
 namespace ganfast {

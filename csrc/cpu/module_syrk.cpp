@@ -1,7 +1,6 @@
 // The row buffer for Python: `packed` (panels, capacity, PANEL) holds rows of n numbers.
 #include "args.h"
 #include "leaf.h"
-#include "module_bind.h"
 #include "syrk.h"
 
 namespace ganfast {

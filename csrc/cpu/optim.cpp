@@ -33,7 +33,8 @@ void for_each_block(const std::vector<Item>& items, int threads, bool write_grad
       alignas(64) Real buffers[kArrays][kWeights];
       Real* arrays[kArrays] = {};
       for (int a = 0; a < kArrays; ++a)
-        if (w.at[a]) arrays[a] = const_cast<Real*>(read<Real>(isa, at(w.at[a], w.dtype, first), w.dtype, n, buffers[a]));
+        if (w.at[a])
+          arrays[a] = const_cast<Real*>(read<Real>(isa, at(w.at[a], w.dtype, first), w.dtype, n, buffers[a]));
       body(item, arrays, n);
       for (int a = 0; a < kArrays; ++a)
         if (w.at[a] && (a != kGrad || write_gradients))
@@ -42,7 +43,8 @@ void for_each_block(const std::vector<Item>& items, int threads, bool write_grad
   };
   std::int64_t total = 0;
   for (const Item& item : items) total += blocks_of(weights_of(item).count);
-  const auto share = [&](std::int64_t from, std::int64_t to) {
+  in_team(threads, [&](int thread, int of) {
+    const std::int64_t from = total * thread / of, to = total * (thread + 1) / of;
     std::int64_t before = 0;
     for (const Item& item : items) {
       if (before >= to) break;
@@ -52,10 +54,7 @@ void for_each_block(const std::vector<Item>& items, int threads, bool write_grad
         block(item, b * kWeights, std::min(kWeights, count - b * kWeights));
       before += here;
     }
-  };
-  if (threads == 1) return share(0, total);  // not through OpenMP, which costs more than a few weights
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (int t = 0; t < threads; ++t) share(total * t / threads, total * (t + 1) / threads);
+  });
 }
 
 template <class Options, class Update>

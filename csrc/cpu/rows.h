@@ -44,12 +44,9 @@ void for_each_chunk(Rows rows, int threads, Body body) {
     body(Chunk{c, row, std::min(together, rows.count - row), row * rows.length + start,
                std::min(kBlock, rows.length - start)});
   };
-  if (threads == 1) {  // not through OpenMP, which costs more than the work on a few rows
-    for (std::int64_t c = 0; c < chunks; ++c) one(c);
-    return;
-  }
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (std::int64_t c = 0; c < chunks; ++c) one(c);
+  in_team(threads, [&](int thread, int of) {
+    for (std::int64_t c = chunks * thread / of; c < chunks * (thread + 1) / of; ++c) one(c);
+  });
 }
 
 // The elements of a chunk as Real; in place if they are that already.
