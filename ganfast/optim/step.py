@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
 from ganfast import _checks
-from ganfast._dispatch import call, serve
-from ganfast.errors import InputError, NoState
+from ganfast._dispatch import call, refused, serve
+from ganfast.errors import InputError, NoState, Refusal
 
 
 class StepAndClip(Optimizer):
@@ -62,10 +62,12 @@ class StepAndClip(Optimizer):
             return loss
         kernels = serve(self._op, (first,))
         try:
-            call(self._op, kernels, self._op, self)
+            getattr(kernels, self._op)(self)
         except NoState:
             self._create_state()
             call(self._op, kernels, self._op, self)
+        except Refusal as refusal:
+            getattr(refused(self._op, refusal), self._op)(self)
         return loss
 
     _watched_step = Optimizer.profile_hook_step(_step)

@@ -34,10 +34,19 @@ def _loss(spec: LossSpec) -> Any:
     return loss
 
 
+def _contiguous(logits: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Asked beforehand, since to be refused takes longer than the loss of a few logits."""
+    for x in logits:
+        if not x.is_contiguous():
+            return tuple([x.contiguous() for x in logits])
+    return logits
+
+
 def adversarial_loss(
     logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
 ) -> Tensor | tuple[Tensor, ...]:
     """As in the reference."""
+    logits = _contiguous(logits)
     if spec.reduction == "none":
         values = tuple([torch.empty_like(x, dtype=dtype) for x in logits])
         _value(_loss(spec), key, logits, values)
@@ -55,6 +64,7 @@ def adversarial_loss_gradient(
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
     """As in the reference."""
+    logits = _contiguous(logits)
     gradients: tuple[Tensor | None, ...]
     if False in needed:
         gradients = tuple(
