@@ -34,7 +34,7 @@ class Extractor:
         precision: "fp32", "tf32" (CUDA only) or "bf16". What float32 products mean inside the
             network is set by it, whatever the program has set, and put back after each call.
         size: of the network's input: (height, width), or one number for both.
-        preprocess: in place of :func:`ganfast.metrics.preprocess.preprocess`.
+        preprocess: in place of :func:`ganfast.metrics.preprocess`.
         notes: sentences that a reader of the number should know.
 
     Raises:
