@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from benchmarks.report import Row
+from benchmarks.rows import Row
 
 
 def png(rows: list[Row], facts: dict[str, Any]) -> bytes:

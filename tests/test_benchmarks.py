@@ -18,6 +18,7 @@ import pytest
 from benchmarks import machine, report, results
 from benchmarks import run as bench_run
 from benchmarks.harness import Harness
+from benchmarks.rows import rows
 from ganfast.bench.case import Case, Provider
 from ganfast.bench.timing import in_words
 
@@ -362,7 +363,7 @@ def test_what_is_no_run_is_refused_in_a_line(tmp_path, capsys):
 def test_results_that_are_kept_have_statistics_and_can_be_read_again(path):
     run = json.loads(path.read_text())
     assert min(one["stats"]["rounds"] for one in run["benchmarks"]) > 1
-    assert all(math.isfinite(row.limit) for row in report.rows(run))
+    assert all(math.isfinite(row.limit) for row in rows(run))
     assert report.markdown(run)
 
 

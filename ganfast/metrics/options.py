@@ -11,23 +11,13 @@ from typing import TYPE_CHECKING
 
 from ganfast._options import check, option
 from ganfast.errors import InputError
+from ganfast.metrics.choices import BACKGROUNDS, EXTRACTORS, ON_ERROR, PRECISIONS
 from ganfast.metrics.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     import torch
 
     from ganfast.metrics.extractors import Extractor
-
-EXTRACTORS = {"inception": None, "digits": "ganfast.train.classifier:digits_extractor"}
-"""The extractors that have a name, and the import path of each; None: it has a loader of its own.
-"""
-
-PRECISIONS = ("fp32", "tf32", "bf16")
-"""fp32: products and sums in float32. tf32: products of 10 bits, on NVIDIA GPUs since Ampere.
-bf16: products of 8 bits, sums in float32."""
-
-BACKGROUNDS = {"white": 255, "black": 0}
-ON_ERROR = ("raise", "skip")
 
 CHUNKS = 20
 """Parts of each side that a bootstrap draws from and FID-infinity unites."""

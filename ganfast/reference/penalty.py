@@ -106,15 +106,15 @@ def penalty_second_order(
     """
     rows, vs = _rows(x, spec), _rows(v, spec)
     inner = (vs * rows).sum(1)
-    slope, bend = torch.ones_like(inner), torch.zeros_like(inner)
+    slope, curvature = torch.ones_like(inner), torch.zeros_like(inner)
     if spec.target != 0:
         norms, flat = _norms(rows)
         safe = torch.where(flat, 1.0, norms)
         below = norms < spec.target if spec.one_sided else flat
         slope = torch.where(flat | below, 0.0, (norms - spec.target) / safe)
-        bend = torch.where(flat | below, 0.0, spec.target / safe / safe / safe)
+        curvature = torch.where(flat | below, 0.0, spec.target / safe / safe / safe)
     scale = 2.0 * spec.weight / len(rows)
     of_grad = scale * (slope * inner).sum()
-    of_x = slope.unsqueeze(1) * vs + (bend * inner).unsqueeze(1) * rows
+    of_x = slope.unsqueeze(1) * vs + (curvature * inner).unsqueeze(1) * rows
     of_x = grad.to(rows.dtype) * scale * of_x
     return of_grad.to(grad.dtype), of_x.reshape(x.shape).to(x.dtype)

@@ -12,7 +12,7 @@ import torch
 
 from ganfast import metrics
 from ganfast.errors import InputError
-from ganfast.metrics.options import EXTRACTORS, PRECISIONS
+from ganfast.metrics.choices import EXTRACTORS, PRECISIONS
 from ganfast.metrics.protocols import PROTOCOLS
 
 EVALUATE = metrics.evaluate  # itself, and not what these tests put in its place

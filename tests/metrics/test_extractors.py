@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from ganfast.errors import InputError
+from ganfast.metrics.choices import EXTRACTORS
 from ganfast.metrics.extractors import Extractor, load_extractor
 from ganfast.metrics.extractors.extractor import identity
 from ganfast.metrics.extractors.precision import check_precision, float32_products
 from ganfast.metrics.inception.network import build_network
-from ganfast.metrics.options import EXTRACTORS
 from ganfast.metrics.preprocessing import preprocess
 from ganfast.metrics.protocols import PROTOCOLS
 from testing.inception_weights import random_state_dict, save_random_weights

@@ -8,10 +8,10 @@ import torch
 
 from ganfast import _checks
 from ganfast.errors import InputError
+from ganfast.metrics.choices import EXTRACTORS
 from ganfast.metrics.extractors.custom import load_custom
 from ganfast.metrics.extractors.extractor import Extractor
 from ganfast.metrics.extractors.precision import check_precision
-from ganfast.metrics.options import EXTRACTORS
 from ganfast.metrics.protocols import Protocol, find_protocol
 
 __all__ = ["Extractor", "load_extractor"]

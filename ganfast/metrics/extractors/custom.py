@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from ganfast import _checks
 from ganfast.errors import InputError
+from ganfast.metrics.choices import EXTRACTORS
 from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity, split_output
 from ganfast.metrics.extractors.precision import float32_products
-from ganfast.metrics.options import EXTRACTORS
 from ganfast.metrics.protocols import Protocol
 
 DEFAULT_SIZE = 299

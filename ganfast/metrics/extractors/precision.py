@@ -9,7 +9,7 @@ import torch
 
 from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.options import PRECISIONS
+from ganfast.metrics.choices import PRECISIONS
 
 
 def check_precision(precision: str, device: torch.device) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from ganfast import _checks
 from ganfast.errors import InputError, one_line
+from ganfast.metrics.choices import BACKGROUNDS
 from ganfast.metrics.images.formats import PILLOW_FORMATS
-from ganfast.metrics.options import BACKGROUNDS
 
 
 class DecodeError(Exception):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError
+from ganfast.metrics.choices import BACKGROUNDS, ON_ERROR
 from ganfast.metrics.images.archives import OPENERS, TarFiles, ZipFiles
 from ganfast.metrics.images.arrays import ArrayImages, npy_images, npz_images
 from ganfast.metrics.images.decode import Decoder
@@ -21,7 +22,6 @@ from ganfast.metrics.images.formats import is_image_name
 from ganfast.metrics.images.reader import FileImages
 from ganfast.metrics.images.source import ImageSource
 from ganfast.metrics.images.stream import StreamImages
-from ganfast.metrics.options import BACKGROUNDS, ON_ERROR
 
 KINDS = "a folder, .zip, .tar (.gz, .bz2, .xz), .npz or .npy"
 

@@ -1,0 +1,12 @@
+"""The names that options of an evaluation may have, the protocols' (protocols.py) apart."""
+
+EXTRACTORS = {"inception": None, "digits": "ganfast.train.classifier:digits_extractor"}
+"""The extractors that have a name, and the import path of each; None: it has a loader of its own.
+"""
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+"""fp32: products and sums in float32. tf32: products of 10 bits, on NVIDIA GPUs since Ampere.
+bf16: products of 8 bits, sums in float32."""
+
+BACKGROUNDS = {"white": 255, "black": 0}
+ON_ERROR = ("raise", "skip")
