@@ -30,8 +30,13 @@ void for_each_block(const std::vector<Item>& items, int threads, bool write_grad
     const Weights& w = weights_of(item);
     with_real(w.dtype, [&](auto zero) {
       using Real = decltype(zero);
-      alignas(64) Real buffers[kArrays][kWeights];
       Real* arrays[kArrays] = {};
+      if (size_of(w.dtype) == sizeof(Real)) {
+        for (int a = 0; a < kArrays; ++a)
+          if (w.at[a]) arrays[a] = static_cast<Real*>(w.at[a]) + first;
+        return body(item, arrays, n);
+      }
+      alignas(64) Real buffers[kArrays][kWeights];
       for (int a = 0; a < kArrays; ++a)
         if (w.at[a])
           arrays[a] = const_cast<Real*>(read<Real>(isa, at(w.at[a], w.dtype, first), w.dtype, n, buffers[a]));
