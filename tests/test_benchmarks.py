@@ -7,6 +7,7 @@ import csv
 import getpass
 import json
 import math
+import os
 import platform
 import subprocess
 import sys
@@ -26,8 +27,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def call(*command: str | Path, cwd: Path = ROOT) -> str:
+    # In a worker of pytest-xdist pytest-benchmark measures nothing; this is not one of them.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     done = subprocess.run(
-        [sys.executable, *map(str, command)], cwd=cwd, capture_output=True, text=True
+        [sys.executable, *map(str, command)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
