@@ -38,6 +38,8 @@ def nvrtc():
     path = find_nvrtc()
     if path is None:
         pytest.skip("libnvrtc is not installed: pip install nvidia-cuda-nvrtc")
+    for part in Path(path).parent.glob("libnvrtc-builtins.so.*"):
+        ctypes.CDLL(str(part), mode=ctypes.RTLD_GLOBAL)  # NVRTC opens it by its bare name
     return ctypes.CDLL(path)
 
 
