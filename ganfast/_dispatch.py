@@ -58,8 +58,8 @@ OPS = {
     "discriminator_loss": Op("losses", _LOSS, cpu=_FLOATING, triton=_FLOATING),
     "generator_loss": Op("losses", _LOSS, cpu=_FLOATING, triton=_FLOATING),
     "clip_weights_": Op("optim", ("clip_weights_",), cpu=_FLOATING, cuda=_FLOATING),
-    "rmsprop": Op("optim", ("rmsprop",), cpu=_FLOATING, cuda=_FLOATING),
-    "adam": Op("optim", ("adam",), cpu=_FLOATING, cuda=_FLOATING),
+    "rmsprop": Op("optim", ("rmsprop", "rmsprop_refused"), cpu=_FLOATING, cuda=_FLOATING),
+    "adam": Op("optim", ("adam", "adam_refused"), cpu=_FLOATING, cuda=_FLOATING),
     "interpolate": Op(
         "penalty", ("interpolate", "interpolate_gradient"), cpu=_FLOATING, triton=_FLOATING
     ),

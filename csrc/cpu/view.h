@@ -224,6 +224,7 @@ V view(PyObject* object, Name name) {
     v.count *= v.shape[d];
     neighbours |= v.shape[d] > 1 && v.strides[d] == 1;
   }
+  v.need(v.data != nullptr || v.count == 0, kNoMemory);  // torch's efficient zero tensors
   // What has a pending negation is the imaginary part of something, whose elements have no neighbours.
   v.need(neighbours || checked(PyObject_CallMethodNoArgs(object, imports().is_neg)).ptr() != Py_True,
          "has a pending negation");
