@@ -1,6 +1,7 @@
 // Clipping and the optimizers' steps for Python. What they are given is torch's own: lists of parameters, and the
 // optimizer, whose options and arrays are looked up here: in Python that would cost more than the step of a small
 // network.
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -128,6 +129,22 @@ Weights weights_of(const View& param) {
   return w;
 }
 
+// How to walk through `x` in the order in which `other`, of its shape and dense, lies in memory.
+std::vector<Dim> dims_in_order_of(const View& other, const View& x) {
+  std::vector<std::int32_t> order;
+  for (std::int32_t d = 0; d < x.ndim; ++d)
+    if (x.shape[d] != 1) order.push_back(d);
+  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return other.strides[a] > other.strides[b]; });
+  std::vector<Dim> dims;
+  for (const std::int32_t d : order) {
+    if (!dims.empty() && dims.back().stride == x.shape[d] * x.strides[d])
+      dims.back() = {dims.back().size * x.shape[d], x.strides[d]};
+    else
+      dims.push_back({x.shape[d], x.strides[d]});
+  }
+  return dims;
+}
+
 // Tells autograd that the tensors in `list` were changed in place.
 void increment_versions(const py::list& list) {
   checked(PyObject_CallOneArg(imports().increment_version, list.ptr()));
@@ -193,7 +210,12 @@ struct Plan {
       v.need(v.laid_out_as(p), "has another layout or dtype than its parameter");
       return v.data;
     };
-    w.at[kGrad] = beside(grad.ptr(), "grad");
+    const View g = view(grad.ptr(), {"grad", i});
+    w.at[kGrad] = g.data;
+    if (!g.laid_out_as(p)) {  // it is only read, unless a GradScaler's scale is to be taken out of it
+      g.need(!scaled && g.fits(p), "has another layout or dtype than its parameter");
+      w.grad_dims = dims_in_order_of(p, g);
+    }
     if (state == nullptr || !PyDict_Check(state) || PyDict_Size(state) == 0) throw NoState{};
     touched.append(py::handle(param));
     if (scaled) touched.append(grad);

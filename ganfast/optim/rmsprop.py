@@ -29,10 +29,10 @@ class RMSprop(StepAndClip, torch_rmsprop.RMSprop):
     ``capturable`` (or Adam's ``fused``) the scaler's scale is read on the device, and nothing waits
     for it.
 
-    A weight that the kernels do not take (complex, sparse, or with a gradient that lies in memory
-    otherwise than the weight) has torch's own step, followed by the clip; the others stay with the
-    kernels. State that lies otherwise than its weight, as where a model has become channels_last,
-    is brought into its layout once. With ``centered`` the
+    Each weight is served by itself: one that the kernels do not take (complex, with holes in
+    memory; on CUDA also one whose gradient has another layout) has torch's own step, followed by
+    the clip, and the others stay with the kernels. State that lies in memory otherwise than its
+    weight, as after a change to channels_last, is brought into the weight's layout once. With ``centered`` the
     variance v - mean^2 is held at 0 where rounding would make it negative; torch gives NaN there.
 
     Raises:
