@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn import Parameter
 
 from ganfast import reference
@@ -266,12 +266,12 @@ def must_trace(tensors: Sequence[Tensor]) -> str | None:
     """Why these tensors need the reference's plain torch operations; None if a kernel serves.
 
     torch.compile fuses the reference by itself. Functorch transforms, forward-mode AD and tensor
-    subclasses (FakeTensor, DTensor, ...) have no addresses that a kernel could read; neither have
-    the batched gradients of is_grads_batched, nor the efficient zero tensors of torch's own
-    derivatives. A dispatch mode (make_fx's, FakeTensorMode) sees only the empty result that a
-    kernel then writes to. A backward asks it about its grad_outputs, too.
+    subclasses (FakeTensor, DTensor, ...) have no addresses that a kernel could read. A dispatch
+    mode (make_fx's, FakeTensorMode) sees only the empty result that a kernel then writes to. Every
+    backward asks it about its grad_outputs, too. What has no memory (the batched gradients of
+    is_grads_batched, the efficient zero tensors of torch's own derivatives) the kernels refuse.
     """
-    if is_compiling():
+    if is_dynamo_compiling():  # export's tensors are fake
         return "torch.compile is tracing"
     if _transforms_active():
         return "a torch.func transform is active"
@@ -283,9 +283,4 @@ def must_trace(tensors: Sequence[Tensor]) -> str | None:
         kind = type(x)
         if kind is not Tensor and kind is not Parameter:
             return f"{kind.__name__} is a tensor subclass"
-        try:
-            if not x.data_ptr() and x.numel():
-                return "a tensor has no memory (an efficient zero tensor, or one on meta)"
-        except RuntimeError:  # batched, sparse
-            return "a tensor has no memory of its own"
     return None
