@@ -54,7 +54,7 @@ def number(
     value = got if type(got) is float else _as_float(got)
     if (
         value is not None
-        and math.isfinite(value)
+        and -math.inf < value < math.inf  # not isfinite: torch.compile traces this
         and (least is None or value >= least)
         and (above is None or value > above)
         and (most is None or value <= most)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn import Parameter
 
 from ganfast import reference
@@ -58,8 +58,8 @@ OPS = {
     "discriminator_loss": Op("losses", _LOSS, cpu=_FLOATING, triton=_FLOATING),
     "generator_loss": Op("losses", _LOSS, cpu=_FLOATING, triton=_FLOATING),
     "clip_weights_": Op("optim", ("clip_weights_",), cpu=_FLOATING, cuda=_FLOATING),
-    "rmsprop": Op("optim", ("rmsprop",), cpu=_FLOATING, cuda=_FLOATING),
-    "adam": Op("optim", ("adam",), cpu=_FLOATING, cuda=_FLOATING),
+    "rmsprop": Op("optim", ("rmsprop", "rmsprop_refused"), cpu=_FLOATING, cuda=_FLOATING),
+    "adam": Op("optim", ("adam", "adam_refused"), cpu=_FLOATING, cuda=_FLOATING),
     "interpolate": Op(
         "penalty", ("interpolate", "interpolate_gradient"), cpu=_FLOATING, triton=_FLOATING
     ),
@@ -267,9 +267,11 @@ def must_trace(tensors: Sequence[Tensor]) -> str | None:
 
     torch.compile fuses the reference by itself. Functorch transforms, forward-mode AD and tensor
     subclasses (FakeTensor, DTensor, ...) have no addresses that a kernel could read. A dispatch
-    mode (make_fx's, FakeTensorMode) sees only the empty result that a kernel then writes to.
+    mode (make_fx's, FakeTensorMode) sees only the empty result that a kernel then writes to. Every
+    backward asks it about its grad_outputs, too. What has no memory (the batched gradients of
+    is_grads_batched, the efficient zero tensors of torch's own derivatives) the kernels refuse.
     """
-    if is_compiling():
+    if is_dynamo_compiling():  # export's tensors are fake
         return "torch.compile is tracing"
     if _transforms_active():
         return "a torch.func transform is active"

@@ -73,6 +73,8 @@ class Game:
     f_fake: str
     f_gen: str
     paper: str
+    elsewhere: tuple[str, ...] = ()
+    """What other projects call it, for :func:`find` alone."""
 
     @property
     def title(self) -> str:
@@ -90,11 +92,13 @@ _ROWS = (
         "nonsaturating", ("ns",), "cross_entropy", "cross_entropy", REAL, True,
         "softplus(-x) = -log(D)", "softplus(x) = -log(1 - D)", "softplus(-x) = -log(D)",
         "Goodfellow et al. 2014, Generative Adversarial Networks, arXiv:1406.2661, section 3",
+        ("vanilla", "logistic"),
     ),
     Game(
         "wasserstein", ("wgan",), "linear", "linear", REAL, False,
         "-x", "x", "-x",
         "Arjovsky, Chintala, Bottou 2017, Wasserstein GAN, arXiv:1701.07875, eq. 2",
+        ("wgangp", "wgan-gp", "wgan_gp"),
     ),
     Game(
         "hinge", (), "hinge", "linear", REAL, False,
@@ -116,14 +120,19 @@ _ROWS = (
 GAMES: dict[str, Game] = {row.name: row for row in _ROWS}
 """The rows by canonical name, in the order in which they are documented."""
 
-_BY_ANY_NAME = {name: row for row in _ROWS for name in (row.name, *row.aliases)}
+_BY_ANY_NAME = {
+    name: row for row in _ROWS for name in (row.name, *row.aliases, *row.elsewhere)
+}
 
 
 def find(name: str) -> Game:
-    """The row called ``name`` (canonical or alias). InputError lists the names there are."""
+    """The row called ``name``, in any case: canonical, alias, or another project's name for it.
+
+    The scale is ours: CycleGAN's "lsgan" is twice our least_squares. InputError lists the games.
+    """
     try:
-        return _BY_ANY_NAME[name]
-    except (KeyError, TypeError):
+        return _BY_ANY_NAME[name if name in _BY_ANY_NAME else name.lower()]
+    except (KeyError, TypeError, AttributeError):
         names = ", ".join(row.title for row in _ROWS)
         near = suggestion(name, _BY_ANY_NAME)
         raise InputError(f"game: got {name!r}; the games are {names}{near}") from None

@@ -130,3 +130,55 @@ def test_subclass_is_served_by_the_reference():
 
     x = torch.randn(10).as_subclass(Tagged)
     assert isinstance(GF.generator_loss(x), Tagged)
+
+
+x64 = torch.linspace(-2, 2, 12, dtype=torch.float64).view(4, 3)
+DIFFERENTIATED = {
+    **{name: lambda x, loss=loss: loss(x, x * 2) for name, loss in LOSSES.items()},
+    "none": lambda x: GF.generator_loss(x, reduction="none"),
+    "pair": lambda x: GF.discriminator_loss(x, x64, reduction="none")[0],
+    "penalty": lambda x: GF.penalty_from_gradient(x),
+    "interpolate": lambda x: GF.interpolate(
+        x, x64.flip(0), generator=torch.Generator().manual_seed(0)
+    ),
+    "sqrtm": lambda x: ganfast.linalg.sqrtm(x.mT @ x),
+    "trace": lambda x: ganfast.linalg.trace_sqrtm(x.mT @ x, x64.flip(0).mT @ x64.flip(0)),
+    "features": lambda x: ganfast.linalg.frechet_distance_from_features(x, x64.flip(0)[:3].exp()),
+}
+
+
+@pytest.fixture(params=DIFFERENTIATED)
+def graph(request):
+    """A leaf, what was computed of it, and that value's Jacobian times any grad_output."""
+    x = (x64**3 + 1).sin().requires_grad_()
+    value = DIFFERENTIATED[request.param](x)
+
+    def vjp(v, **options):
+        return torch.autograd.grad(value, x, v, retain_graph=True, **options)[0]
+
+    return x, value, vjp
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_zero_tensor_as_grad_output_gives_zero(graph, create_graph):
+    """torch's own derivatives hand them over; they have no memory at all."""
+    _, value, vjp = graph
+    zero = torch._efficientzerotensor(value.shape, dtype=value.dtype)
+    assert not vjp(zero, create_graph=create_graph).any()
+
+
+def test_a_batch_of_grad_outputs(graph):
+    _, value, vjp = graph
+    v = torch.randn(3, *value.shape, dtype=value.dtype)
+    batched = vjp(v, is_grads_batched=True)
+    torch.testing.assert_close(batched, torch.stack([vjp(one) for one in v]))
+
+
+def test_a_dual_grad_output_keeps_its_tangent(graph):
+    _, value, vjp = graph
+    v, tangent = torch.randn(2, *value.shape, dtype=value.dtype)
+    with torch.autograd.forward_ad.dual_level():
+        dual = vjp(torch.autograd.forward_ad.make_dual(v, tangent))
+        primal, derivative = torch.autograd.forward_ad.unpack_dual(dual)
+    torch.testing.assert_close(primal, vjp(v))
+    torch.testing.assert_close(derivative, vjp(tangent))  # the product is linear in v

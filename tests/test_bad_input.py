@@ -25,8 +25,8 @@ def message(error, function, *args, **kwargs):
     "function", [GF.generator_loss, lambda x, **kw: GF.discriminator_loss(x, x, **kw)]
 )
 def test_unknown_names(function):
-    text = message(ValueError, function, X, game="wgangp")
-    assert "wgangp" in text and "nonsaturating (ns)" in text and "hinge" in text
+    text = message(ValueError, function, X, game="wgangpx")
+    assert "wgangpx" in text and "nonsaturating (ns)" in text and "hinge" in text
     assert "mean, sum, none" in message(ValueError, function, X, reduction="average")
     assert "game" in message(ValueError, function, X, game=["hinge"])
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 from truth import LOSSES, run
 
+import ganfast
 import ganfast.functional as GF
 
 # Inductor's own imports warn; nothing of ours does.
@@ -56,7 +58,33 @@ def test_inductor_in_a_training_step():
     torch.testing.assert_close(*gradients)
 
 
+soft = torch.linspace(-2, 2, 12).view(4, 3)
+ANNEALED = {
+    "label_smoothing": lambda s: GF.discriminator_loss(soft, -soft, label_smoothing=s),
+    "least squares": lambda s: GF.discriminator_loss(soft, soft, game="lsgan", label_smoothing=s),
+    "label_noise": lambda s: GF.discriminator_loss(soft, soft, label_noise=s),
+    "label_flip": lambda s: GF.discriminator_loss(soft, soft, label_flip=s),
+    "module": lambda s: ganfast.GANLoss(label_smoothing=s)(soft, True),
+    "weight": lambda s: GF.penalty_from_gradient(soft, weight=s),
+    "target": lambda s: GF.penalty_from_gradient(soft, target=s),
+    "critic": lambda s: GF.gradient_penalty(
+        lambda x: x.square().sum(1), soft, None, at="real", weight=s
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANNEALED)
+def test_a_value_that_changes_at_each_step_is_not_compiled_again(name):
+    counter = CompileCounter()
+    compiled = torch.compile(ANNEALED[name], fullgraph=True, backend=counter)
+    for step in range(12):
+        value = compiled(0.01 * step + 0.02)
+        if name not in ("label_noise", "label_flip"):
+            torch.testing.assert_close(value, ANNEALED[name](0.01 * step + 0.02))
+    assert counter.frame_count <= 2  # one for the first value, one for any
+
+
 def test_errors_reach_the_user_of_a_compiled_function():
-    compiled = torch.compile(lambda x: GF.generator_loss(x, game="wgangp"), backend="eager")
-    with pytest.raises(ValueError, match="game: got 'wgangp'"):
+    compiled = torch.compile(lambda x: GF.generator_loss(x, game="wgangpx"), backend="eager")
+    with pytest.raises(ValueError, match="game: got 'wgangpx'"):
         compiled(torch.zeros(3))

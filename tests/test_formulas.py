@@ -101,7 +101,7 @@ def in_both_forms(text, x):
 @pytest.mark.parametrize("game", GAMES)
 def test_a_game_is_what_its_row_says(game):
     row, real, fake = GAMES[game], torch.randn(50).double(), torch.randn(40).double()
-    for alias in (game, *row.aliases):
+    for alias in (game, *row.aliases, *row.elsewhere, game.upper()):
         loss = GF.discriminator_loss(real, fake, game=alias)
         said = in_both_forms(row.f_real, real).mean() + in_both_forms(row.f_fake, fake).mean()
         torch.testing.assert_close(loss, said, rtol=1e-12, atol=1e-14)

@@ -232,6 +232,7 @@ def test_what_the_kernel_does_not_take_torch_does_and_the_clip_follows(kind, cho
         (random.to(torch.cfloat), random.to(torch.cfloat)),
         (torch.randn(4, 6).t(), random),
         (torch.randn(6, 4, 2)[..., 0], random),
+        (random, random[:1].expand(6, 4)),
     ):
         a, b = nn.Parameter(weight.clone()), nn.Parameter(weight.clone())
         a.data, b.data = torch.empty_like(weight), torch.empty_like(weight)
@@ -240,16 +241,183 @@ def test_what_the_kernel_does_not_take_torch_does_and_the_clip_follows(kind, cho
         kind([a], **copy.deepcopy(chosen)).step()
         KINDS[kind]([b], **copy.deepcopy(chosen)).step()
         torch.testing.assert_close(a, b)
-    a = nn.Parameter(random.clone())
-    a.grad = whole[:, ::2]
-    kind([a], weight_clip=0.1, **copy.deepcopy(chosen)).step()
-    assert a.abs().max() <= 0.1
+    for a in (nn.Parameter(random.clone()), nn.Parameter(whole[:, ::2])):
+        a.grad = whole[:, 1::2]
+        kind([a], weight_clip=0.1, **copy.deepcopy(chosen)).step()
+        assert a.abs().max() <= 0.1
     if "cpu" in BACKENDS:
         with (
             ganfast.backend("cpu"),
-            pytest.raises(RuntimeError, match="'cpu' was forced .* another layout"),
+            pytest.raises(RuntimeError, match="'cpu' was forced .* not dense"),
         ):
             kind([a], **copy.deepcopy(chosen)).step()
+
+
+def odd_ones(dtype=torch.float32):
+    """Weights beside ordinary ones: other layouts, holes, a complex one first, a zero gradient."""
+    random = torch.Generator().manual_seed(3)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=random).to(dtype)
+
+    def channels_last(x):
+        return x.contiguous(memory_format=torch.channels_last)
+
+    complex_ = torch.complex(draw(5).float(), draw(5).float())
+    pairs = [
+        (complex_, complex_ * 2),
+        (draw(7, 300), draw(300, 7).t()),
+        (draw(16, 9, 7, 5), channels_last(draw(16, 9, 7, 5))),
+        (channels_last(draw(6, 5, 4, 3)), draw(6, 5, 4, 3)),
+        (draw(31, 4)[:, ::2], draw(31, 2)),
+        (draw(40, 50), draw(40, 1).expand(40, 50)),
+        (draw(8, 3), torch._efficientzerotensor((8, 3), dtype=dtype)),
+        (draw(65), draw(65)),
+        (draw(9), None),
+    ]
+    made = []
+    for weight, grad in pairs:
+        p = nn.Parameter(torch.empty(0, dtype=weight.dtype))
+        p.data = weight
+        p.grad = grad
+        made.append(p)
+    return made
+
+
+ODD = ((31, 2), (8, 3))  # with holes, without memory: no kernel takes them
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind, chosen", CASES, ids=name_of)
+def test_odd_weights_among_others(kind, chosen, dtype, backend):
+    ours, theirs = odd_ones(dtype), odd_ones(dtype)
+    chosen = {"eps": 1e-3, **chosen}  # a centered variance has lost digits
+    mine = kind([{"params": ours[:2]}, {"params": ours[2:]}], **copy.deepcopy(chosen))
+    other = KINDS[kind]([{"params": theirs[:2]}, {"params": theirs[2:]}], **copy.deepcopy(chosen))
+    groups = mine.param_groups
+    for _ in range(2):
+        with ganfast.backend(backend, "reference"):
+            mine.step()
+        other.step()
+    assert mine.param_groups is groups and [len(g["params"]) for g in groups] == [2, 7]
+    for p, q in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(p, q)
+        assert mine.state[p].keys() == other.state[q].keys()
+        for name, x in mine.state[p].items():
+            torch.testing.assert_close(x, other.state[q][name])
+
+
+@ON_CPU
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind, chosen", BOTH, ids=name_of)
+def test_a_gradient_of_another_layout_gives_the_same_bits(kind, chosen, dtype):
+    ours, plain = odd_ones(dtype), []
+    ours = [p for p in ours if p.grad is not None and p.dtype == dtype and p.shape not in ODD]
+    for p in ours:
+        plain.append(nn.Parameter(torch.empty_like(p).copy_(p.detach())))
+        plain[-1].grad = torch.empty_like(p).copy_(p.grad)
+    with ganfast.backend("cpu"):
+        for params in (ours, plain):
+            optimizer = kind(params, weight_clip=2.0, **chosen)
+            optimizer.step()
+            optimizer.step()
+    assert len(ours) == 5
+    for p, q in zip(ours, plain, strict=True):
+        assert torch.equal(p, q)
+
+
+@ON_CPU
+@pytest.mark.parametrize("kind, chosen", BOTH, ids=name_of)
+def test_an_odd_weight_leaves_the_others_to_the_kernels(kind, chosen, monkeypatch):
+    ours = odd_ones()
+    optimizer, seen = kind(ours, **chosen), []
+    step = getattr(ganfast.reference.optim, optimizer._op)
+
+    def watched(optimizer):
+        seen.append([ours.index(p) for g in optimizer.param_groups for p in g["params"]])
+        step(optimizer)
+
+    monkeypatch.setattr(ganfast.reference.optim, optimizer._op, watched)
+    monkeypatch.setattr(nn.Parameter, "__eq__", lambda self, other: self is other)
+    optimizer.step()
+    assert seen == [[0, 4, 6]]  # complex, with holes, without memory
+
+
+@ON_CPU
+@pytest.mark.parametrize("kind, chosen", BOTH, ids=name_of)
+def test_state_follows_its_weight_to_channels_last(kind, chosen):
+    p, q = (nn.Parameter(torch.ones(4, 3, 2, 2)) for _ in range(2))
+    mine, other = kind([p], **chosen), KINDS[kind]([q], **chosen)
+    grad = torch.randn(4, 3, 2, 2)
+    for step in range(3):
+        p.grad, q.grad = grad.clone(), grad.clone()
+        if step == 1:  # the state was made, or loaded, before
+            for x in (p, q):
+                x.data = x.data.contiguous(memory_format=torch.channels_last)
+        with ganfast.backend("cpu", *(["reference"] if step == 1 else [])):
+            mine.step()
+        other.step()
+    torch.testing.assert_close(p, q)
+    for name, x in mine.state[p].items():
+        torch.testing.assert_close(x, other.state[q][name])
+
+
+@ON_CPU
+def test_what_torch_refuses_leaves_the_others_alone():
+    a, b = (nn.Parameter(torch.ones(3, 3)) for _ in range(2))
+    a.grad, b.grad = torch.ones(3, 3), torch.eye(3).to_sparse()
+    with pytest.raises(RuntimeError, match="does not support sparse"):
+        RMSprop([a, b]).step()
+    assert (a == 1).all() and (b == 1).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("clip", [0, -0.5, float("nan"), float("inf"), True, "0.1", torch.zeros(2)])
+@pytest.mark.parametrize("kind, chosen", BOTH, ids=name_of)
+def test_a_clip_set_later_is_checked(kind, chosen, clip, backend):
+    """A schedule or a checkpoint: 0 would set every weight to 0, -0.5 every weight to -0.5."""
+    p, q = (nn.Parameter(torch.ones(3)) for _ in range(2))
+    optimizer = kind([{"params": [p]}, {"params": [q], "weight_clip": 0.5}], **chosen)
+    p.grad = torch.ones(3)
+    saved = optimizer.state_dict()
+    saved["param_groups"][1]["weight_clip"] = clip
+    with pytest.raises(ganfast.errors.InputError, match="weight_clip: got"):
+        optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[1]["weight_clip"] == 0.5
+    optimizer.param_groups[1]["weight_clip"] = clip
+    with ganfast.backend(backend):
+        with pytest.raises(ganfast.errors.InputError, match="weight_clip: got"):
+            optimizer.step()
+        assert (p == 1).all() and (q == 1).all()  # nothing was done
+        for fine in (1, torch.tensor(0.25), 0.25):
+            optimizer.param_groups[1]["weight_clip"] = fine
+            optimizer.step()
+    assert (q == 0.25).all()
+
+
+@pytest.mark.parametrize("kind, chosen", BOTH, ids=name_of)
+def test_in_the_place_of_torchs_own(kind, chosen, monkeypatch):
+    """How people swap an optimizer under somebody else's code."""
+    theirs = KINDS[kind]
+    p, q = (nn.Parameter(torch.ones(4, dtype=torch.complex64)) for _ in range(2))
+    p.grad, q.grad = (torch.full((4,), 1 + 2j) for _ in range(2))
+    theirs([q], **chosen).step()
+    monkeypatch.setattr(torch.optim, kind.__name__, kind)
+    getattr(torch.optim, kind.__name__)([p], **chosen).step()
+    assert torch.equal(p, q)
+
+
+def test_who_takes_a_scalers_scale():
+    """As torch: Lightning clips gradients under AMP only where the attribute is not set."""
+    p = nn.Parameter(torch.ones(3))
+
+    def takes(optimizer):
+        return getattr(optimizer, "_step_supports_amp_scaling", False)
+
+    assert not takes(Adam([p])) and not takes(RMSprop([p]))
+    assert takes(Adam([p], fused=True)) and takes(torch.optim.Adam([p], fused=True))
+    assert takes(Adam([p], capturable=True)) and takes(RMSprop([p], capturable=True))
 
 
 @pytest.mark.parametrize("kind, chosen", BOTH, ids=name_of)
@@ -420,9 +588,12 @@ def test_schedulers_closures_and_hooks():
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind, chosen", BOTH, ids=name_of)
 @pytest.mark.parametrize("unscale_first", [False, True])
-def test_under_a_grad_scaler(kind, chosen, backend, unscale_first):
+@pytest.mark.parametrize("takes_scale", [False, True])
+def test_under_a_grad_scaler(kind, chosen, backend, unscale_first, takes_scale):
     params, plain = parameters(), parameters()
     mine, theirs = kind(params, weight_clip=0.5, **chosen), KINDS[kind](plain, **chosen)
+    if takes_scale:  # as with capturable, which torch has on other devices
+        mine._step_supports_amp_scaling = True
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=1)
     for seed in range(4):
         grads = gradients(params, seed)

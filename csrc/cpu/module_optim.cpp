@@ -1,7 +1,9 @@
 // Clipping and the optimizers' steps for Python. What they are given is torch's own: lists of parameters, and the
 // optimizer, whose options and arrays are looked up here: in Python that would cost more than the step of a small
 // network.
+#include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "args.h"
 #include "optim.h"
@@ -57,6 +59,15 @@ double scalar(PyObject* own, const Key& key, double otherwise) {
   return value == nullptr || value == Py_None ? otherwise : Argument<double>::get(value, {key.text});
 }
 
+// The bound of a group, HUGE_VAL for none. Whoever changed it since it was checked is told what is wrong with it.
+double bound_of(PyObject* group) {
+  PyObject* clip = get(group, keys().weight_clip);
+  if (clip == nullptr || clip == Py_None) return HUGE_VAL;
+  const bool plain = PyFloat_CheckExact(clip) && PyFloat_AS_DOUBLE(clip) > 0 && PyFloat_AS_DOUBLE(clip) < HUGE_VAL;
+  if (!plain) py::module_::import("ganfast.reference.optim").attr("check_clip")(py::handle(group));
+  return Argument<double>::get(clip, {keys().weight_clip.text});
+}
+
 optim::Common common_options(PyObject* group) {
   const Keys& k = keys();
   for (const Key* key : {&k.capturable, &k.differentiable})
@@ -65,8 +76,7 @@ optim::Common common_options(PyObject* group) {
   out.lr = number(group, k.lr);
   out.eps = number(group, k.eps);
   out.weight_decay = number(group, k.weight_decay);
-  PyObject* clip = get(group, k.weight_clip);
-  out.bound = clip == nullptr || clip == Py_None ? HUGE_VAL : Argument<double>::get(clip, {k.weight_clip.text});
+  out.bound = bound_of(group);
   out.gradient_scale = flag(group, k.maximize) ? -1 : 1;
   return out;
 }
@@ -119,6 +129,22 @@ Weights weights_of(const View& param) {
   return w;
 }
 
+// How to walk through `x` in the order in which `other`, of its shape and dense, lies in memory.
+std::vector<Dim> dims_in_order_of(const View& other, const View& x) {
+  std::vector<std::int32_t> order;
+  for (std::int32_t d = 0; d < x.ndim; ++d)
+    if (x.shape[d] != 1) order.push_back(d);
+  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return other.strides[a] > other.strides[b]; });
+  std::vector<Dim> dims;
+  for (const std::int32_t d : order) {
+    if (!dims.empty() && dims.back().stride == x.shape[d] * x.strides[d])
+      dims.back() = {dims.back().size * x.shape[d], x.strides[d]};
+    else
+      dims.push_back({x.shape[d], x.strides[d]});
+  }
+  return dims;
+}
+
 // Tells autograd that the tensors in `list` were changed in place.
 void increment_versions(const py::list& list) {
   checked(PyObject_CallOneArg(imports().increment_version, list.ptr()));
@@ -135,21 +161,47 @@ struct Plan {
 
   void add(PyObject* group, PyObject* state, bool scaled) {
     const Reader reader(group);
-    PyObject* params = need(group, keys().params);
-    if (!PyList_Check(params)) throw Refused{"params is not a list"};
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(params); ++i) {
-      PyObject* param = PyList_GET_ITEM(params, i);
-      py::object grad = checked(PyObject_GetAttr(param, keys().grad.object));
-      if (!grad.is_none()) {
-        add(reader, i, param, std::move(grad), get(state, param), scaled);
-      } else if (reader.options.common.bound < HUGE_VAL) {
-        only_clipped.emplace_back(reader.options.common.bound, weights_of(view(param, {"params", i})));
-        touched.append(py::handle(param));
-      }
+    for_each_parameter(group, [&](Py_ssize_t i, PyObject* param) { add(reader, i, param, state, scaled); });
+  }
+
+  // The parameters of a group that add() would refuse.
+  py::list refused(PyObject* group, PyObject* state) {
+    py::list found;
+    std::optional<Reader> reader;
+    try {
+      reader.emplace(group);
+    } catch (const Refused&) {
     }
+    for_each_parameter(group, [&](Py_ssize_t i, PyObject* param) {
+      try {
+        if (!reader) throw Refused{};
+        add(*reader, i, param, state, false);
+      } catch (const NoState&) {
+      } catch (const Refused&) {
+        found.append(py::handle(param));
+      }
+    });
+    return found;
   }
 
  private:
+  template <class Body>
+  static void for_each_parameter(PyObject* group, Body body) {
+    PyObject* params = need(group, keys().params);
+    if (!PyList_Check(params)) throw Refused{"params is not a list"};
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(params); ++i) body(i, PyList_GET_ITEM(params, i));
+  }
+
+  void add(const Reader& reader, Py_ssize_t i, PyObject* param, PyObject* state, bool scaled) {
+    py::object grad = checked(PyObject_GetAttr(param, keys().grad.object));
+    if (!grad.is_none()) {
+      add(reader, i, param, std::move(grad), get(state, param), scaled);
+    } else if (reader.options.common.bound < HUGE_VAL) {
+      only_clipped.emplace_back(reader.options.common.bound, weights_of(view(param, {"params", i})));
+      touched.append(py::handle(param));
+    }
+  }
+
   void add(const Reader& reader, Py_ssize_t i, PyObject* param, py::object grad, PyObject* state, bool scaled) {
     const View p = view(param, {"params", i});
     Weights w = weights_of(p);
@@ -158,7 +210,12 @@ struct Plan {
       v.need(v.laid_out_as(p), "has another layout or dtype than its parameter");
       return v.data;
     };
-    w.at[kGrad] = beside(grad.ptr(), "grad");
+    const View g = view(grad.ptr(), {"grad", i});
+    w.at[kGrad] = g.data;
+    if (!g.laid_out_as(p)) {  // it is only read, unless a GradScaler's scale is to be taken out of it
+      g.need(!scaled && g.fits(p), "has another layout or dtype than its parameter");
+      w.grad_dims = dims_in_order_of(p, g);
+    }
     if (state == nullptr || !PyDict_Check(state) || PyDict_Size(state) == 0) throw NoState{};
     touched.append(py::handle(param));
     if (scaled) touched.append(grad);
@@ -182,15 +239,34 @@ struct Plan {
   }
 };
 
+// An optimizer of torch: its attributes, and of these the two that hold everything.
+struct Optimizer {
+  explicit Optimizer(const py::object& optimizer) : own(checked(PyObject_GenericGetDict(optimizer.ptr(), nullptr))) {
+    groups = need(own.ptr(), keys().param_groups), state = need(own.ptr(), keys().state);
+    if (!PyList_Check(groups) || !PyDict_Check(state)) throw py::type_error("optimizer: not one of torch's");
+  }
+  py::object own;
+  PyObject *groups, *state;
+};
+
+template <class Reader>
+py::list refused(const py::object& optimizer) {
+  const Optimizer o(optimizer);
+  py::list found;
+  Plan<Reader> plan;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(o.groups); ++i)
+    found.append(plan.refused(PyList_GET_ITEM(o.groups, i), o.state));
+  return found;
+}
+
 template <class Reader>
 void step(const py::object& optimizer) {
-  const py::object own = checked(PyObject_GenericGetDict(optimizer.ptr(), nullptr));
-  PyObject *groups = need(own.ptr(), keys().param_groups), *state = need(own.ptr(), keys().state);
-  if (!PyList_Check(groups) || !PyDict_Check(state)) throw py::type_error("optimizer: not one of torch's");
+  const Optimizer o(optimizer);
+  const py::object& own = o.own;
   const double scale = scalar(own.ptr(), keys().grad_scale, 1);
   Plan<Reader> plan;
-  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(groups); ++i)
-    plan.add(PyList_GET_ITEM(groups, i), state, scale != 1);
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(o.groups); ++i)
+    plan.add(PyList_GET_ITEM(o.groups, i), o.state, scale != 1);
   if (scalar(own.ptr(), keys().found_inf, 0) != 0) return;  // a step to leave out
   for (auto& task : plan.tasks) {
     task.options.common.bound = bound_in(task.weights.dtype, task.options.common.bound);
@@ -223,6 +299,9 @@ std::int64_t clip(const py::list& tensors, double bound, bool count) {
 void bind_optim(py::module_& m) {
   define<step<RmspropReader>>(m, "rmsprop", {"optimizer"}, "One step of a torch.optim.RMSprop, then its weight_clip.");
   define<step<AdamReader>>(m, "adam", {"optimizer"}, "One step of a torch.optim.Adam, then its weight_clip.");
+  constexpr char kRefused[] = "Of each group, the parameters that the step would refuse; nothing is done.";
+  define<refused<RmspropReader>>(m, "rmsprop_refused", {"optimizer"}, kRefused);
+  define<refused<AdamReader>>(m, "adam_refused", {"optimizer"}, kRefused);
   define<clip>(m, "clip_weights", {"tensors", "bound", "count"},
                "Brings every weight into [-bound, bound]; if `count`, how many are then at the bound.");
 }

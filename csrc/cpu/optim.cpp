@@ -19,6 +19,30 @@ const OptimLoops<Real>& loops() {
   return leaf<Real>(*current_isa()).optim;
 }
 
+// Elements first .. first + n of a gradient in the order of its weights.
+template <class T>
+const T* gather(const Weights& w, std::int64_t first, std::int64_t n, T* out) {
+  const std::vector<Dim>& dims = w.grad_dims;
+  const std::size_t inner = dims.size() - 1;
+  std::vector<std::int64_t> index(dims.size());
+  const T* from = static_cast<const T*>(w.at[kGrad]);
+  for (std::size_t d = dims.size(); d-- > 0; first /= dims[d].size) {
+    index[d] = first % dims[d].size;
+    from += index[d] * dims[d].stride;
+  }
+  const std::int64_t step = dims[inner].stride;
+  for (T *to = out, *end = out + n; to < end;) {
+    const std::int64_t run = std::min<std::int64_t>(end - to, dims[inner].size - index[inner]);
+    for (std::int64_t i = 0; i < run; ++i) to[i] = from[i * step];
+    to += run, from += run * step, index[inner] += run;
+    for (std::size_t d = inner; d > 0 && index[d] == dims[d].size; --d) {
+      from += dims[d - 1].stride - dims[d].size * dims[d].stride;
+      index[d] = 0, ++index[d - 1];
+    }
+  }
+  return out;
+}
+
 // Calls body(item, arrays, n) for every block of every item; the arrays hold float or double. Halves are
 // converted on the way in, and all of them but an unwritten gradient on the way out. Each thread has one run
 // of blocks: what it finds in its own cache is then what it left there in the last step.
@@ -31,15 +55,21 @@ void for_each_block(const std::vector<Item>& items, int threads, bool write_grad
     with_real(w.dtype, [&](auto zero) {
       using Real = decltype(zero);
       Real* arrays[kArrays] = {};
+      const bool strided = !w.grad_dims.empty();
       if (size_of(w.dtype) == sizeof(Real)) {
         for (int a = 0; a < kArrays; ++a)
           if (w.at[a]) arrays[a] = static_cast<Real*>(w.at[a]) + first;
+        Real gathered[kWeights];
+        if (strided) arrays[kGrad] = const_cast<Real*>(gather(w, first, n, gathered));
         return body(item, arrays, n);
       }
+      std::uint16_t gathered[kWeights];
       alignas(64) Real buffers[kArrays][kWeights];
       for (int a = 0; a < kArrays; ++a)
         if (w.at[a])
-          arrays[a] = const_cast<Real*>(read<Real>(isa, at(w.at[a], w.dtype, first), w.dtype, n, buffers[a]));
+          arrays[a] = const_cast<Real*>(read<Real>(
+              isa, a == kGrad && strided ? gather(w, first, n, gathered) : at(w.at[a], w.dtype, first), w.dtype, n,
+              buffers[a]));
       body(item, arrays, n);
       for (int a = 0; a < kArrays; ++a)
         if (w.at[a] && (a != kGrad || write_gradients))

@@ -9,9 +9,15 @@
 
 namespace ganfast {
 
-// One tensor of weights with what belongs to it: arrays of `count`, all of one dtype and in one order.
+struct Dim {
+  std::int64_t size, stride;
+};
+
+// One tensor of weights with what belongs to it: arrays of `count`, all of one dtype and in one order, but for a
+// gradient that lies otherwise, which the dimensions of the weights, outermost first, lead through.
 struct Weights {
   void* at[kArrays] = {};
+  std::vector<Dim> grad_dims;
   std::int64_t count = 0;
   Dtype dtype = Dtype::f32;
   float* step32 = nullptr;  // the counter of its steps, in either width

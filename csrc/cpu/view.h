@@ -7,6 +7,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -77,11 +78,16 @@ struct View {
     return true;
   }
 
+  // Whether both have the same shape and dtype.
+  bool fits(const View& other) const {
+    return dtype == other.dtype && ndim == other.ndim && std::equal(shape, shape + ndim, other.shape);
+  }
+
   // Whether element i of both has the same place in memory: then any dense order will do.
   bool laid_out_as(const View& other) const {
-    if (ndim != other.ndim || dtype != other.dtype) return false;
+    if (!fits(other)) return false;
     for (std::int32_t d = 0; d < ndim; ++d)
-      if (shape[d] != other.shape[d] || (shape[d] > 1 && strides[d] != other.strides[d])) return false;
+      if (shape[d] > 1 && strides[d] != other.strides[d]) return false;
     return true;
   }
 
@@ -224,6 +230,7 @@ V view(PyObject* object, Name name) {
     v.count *= v.shape[d];
     neighbours |= v.shape[d] > 1 && v.strides[d] == 1;
   }
+  v.need(v.data != nullptr || v.count == 0, kNoMemory);  // torch's efficient zero tensors
   // What has a pending negation is the imaginary part of something, whose elements have no neighbours.
   v.need(neighbours || checked(PyObject_CallMethodNoArgs(object, imports().is_neg)).ptr() != Py_True,
          "has a pending negation");

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from ganfast._dispatch import call, forced, serve
+from ganfast._dispatch import call, forced, must_trace, serve
 from ganfast._philox import Key
 from ganfast.games import LossSpec
 from ganfast.reference import losses as reference
@@ -54,7 +54,7 @@ class _AdversarialLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
         op, kernels, spec, key, _ = ctx.arguments
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or must_trace(grad_outputs) is not None:
             kernels = reference
         needed = ctx.needs_input_grad[1:]
         arguments = grad_outputs, ctx.saved_tensors, spec, key, needed

@@ -44,10 +44,10 @@ class _Penalty(torch.autograd.Function):
         x, norms = ctx.saved_tensors
         if grad is None:
             return None, None, None
-        if not torch.is_grad_enabled():
-            return None, None, call(_OP, kernels, "penalty_gradient", grad, x, norms, spec)
         if must_trace((grad, x)) is not None:
             return None, None, reference.penalty_gradient(grad, x, norms, spec)
+        if not torch.is_grad_enabled():
+            return None, None, call(_OP, kernels, "penalty_gradient", grad, x, norms, spec)
         return None, None, _apply_penalty_gradient(kernels, spec, grad, x, norms)
 
 

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganfast.errors import InputError, InputTypeError
+from ganfast.errors import InputError, InputTypeError, one_line
 
 Critic = Callable[..., Any]
 
 _twice: weakref.WeakSet[Any] = weakref.WeakSet()
 """Critics whose graph was looked through and has a second derivative everywhere."""
+
+_proven: set[str] = set()
+"""Names of nodes of such graphs whose second derivative was taken once without an error."""
 
 _COMPILED = (
     "critic: {what} is compiled by torch.compile, which has no double backward: the penalty would "
@@ -27,6 +30,10 @@ _COMPILED = (
 _NO_SECOND = (
     "critic: it uses {op}, which has no second derivative, and the penalty needs one. {cure}, or "
     "take finite_difference_penalty if the target is 0"
+)
+_SECOND_RAISES = (
+    "critic: its second derivative, which the penalty needs, raises {error!r}. Replace the "
+    "operation by one that is differentiable twice, or take finite_difference_penalty if the target is 0"
 )
 
 
@@ -69,7 +76,7 @@ def input_gradient(critic: Critic, points: Tensor, kwargs: dict[str, Any]) -> Te
         scores = scores_of(critic(points, **kwargs))
         gradient = differentiate(scores, points, again, "critic")
     if again:
-        check_twice(critic, gradient)
+        check_twice(critic, gradient, points)
     return gradient
 
 
@@ -129,7 +136,7 @@ def refuse_compiled(critic: Critic) -> None:
             )
 
 
-def check_twice(critic: Critic, gradient: Tensor) -> None:
+def check_twice(critic: Critic, gradient: Tensor, points: Tensor) -> None:
     """RuntimeError where the penalty's own backward would fail, or change nothing.
 
     torch finds out in the user's ``backward()`` at the earliest; here the cure can be named. The
@@ -150,14 +157,31 @@ def check_twice(critic: Critic, gradient: Tensor) -> None:
     except TypeError:  # not hashable or without weak references: look each time
         pass
     before: Any = None
+    names = set()
     for node, before in _graph(gradient.grad_fn):
         name = node.name().rsplit("::", 1)[-1]
+        names.add(name)
         if name in ("NotImplemented", "DelayedError", "Error"):
             raise RuntimeError(_NO_SECOND.format(**_diagnosis(before)))
         if name.startswith("CompiledFunction"):
             raise RuntimeError(_COMPILED.format(what="a part of it"))
+    if not names <= _proven:
+        _take_second(gradient, points)
+        _proven.update(names)
     with contextlib.suppress(TypeError):
         _twice.add(critic)
+
+
+def _take_second(gradient: Tensor, points: Tensor) -> None:
+    """RuntimeError where it raises: some operations (torch.cdist) have a node that only does so."""
+    try:
+        torch.autograd.grad(
+            gradient, points, torch.ones_like(gradient), retain_graph=True, allow_unused=True
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise RuntimeError(_SECOND_RAISES.format(error=one_line(error))) from error
 
 
 def _graph(root: Any) -> Iterator[tuple[Any, list[str]]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from ganfast import _checks, games
 from ganfast._autograd.losses import adversarial_loss
@@ -49,7 +50,9 @@ def discriminator_loss(
         fake: logits D(G(z)), likewise. The batch need not be as large as the real one: each side
             has its own mean. Detach the samples before the critic sees them, or the generator is
             differentiated too.
-        game: a name or alias of the table.
+        game: a name or alias of the table, in any case, or what other projects call it: "vanilla"
+            and "logistic" are nonsaturating, "wgangp" is wasserstein (its penalty is
+            :func:`gradient_penalty`).
         reduction: "mean" (each side by its own count), "sum", or "none". With several heads the
             loss is the mean over heads of each head's loss.
         label_smoothing: s in [0, 1): the target of the real side becomes 1 - s (one-sided,
@@ -82,6 +85,8 @@ def discriminator_loss(
     heads = len(logits) // 2
     arguments = ("D", game, heads, reduction, label_smoothing, label_noise, label_flip)
     try:
+        if is_dynamo_compiling():  # a lookup would compile anew for each value of a float
+            raise KeyError
         spec = _SPECS[arguments]
     except (KeyError, TypeError):  # new, or unhashable: the checks will name what is wrong
         spec = discriminator_spec(*arguments)
@@ -123,6 +128,8 @@ def generator_loss(
     logits: Heads = _heads(fake, "fake") if many else (fake,)  # type: ignore[assignment]
     arguments = ("G", game, len(logits), reduction)
     try:
+        if is_dynamo_compiling():
+            raise KeyError
         spec = _SPECS[arguments]
     except (KeyError, TypeError):
         spec = _generator_spec(*arguments)
@@ -148,6 +155,8 @@ def one_sided_loss(
     side = "real" if target_is_real else "fake"
     arguments = (side, game, len(logits), reduction, label_smoothing, label_noise, label_flip)
     try:
+        if is_dynamo_compiling():
+            raise KeyError
         spec = _SPECS[arguments]
     except (KeyError, TypeError):
         spec = discriminator_spec(*arguments)
@@ -168,7 +177,9 @@ if discriminator_loss.__doc__ and generator_loss.__doc__:  # they are gone under
 
 
 def _remember(arguments: tuple[Any, ...], spec: LossSpec) -> LossSpec:
-    if len(_SPECS) < 1024 and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling():
+        if len(_SPECS) >= 1024:  # a value that changes at each step must not keep the others out
+            _SPECS.clear()
         _SPECS[arguments] = spec
     return spec
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from ganfast import _checks
 from ganfast._autograd import penalty as _autograd
@@ -71,6 +72,8 @@ def penalty_from_gradient(
         8.5
     """
     try:
+        if is_dynamo_compiling():  # as in losses.py
+            raise KeyError
         spec = _SPECS[target, one_sided, weight, group_size]
     except (KeyError, TypeError):  # new, or unhashable: the checks will name what is wrong
         spec = make_spec(target, one_sided, weight, group_size)
@@ -92,6 +95,8 @@ def make_spec(target: float, one_sided: bool, weight: float, group_size: int) ->
         _checks.number("weight", weight, least=0),
         _checks.integer("group_size", group_size, least=1),
     )
-    if len(_SPECS) < 1024 and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling():
+        if len(_SPECS) >= 1024:  # as in losses.py
+            _SPECS.clear()
         _SPECS[target, one_sided, weight, group_size] = spec
     return spec

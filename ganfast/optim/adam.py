@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import adam as torch_adam  # torch.optim.Adam may be ours by now
 from torch.optim.optimizer import ParamsT
 
 from ganfast.optim.step import StepAndClip, counter, zeros
 
 
-class Adam(StepAndClip, torch.optim.Adam):
+class Adam(StepAndClip, torch_adam.Adam):
     """torch.optim.Adam with update and clip in one pass over memory.
 
         m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2

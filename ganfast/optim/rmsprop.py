@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import rmsprop as torch_rmsprop  # torch.optim.RMSprop may be ours by now
 from torch.optim.optimizer import ParamsT
 
 from ganfast.optim.step import StepAndClip, counter, zeros
 
 
-class RMSprop(StepAndClip, torch.optim.RMSprop):
+class RMSprop(StepAndClip, torch_rmsprop.RMSprop):
     """torch.optim.RMSprop with update and clip in one pass over memory.
 
         v <- alpha v + (1 - alpha) g^2,  p <- clip(p - lr g / (sqrt(v) + eps), -c, c)
@@ -24,11 +25,14 @@ class RMSprop(StepAndClip, torch.optim.RMSprop):
             gradient too; NaN stays NaN. None: no clip. An option of each param group.
 
     ``state_dict`` is torch's: what either has saved the other loads. A group that torch saved has
-    no ``weight_clip``: it keeps the one that it has. LR schedulers work; a GradScaler's scale is
-    read on the device.
+    no ``weight_clip``: it keeps the one that it has. LR schedulers and GradScaler work; with
+    ``capturable`` (or Adam's ``fused``) the scaler's scale is read on the device, and nothing waits
+    for it.
 
-    What the kernels do not take (sparse or complex tensors, a gradient that lies in memory
-    otherwise than its weight) torch's own step does, followed by the clip. With ``centered`` the
+    Each weight is served by itself: one that the kernels do not take (complex, with holes in
+    memory; on CUDA also one whose gradient has another layout) has torch's own step, followed by
+    the clip, and the others stay with the kernels. State that lies in memory otherwise than its
+    weight, as after a change to channels_last, is brought into the weight's layout once. With ``centered`` the
     variance v - mean^2 is held at 0 where rounding would make it negative; torch gives NaN there.
 
     Raises:

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
-from ganfast import _checks
-from ganfast._dispatch import call, refused, serve
-from ganfast.errors import InputError, NoState, Refusal
+from ganfast._dispatch import refused, serve
+from ganfast.errors import NoState, Refusal
+from ganfast.reference.optim import check_clip
 
 
 class StepAndClip(Optimizer):
@@ -20,10 +20,6 @@ class StepAndClip(Optimizer):
 
     _op: ClassVar[str]
     """Its row in _dispatch.OPS, and the name of the function that does the step."""
-
-    # A GradScaler then hands over its scale and what it found as tensors (self.grad_scale,
-    # self.found_inf), to be read on the device, and does not wait for them itself.
-    _step_supports_amp_scaling = True
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the weights from their gradients, then clip what ``weight_clip`` says.
@@ -57,20 +53,66 @@ class StepAndClip(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        first = next((p for group in self.param_groups for p in group["params"]), None)
+        params = (p for group in self.param_groups for p in group["params"])
+        first = next(params, None)
         if first is None:
             return loss
+        if not first.is_floating_point():
+            first = next((p for p in params if p.is_floating_point()), first)
         kernels = serve(self._op, (first,))
         try:
-            getattr(kernels, self._op)(self)
-        except NoState:
-            self._create_state()
-            call(self._op, kernels, self._op, self)
+            try:
+                getattr(kernels, self._op)(self)
+            except NoState:
+                self._create_state()
+                getattr(kernels, self._op)(self)
         except Refusal as refusal:
-            getattr(refused(self._op, refusal), self._op)(self)
+            self._step_apart(kernels, refusal)
         return loss
 
     _watched_step = Optimizer.profile_hook_step(_step)
+
+    def _step_apart(self, kernels: Any, refusal: Refusal) -> None:
+        """The reference's step for those weights alone that the kernels refuse."""
+        of_torch = getattr(refused(self._op, refusal), self._op)
+        step, find = (getattr(kernels, name) for name in (self._op, f"{self._op}_refused"))
+        rest: list[list[Tensor]] = find(self)
+        if self._lay_out_state(rest):
+            rest = find(self)
+        groups = self.param_groups
+        ids = {id(p) for params in rest for p in params}
+        try:
+            # torch first: what it refuses in its turn, it refuses before anything is done.
+            apart = zip(groups, rest, strict=True)
+            self.param_groups = [{**group, "params": params} for group, params in apart if params]
+            of_torch(self)
+            self.param_groups = [
+                {**group, "params": [p for p in group["params"] if id(p) not in ids]}
+                for group in groups
+            ]
+            if any(group["params"] for group in self.param_groups):
+                self._create_state()
+                try:
+                    step(self)
+                except Refusal:
+                    of_torch(self)
+        finally:
+            self.param_groups = groups
+
+    def _lay_out_state(self, rest: list[list[Tensor]]) -> bool:
+        """Whether state was brought into its weight's layout, which may have changed to
+        channels_last since. Its values stay."""
+        moved = False
+        for p in (p for params in rest for p in params if p.layout is torch.strided):
+            state = self.state.get(p) or {}
+            for name, x in state.items():
+                alike = isinstance(x, Tensor) and x.shape == p.shape and x.layout is p.layout
+                if alike and x.stride() != p.stride():
+                    there = torch.empty_like(p, dtype=x.dtype, device=x.device)
+                    if there.stride() == p.stride():
+                        state[name] = there.copy_(x)
+                        moved = True
+        return moved
 
     def _create_state(self) -> None:
         for group in self.param_groups:
@@ -90,27 +132,24 @@ class StepAndClip(Optimizer):
         for group in self.param_groups:
             group.setdefault("weight_clip", weight_clip)
             check_clip(group)
+        # A GradScaler then hands over its scale and what it found as tensors (self.grad_scale,
+        # self.found_inf), to be read on the device. Not always: torch sets it for its fused steps
+        # alone, and Lightning clips no gradients where it is set.
+        if any(group.get("fused") or group["capturable"] for group in self.param_groups):
+            self._step_supports_amp_scaling = True
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
         check_clip(self.param_groups[-1])
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        for group in state.get("param_groups", ()):
+            check_clip(group)
         before = [group.get("weight_clip") for group in vars(self).get("param_groups", ())]
         super().__setstate__(state)
         self.defaults.setdefault("weight_clip", None)
         for index, group in enumerate(self.param_groups):
             group.setdefault("weight_clip", before[index] if index < len(before) else None)
-
-
-def check_clip(group: dict[str, Any]) -> None:
-    """ValueError if the group's ``weight_clip`` is neither None nor a bound."""
-    clip = group.get("weight_clip")
-    if clip is None:
-        return
-    _checks.number("weight_clip", clip, above=0, hint="as WGAN's 0.01, or None")
-    if group["differentiable"]:
-        raise InputError("weight_clip: the clip is not differentiable; leave one of them out")
 
 
 def counter(p: Tensor, *, on_device: bool, single: bool = False) -> Tensor:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.adam import Adam  # torch.optim's own names may stand for ours by now
+from torch.optim.rmsprop import RMSprop
+
+from ganfast import _checks
+from ganfast.errors import InputError
 
 
 @torch.no_grad()
@@ -27,15 +33,35 @@ def clip_weights_(tensors: Sequence[Tensor], bound: float, count: bool) -> Tenso
 
 def rmsprop(optimizer: Optimizer) -> None:
     """One step of torch.optim.RMSprop, then the clip of each group that has a ``weight_clip``."""
-    _step_then_clip(torch.optim.RMSprop, optimizer)
+    _step_then_clip(RMSprop, optimizer)
+
+
+def rmsprop_refused(optimizer: Optimizer) -> list[list[Tensor]]:
+    """Of each group, the parameters that ``rmsprop`` would refuse; nothing is done."""
+    return [[] for _ in optimizer.param_groups]
 
 
 def adam(optimizer: Optimizer) -> None:
     """One step of torch.optim.Adam, then the clip of each group that has a ``weight_clip``."""
-    _step_then_clip(torch.optim.Adam, optimizer)
+    _step_then_clip(Adam, optimizer)
+
+
+adam_refused = rmsprop_refused
+
+
+def check_clip(group: dict[str, Any]) -> None:
+    """InputError if the group's ``weight_clip`` is neither None nor a bound."""
+    clip = group.get("weight_clip")
+    if clip is None:
+        return
+    _checks.number("weight_clip", clip, above=0, hint="as WGAN's 0.01, or None")
+    if group.get("differentiable"):
+        raise InputError("weight_clip: the clip is not differentiable; leave one of them out")
 
 
 def _step_then_clip(kind: type[Optimizer], optimizer: Optimizer) -> None:
+    for group in optimizer.param_groups:
+        check_clip(group)
     # A GradScaler leaves these to an optimizer that can read them on the device. torch's plain step
     # cannot: it must not see them, and the host has to wait for them here.
     own = vars(optimizer)

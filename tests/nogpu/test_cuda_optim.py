@@ -14,7 +14,7 @@ import ganfast.functional as GF
 from ganfast import _dispatch
 from ganfast.backends import cuda
 from ganfast.backends.cuda import optim as cuda_optim
-from ganfast.errors import NoState, Refusal
+from ganfast.errors import InputError, NoState, Refusal
 from ganfast.optim import Adam, RMSprop
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -128,6 +128,7 @@ def test_a_scaler_is_read_where_it_is(kind, chosen):
     params, plain = (parameters((torch.float32, torch.float64)) for _ in range(2))
     chosen = {"lr": 0.05, "eps": 1e-3, **chosen}
     mine, theirs = kind(params, **chosen), KINDS[kind](plain, **chosen)
+    mine._step_supports_amp_scaling = True  # as with capturable
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     for seed in range(3):
         give(params, seed, factor=scaler.scale(torch.ones(())).item())
@@ -180,3 +181,30 @@ def test_what_it_refuses_it_has_not_touched():
     optimizer = RMSprop([p])
     with pytest.raises(NoState):
         cuda_optim.rmsprop(optimizer)
+
+
+@pytest.mark.parametrize("kind, chosen", [CASES[0], CASES[4]], ids=["RMSprop", "Adam"])
+def test_odd_weights_leave_the_others_to_the_kernel(kind, chosen, on_the_cuda_backend):
+    grads = torch.ones(4, 6), torch.ones(6, 4).t(), torch.ones(2)
+    shapes = (4, 6), (4, 6), (2,)
+    ours, theirs = ([nn.Parameter(torch.ones(s)) for s in shapes] for _ in range(2))
+    for each in (ours, theirs):
+        for p, grad in zip(each, grads, strict=True):
+            p.grad = grad.clone(memory_format=torch.preserve_format)
+    mine, other = kind(ours, lr=0.05, **chosen), KINDS[kind](theirs, lr=0.05, **chosen)
+    for _ in range(2):
+        mine.step()
+        other.step()
+    for p, q in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(p, q)
+        assert mine.state[p]["step"] == 2
+    assert [each[0] for each in on_the_cuda_backend] == [f"{kind._op}_step"] * 2
+
+
+def test_a_clip_set_later_is_checked():
+    p = nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    optimizer = RMSprop([p])
+    optimizer.param_groups[0]["weight_clip"] = -0.5
+    with pytest.raises(InputError, match="weight_clip: got -0.5"):
+        optimizer.step()

@@ -22,6 +22,18 @@ def rmsprop(optimizer: Optimizer) -> None:
     _cpu.rmsprop(optimizer)
 
 
+def rmsprop_refused(optimizer: Optimizer) -> list[list[Tensor]]:
+    """As in the reference."""
+    refused: list[list[Tensor]] = _cpu.rmsprop_refused(optimizer)
+    return refused
+
+
 def adam(optimizer: Optimizer) -> None:
     """As in the reference; NoState before the first step."""
     _cpu.adam(optimizer)
+
+
+def adam_refused(optimizer: Optimizer) -> list[list[Tensor]]:
+    """As in the reference."""
+    refused: list[list[Tensor]] = _cpu.adam_refused(optimizer)
+    return refused

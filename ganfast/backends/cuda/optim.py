@@ -6,7 +6,7 @@ What the kernels read on the device (csrc/cuda/optim.cu) the host never waits fo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,48 +51,87 @@ def clip_weights_(tensors: list[Tensor], bound: float, count: bool) -> Tensor | 
 
 def rmsprop(optimizer: Optimizer) -> None:
     """As in the reference. Refusal if no kernel takes its tensors."""
+    _step(optimizer, "rmsprop_step", _RMSPROP, _rmsprop_options)
 
-    def numbers(group: dict[str, Any]) -> tuple[np.generic, ...]:
-        return np.float64(group["alpha"]), np.float64(group["momentum"])
 
-    def wanted(group: dict[str, Any]) -> tuple[bool, ...]:
-        return True, bool(group["centered"]), group["momentum"] > 0
-
-    _step(optimizer, "rmsprop_step", _RMSPROP, wanted, numbers)
+def rmsprop_refused(optimizer: Optimizer) -> list[list[Tensor]]:
+    """As in the reference."""
+    return _refused(optimizer, _RMSPROP, _rmsprop_options)
 
 
 def adam(optimizer: Optimizer) -> None:
     """As in the reference. Refusal if no kernel takes its tensors."""
+    _step(optimizer, "adam_step", _ADAM, _adam_options)
 
-    def numbers(group: dict[str, Any]) -> tuple[np.generic, ...]:
-        beta1, beta2 = group["betas"]
-        if isinstance(beta1, Tensor) or isinstance(beta2, Tensor):
-            raise Refusal("betas are tensors")
-        decoupled = np.int32(group["decoupled_weight_decay"])
-        return np.float64(beta1), np.float64(beta2), decoupled
 
-    def wanted(group: dict[str, Any]) -> tuple[bool, ...]:
-        return True, True, bool(group["amsgrad"])
+def adam_refused(optimizer: Optimizer) -> list[list[Tensor]]:
+    """As in the reference."""
+    return _refused(optimizer, _ADAM, _adam_options)
 
-    _step(optimizer, "adam_step", _ADAM, wanted, numbers)
+
+Options = tuple[tuple[bool, ...], tuple[np.generic, ...]]
+"""Which arrays a group has, and the kernel's last arguments."""
+
+
+def _rmsprop_options(group: dict[str, Any]) -> Options:
+    wanted = True, bool(group["centered"]), group["momentum"] > 0
+    return wanted, (np.float64(group["alpha"]), np.float64(group["momentum"]))
+
+
+def _adam_options(group: dict[str, Any]) -> Options:
+    beta1, beta2 = group["betas"]
+    if isinstance(beta1, Tensor) or isinstance(beta2, Tensor):
+        raise Refusal("betas are tensors")
+    decoupled = np.int32(group["decoupled_weight_decay"])
+    wanted = True, True, bool(group["amsgrad"])
+    return wanted, (np.float64(beta1), np.float64(beta2), decoupled)
 
 
 def _step(
-    optimizer: Optimizer, kernel: str, arrays: Sequence[str], wanted: Any, numbers: Any
+    optimizer: Optimizer,
+    kernel: str,
+    arrays: Sequence[str],
+    options: Callable[[dict[str, Any]], Options],
 ) -> None:
     own = vars(optimizer)
     scale, found_inf = own.get("grad_scale"), own.get("found_inf")
     plans = [
-        Plan(optimizer, index, arrays, wanted(group), numbers(group))
+        Plan(optimizer, index, arrays, *options(group))
         for index, group in enumerate(optimizer.param_groups)
     ]
+    for plan in plans:
+        for p in plan.group["params"]:
+            plan.add(p)
     for plan in plans:
         if plan.columns or plan.idle:
             plan.run(kernel, scale, found_inf)
 
 
+def _refused(
+    optimizer: Optimizer, arrays: Sequence[str], options: Callable[[dict[str, Any]], Options]
+) -> list[list[Tensor]]:
+    def refuses(plan: Plan, p: Tensor) -> bool:
+        try:
+            plan.add(p)
+        except NoState:
+            return False
+        except Refusal:
+            return True
+        return False
+
+    refused = []
+    for index, group in enumerate(optimizer.param_groups):
+        try:
+            plan = Plan(optimizer, index, arrays, *options(group))
+        except Refusal:
+            refused.append(list(group["params"]))
+        else:
+            refused.append([p for p in group["params"] if refuses(plan, p)])
+    return refused
+
+
 class Plan:
-    """What the step of one group will do, all of it checked."""
+    """What the step of one group will do to each parameter that is added, all of it checked."""
 
     def __init__(
         self,
@@ -103,17 +142,20 @@ class Plan:
         numbers: tuple[np.generic, ...],
     ) -> None:
         self.optimizer, self.index, self.numbers = optimizer, index, numbers
+        self.arrays, self.wanted = arrays, wanted
         self.group = group = optimizer.param_groups[index]
         self.columns: list[list[int]] = []
         self.grads: list[Tensor] = []
         self.touched: list[Tensor] = []
         self.idle: list[Tensor] = []  # without a gradient: clipped all the same
         self.states: list[dict[str, Any]] = []
-        self.device = optimizer.param_groups[0]["params"][0].device
+        params = (p for each in optimizer.param_groups for p in each["params"])
+        self.device = next(p for p in params if p.is_floating_point()).device
         self.capturing = self.device.type == "cuda" and cuda.is_current_stream_capturing()
+        reference.check_clip(group)
         if group["differentiable"]:
             raise Refusal(_UNSUPPORTED)
-        if self.capturing and not (group["capturable"] and index in self._spares()):
+        if self.capturing and not (group["capturable"] and self._has_spare()):
             raise Refusal(_COLD)
         lr = group["lr"]
         on_device = isinstance(lr, Tensor) and lr.device == self.device and not lr.is_cpu
@@ -121,10 +163,9 @@ class Plan:
             raise Refusal("lr is a tensor on the device, and not float32")
         self.lr_at = lr if on_device else None
         self.lr = np.float64(0.0 if on_device else float(lr))
-        for p in group["params"]:
-            self._add(p, arrays, wanted)
 
-    def _add(self, p: Tensor, arrays: Sequence[str], wanted: tuple[bool, ...]) -> None:
+    def add(self, p: Tensor) -> None:
+        """Refusal if no kernel takes it, or NoState."""
         grad = p.grad
         if not (_supported(p, self.device) and _dense(p)):
             raise Refusal(_UNSUPPORTED)
@@ -139,11 +180,11 @@ class Plan:
         step = state.get("step")
         if not (isinstance(step, Tensor) and step.dtype == torch.float32 and step.numel() == 1):
             raise Refusal("a counter of steps is not a float32 tensor")
-        there = [
-            state.get(name) if want else None for name, want in zip(arrays, wanted, strict=True)
-        ]
+        pairs = list(zip(self.arrays, self.wanted, strict=True))
+        there = [state.get(name) if want else None for name, want in pairs]
         if any(
-            want and (x is None or not _alike(x, p)) for x, want in zip(there, wanted, strict=True)
+            want and (x is None or not _alike(x, p))
+            for x, want in zip(there, self.wanted, strict=True)
         ):
             raise Refusal(_UNSUPPORTED)
         self.states.append(state)
@@ -203,6 +244,10 @@ class Plan:
         spares: dict[int, Tensor] = vars(self.optimizer).setdefault("_spare_tables", {})
         return spares
 
+    def _has_spare(self) -> bool:
+        spare = self._spares().get(self.index)
+        return spare is not None and spare.numel() >= _ROWS * len(self.group["params"])
+
     def _spare(self) -> Tensor | None:
         """Where the table of a capture goes; None outside of one."""
         spares = self._spares()
@@ -210,7 +255,7 @@ class Plan:
             spare = spares.pop(self.index)
             vars(self.optimizer).setdefault("_captured_tables", []).append(spare)
             return spare
-        if self.group["capturable"] and self.index not in spares and self.device.type == "cuda":
+        if self.group["capturable"] and not self._has_spare() and self.device.type == "cuda":
             size = _ROWS * len(self.group["params"])
             spares[self.index] = torch.empty(size, dtype=torch.int64, pin_memory=True)
         return None
@@ -277,6 +322,7 @@ def _alike(x: Tensor, p: Tensor) -> bool:
         type(x) in _TYPES
         and x.dtype == p.dtype
         and x.layout is torch.strided
+        and not x._is_zerotensor()
         and x.device == p.device
         and x.shape == p.shape
         and (x.stride() == p.stride() or (x.is_contiguous() and p.is_contiguous()))

@@ -6,6 +6,7 @@ Nothing here waits for the device or reads from it.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ganfast._philox import Key
 from ganfast.backends.triton.kernels.scalars import wide_integer
+from ganfast.errors import Refusal
 
 INTERPRETED = not isinstance(wide_integer, triton.JITFunction)
 """Whether TRITON_INTERPRET was set when the kernels were made: CPU tensors then, and no GPU."""
@@ -62,6 +64,17 @@ def counter(device: torch.device, once: bool) -> Tensor:
     if found is None:
         found = _counters[place] = torch.zeros((), dtype=torch.int32, device=device)
     return found
+
+
+def need_memory(tensors: Iterable[Tensor | None]) -> None:
+    """Refusal where one has none: torch's efficient zero tensors, batched gradients."""
+    for x in tensors:
+        try:
+            there = x is None or bool(x.data_ptr()) or not x.numel()
+        except RuntimeError:
+            there = False
+        if not there:
+            raise Refusal("a tensor has no memory of its own")
 
 
 def on_device(device: torch.device) -> AbstractContextManager[object]:

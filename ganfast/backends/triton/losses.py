@@ -20,6 +20,7 @@ from ganfast.backends.triton.launch import (
     bits,
     counter,
     key_argument,
+    need_memory,
     on_device,
 )
 from ganfast.games import LossSpec
@@ -32,6 +33,7 @@ def adversarial_loss(
     logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
 ) -> Tensor | tuple[Tensor, ...]:
     """sum_j weight_j * sum_i phi(logits_j[i], target_j[i]), or each phi, as in the reference."""
+    need_memory(logits)
     logits = tuple(_contiguous(x) for x in logits)
     if spec.reduction == "none":
         values = tuple(torch.empty_like(x, dtype=dtype) for x in logits)
@@ -48,6 +50,7 @@ def adversarial_loss_gradient(
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
     """weight_j * phi'(logits_j, target_j) * grad_output where needed, as in the reference."""
+    need_memory(grad_outputs)
     # Everything keeps its position, which is the stream that a tensor's noise is drawn from.
     xs = [_contiguous(x) if need else None for x, need in zip(logits, needed, strict=True)]
     gradients = tuple(None if x is None else torch.empty_like(x) for x in xs)

@@ -30,6 +30,7 @@ from ganfast.backends.triton.launch import (
     bits,
     counter,
     key_argument,
+    need_memory,
     on_device,
 )
 from ganfast.reference.penalty import PenaltySpec
@@ -37,6 +38,7 @@ from ganfast.reference.penalty import PenaltySpec
 
 def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
     """As in the reference."""
+    need_memory((real, fake))
     real = real.resolve_neg()
     out = torch.empty_like(real)
     if real.numel() == 0:
@@ -56,6 +58,7 @@ def interpolate_gradient(
     grad: Tensor, key: Key, group_size: int, needed: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """As in the reference."""
+    need_memory((grad,))
     grad = _rows(grad)
     of_real = torch.empty_like(grad) if needed[0] else None
     of_fake = torch.empty_like(grad) if needed[1] else None
@@ -71,6 +74,7 @@ def interpolate_gradient(
 
 def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
     """As in the reference."""
+    need_memory((x,))
     x = _rows(x)
     wide = x.dtype == torch.float64
     rows, length = _matrix(x, spec)
@@ -108,6 +112,7 @@ def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
 
 def penalty_gradient(grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec) -> Tensor:
     """As in the reference, from the norms that :func:`penalty` gave."""
+    need_memory((grad,))
     x = _rows(x)
     out = torch.empty_like(x)
     if x.numel() == 0:
@@ -127,6 +132,7 @@ def penalty_second_order(
     v: Tensor, grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec
 ) -> tuple[Tensor, Tensor]:
     """As in the reference, from the norms of :func:`penalty`."""
+    need_memory((v, grad))
     x = _rows(x)
     v = like(v, x)
     rows, length = _matrix(x, spec)
