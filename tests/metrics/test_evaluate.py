@@ -383,3 +383,43 @@ def test_a_bar_on_stderr(folders, capsys):
     evaluate(folders.real, folders.fake, progress=True)
     out, err = capsys.readouterr()
     assert out == "" and "real" in err and "fake" in err and "40/40" in err
+
+
+# ---- images on both sides
+
+
+def nested(folders, root: Path) -> tuple[Path, Path]:
+    shutil.copytree(folders.real, root / "results")
+    shutil.copytree(folders.fake, root / "results" / "fake")
+    return root / "results", root / "results" / "fake"
+
+
+def linked(folders, root: Path) -> tuple[Path, Path]:
+    root = root / "links"
+    root.mkdir()
+    (root / "one.png").symlink_to(folders.real / "00003.png")
+    (root / "folder").symlink_to(folders.fake)
+    return folders.real, root
+
+
+@pytest.mark.parametrize("lie", [nested, linked])
+def test_a_file_on_both_sides_is_refused(lie, folders, tmp_path):
+    real, fake = lie(folders, tmp_path)
+    count = {nested: COUNT, linked: 1}[lie]
+    for sides in ((real, fake), (fake, real)):
+        with pytest.raises(InputError, match=rf"{count} files .* both sides, .*\.png"):
+            evaluate(*sides)
+
+
+def test_the_same_files_under_other_names_are_the_same_images(folders, tmp_path):
+    (tmp_path / "link").symlink_to(folders.real)
+    found = evaluate(folders.real, tmp_path)
+    assert found["fid"] == pytest.approx(0, abs=1e-9) and found["n_fake"] == COUNT
+    assert any("are the same" in note for note in found["notes"])
+
+
+def test_files_of_one_name_in_two_archives_are_not_shared(folders, tmp_path):
+    real, fake = zipped(folders.real, tmp_path / "real.zip"), zipped(folders.fake, tmp_path / "f.zip")
+    assert evaluate(real, fake)["fid"] > 0
+    (tmp_path / "again.zip").symlink_to(real)
+    assert evaluate(real, tmp_path / "again.zip")["fid"] == pytest.approx(0, abs=1e-9)

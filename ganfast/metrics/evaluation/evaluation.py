@@ -47,12 +47,13 @@ class Evaluation:
         device = _checks.device("device", default if options.device is None else options.device)
         check_precision(options.precision, device)
         opened = {name: _open(source, name, options) for name, source in given.items()}
+        same = _same_images(given, opened)
         self.notes += [note for name, source in opened.items() for note in _ignored(name, source)]
         with self.stopwatch("load"):
             self.extractor = self._load(opened, device)
         self.notes += self.extractor.notes if self.extractor is not None else ()
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
-        if len(given) == 2 and _same_place(*given.values()):  # looked at once
+        if same:  # looked at once
             first, second = given
             self._sides[first] = self._sides[second]
             self.notes.append(f"{first} and {second} are the same: their distance tells nothing")
@@ -257,9 +258,30 @@ def _ignored(name: str, source: ImageSource | Statistics) -> list[str]:
     return [f"{name} holds files that are no images by their names: {kinds}"]
 
 
-def _same_place(real: Any, fake: Any) -> bool:
+def _same_images(given: Mapping[str, Any], opened: Mapping[str, ImageSource | Statistics]) -> bool:
+    """Whether the two sides are the same images; InputError if only some of them are on both."""
+    if len(given) != 2:
+        return False
+    real, fake = given.values()
     if isinstance(real, (str, Path)) and isinstance(fake, (str, Path)):
-        return os.path.realpath(real) == os.path.realpath(fake)
+        if os.path.realpath(real) == os.path.realpath(fake):
+            return True
     # An iterator is at its end when it is looked at again; the same one twice is a mistake that
     # its emptiness will tell of.
-    return real is fake and isinstance(real, (Tensor, np.ndarray, Statistics))
+    elif real is fake and isinstance(real, (Tensor, np.ndarray, Statistics)):
+        return True
+    return _same_files(*opened.values())
+
+
+def _same_files(real: ImageSource | Statistics, fake: ImageSource | Statistics) -> bool:
+    if isinstance(real, Statistics) or isinstance(fake, Statistics):
+        return False
+    ours, theirs = set(real.places()), set(fake.places())
+    shared = ours & theirs
+    if shared and ours != theirs:
+        raise InputError(
+            f"real, fake: got {len(shared):,} files that are on both sides, such as "
+            f"{min(shared)!r} ({len(ours):,} real and {len(theirs):,} fake in all); give each side "
+            "a folder of its own"
+        )
+    return bool(shared)

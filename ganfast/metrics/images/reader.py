@@ -211,6 +211,9 @@ class FileImages(ImageSource):
         self.ignored = files.ignored
         self.fingerprint = fingerprint("files", [*files.names, *map(str, files.sizes)])
 
+    def places(self) -> Iterator[str]:
+        return self._files.places()
+
     def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         return read_batches(
             self._files,
