@@ -419,7 +419,10 @@ def test_the_same_files_under_other_names_are_the_same_images(folders, tmp_path)
 
 
 def test_files_of_one_name_in_two_archives_are_not_shared(folders, tmp_path):
-    real, fake = zipped(folders.real, tmp_path / "real.zip"), zipped(folders.fake, tmp_path / "f.zip")
+    real, fake = (
+        zipped(folders.real, tmp_path / "real.zip"),
+        zipped(folders.fake, tmp_path / "f.zip"),
+    )
     assert evaluate(real, fake)["fid"] > 0
     (tmp_path / "again.zip").symlink_to(real)
     assert evaluate(real, tmp_path / "again.zip")["fid"] == pytest.approx(0, abs=1e-9)

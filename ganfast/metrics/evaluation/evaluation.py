@@ -80,6 +80,7 @@ class Evaluation:
         """Of this run, in all processes together; None if there was no image left to look at."""
         skipped = [one for images in self._image_sets for one in images.skipped]
         self.skipped = [one.name for part in self.ranks.gather(skipped) for one in part]
+        self.notes += [note for images in self._image_sets for note in images.notes]
         if self.ranks.count > 1:
             with self.stopwatch("reduce"):
                 for images in self._image_sets:

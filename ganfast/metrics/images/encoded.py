@@ -28,7 +28,7 @@ class EncodedFiles(ABC):
         return f"{self.path.rstrip('/')}/{self.names[position]}"
 
     def places(self) -> Iterator[str]:
-        """Where each image really lies, links followed; a member of an archive is in the archive."""
+        """Where each image really lies, links followed: for a member, in the archive."""
         folders: dict[str, str] = {}
         in_archive = os.path.isfile(self.path)
         for name in self.names:

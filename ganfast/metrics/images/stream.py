@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.utils.data import RandomSampler
 
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.images.batch import Batch, BatchStream, images_of
@@ -15,13 +19,24 @@ from ganfast.metrics.images.layout import as_tensor, channels_axis, check_dtype,
 from ganfast.metrics.images.source import ImageSource, fingerprint
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """Of an iteration: sha256 hex of its first images; the sampler that gives each process a share
+    of its own, if there is one; whether a sampler shuffles."""
+
+    digest: str
+    sharded_by: str | None
+    shuffled: bool
+
+
 class StreamImages(ImageSource):
     """The images of an iterable, or of the iterator that a function returns, in its order.
 
     An item is a batch (4 axes) or one image (3 axes): a tensor or array; a PIL image; a tuple or
     list that begins with one of these, as data loaders give; a dict with ``images`` or ``image``; a
     list of nothing but single images. Whatever the items' sizes, the batches have ``batch_size``.
-    With several ranks each iterates over all of it.
+    With several ranks each iterates over all of it and keeps its own batches; where ``sharded``,
+    each rank's iterable gives a share of its own, of which all is kept.
     """
 
     resumable = False
@@ -33,24 +48,47 @@ class StreamImages(ImageSource):
         self.count = None
         self.ignored: dict[str, int] = {}
         self.fingerprint = fingerprint("stream", [])
+        self.sharded = False
+        self.total = 0
+        """Images that the last iteration gave."""
+        self._begun: Iterator[Tensor] | None = None
+
+    def begin(self, size: int) -> Beginning:
+        """Begin the next iteration early, and say what there is to know of it."""
+        items = self._make()
+        images = self._images(items)
+        head = list(itertools.islice(images, size))
+        self._begun = itertools.chain(head, images)
+        batches = getattr(items, "batch_sampler", None)
+        samplers = (getattr(items, "sampler", None), batches, getattr(batches, "sampler", None))
+        sharding = [_named(one) for one in samplers if _divides(one)]
+        shuffled = any(isinstance(one, RandomSampler) for one in samplers)
+        return Beginning(digest_of(head), next(iter(sharding), None), shuffled)
 
     def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         waiting: list[Tensor] = []
-        number = total = 0
+        number = 0
+        images, self._begun = self._begun or self._images(self._make()), None
+        self.total = 0
+        if self.sharded:  # of which the numbers and positions lie between the other ranks'
+            rank, ranks, first, step = first, step, 0, 1
+        else:
+            rank, ranks = 0, 1
 
         def batch(images: list[Tensor]) -> Batch:
             start = number * size
-            return Batch(number, images_of(images), list(range(start, start + len(images))))
+            positions = [rank + ranks * i for i in range(start, start + len(images))]
+            return Batch(rank + ranks * number, images_of(images), positions)
 
-        for image in self._images():
+        for image in images:
             waiting.append(image)
-            total += 1
+            self.total += 1
             if len(waiting) == size:
                 full, waiting = waiting, []
                 if (number - first) % step == 0 and number >= first:
                     yield batch(full)
                 number += 1
-        if not total:
+        if not self.total and not self.sharded:
             raise InputError(
                 f"{self.name}: got no images from the iterable; an iterator can be read only once: "
                 "give a function that makes a new one"
@@ -58,8 +96,8 @@ class StreamImages(ImageSource):
         if waiting and (number - first) % step == 0 and number >= first:
             yield batch(waiting)
 
-    def _images(self) -> Iterator[Tensor]:
-        for item in _iterate(self._make()):
+    def _images(self, items: Iterable[Any]) -> Iterator[Tensor]:
+        for item in _iterate(items):
             for part in self._parts(item):
                 yield from self._rgb(part)
 
@@ -106,11 +144,35 @@ class StreamImages(ImageSource):
         return rgb
 
 
+def digest_of(images: Iterable[Tensor]) -> str:
+    """sha256 hex of their shapes and pixels."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(f"{tuple(image.shape)}".encode())
+        digest.update(image.contiguous().numpy(force=True).data)
+    return digest.hexdigest()
+
+
 def _iterate(items: Any) -> Iterator[Any]:
     if isinstance(items, Iterable):
         yield from items
     else:  # a map-style dataset: not every one ends with IndexError
         yield from (items[i] for i in range(len(items)))
+
+
+def _divides(sampler: Any) -> bool:
+    """Whether it is torch's DistributedSampler, or what behaves like one: accelerate's, timm's."""
+    names = ("num_replicas", "num_processes")
+    return any(isinstance(n := getattr(sampler, name, 1), int) and n > 1 for name in names)
+
+
+def _named(sampler: Any) -> str:
+    name = type(sampler).__name__
+    try:
+        repeated = sampler.total_size - len(sampler.dataset)
+    except (AttributeError, TypeError):
+        return name
+    return name if repeated <= 0 else f"{name} (with {repeated} repeated, to make shares equal)"
 
 
 def _is_one_image(item: Any) -> bool:
