@@ -128,8 +128,8 @@ class FrechetInceptionDistance:
             count = 0 if side is None else side.count
             if count < 2:
                 raise InputError(
-                    f"compute: got {count} images with real={name == 'real'}; give at least 2 of "
-                    "each side, by update()"
+                    f"compute: got {count} images with real={name == 'real'}; give at least 2 "
+                    "images of each side, by update()"
                 )
         assert real is not None and fake is not None
         if min(real.count, fake.count) <= real.dim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import zipfile
@@ -87,7 +88,9 @@ def test_the_inception_score_is_that_of_the_fake_side(folders, arrays):
     logits = load_extractor(TINY)(arrays[1])[1]
     mean, std = metrics.inception_score(logits, splits=1)
     assert found["inception_score_mean"] == pytest.approx(mean, rel=1e-5)
-    assert found["inception_score_std"] == std == 0
+    assert found["inception_score_std"] is None and math.isnan(std)  # of one value
+    assert "inception_score_std is not known: 1 split has one score" in found["notes"]
+    assert evaluate(*arrays, splits=2)["inception_score_std"] > 0
     assert evaluate(*arrays, inception_score=False)["inception_score_mean"] is None
 
 
@@ -211,7 +214,9 @@ def test_all_of_it_in_one_pass(arrays):
     assert found["fid_infinity"] < found["fid"] and found["fid_infinity_error"] > 0
     x, y = (load_extractor(TINY)(images)[0] for images in arrays)  # 40: one subset of all of them
     assert found["kid_mean"] == pytest.approx(squared_discrepancy(x, y), rel=1e-5)
-    assert found["kid_std"] == pytest.approx(0, abs=1e-9)
+    assert found["kid_std"] is None
+    assert "kid_std is not known: the 40 and 40 images make one subset" in found["notes"]
+    assert evaluate(*arrays[:1], arrays[1][:30], kid=True)["kid_std"] > 0
     again = evaluate(*arrays, kid=True, bootstrap=40, fid_infinity=True, seed=3, batch_size=9)
     for name in ("fid_infinity", "kid_mean"):
         assert again[name] == pytest.approx(found[name], rel=1e-5)
