@@ -14,6 +14,7 @@ from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distributed import gather
+from ganfast.metrics.images.layout import usual_range
 from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.summary import Moments
 
@@ -200,12 +201,19 @@ class FrechetInceptionDistance:
         images = images.detach()
         # float32 holds each multiple of 1/255 well enough to round to it; bfloat16 does not.
         wide = images.to(torch.promote_types(images.dtype, torch.float32))
-        if images.numel() and not bool(((wide >= 0) & (wide <= 1)).all()):
+        # Resizing white gives a few rounding steps more than 1.
+        slack = 4 * max(torch.finfo(torch.float32).eps, torch.finfo(images.dtype).eps)
+        if images.numel() and not bool(((wide >= -slack) & (wide <= 1 + slack)).all()):
+            low, high = float(wide.min()), float(wide.max())
+            cure = {
+                "[-1, 1]": ": of tanh's -1 to 1, (x + 1) / 2",
+                "[0, 255]": ": of 0 to 255, x / 255",
+            }.get(usual_range(low, high)[0], ", clamped")
             raise InputError(
-                f"images: got {float(wide.min()):.4g} to {float(wide.max()):.4g} with "
-                "normalize=True; give floats from 0 to 1: of tanh's -1 to 1, (x + 1) / 2, clamped"
+                f"images: got {low:.8g} to {high:.8g} with normalize=True; give floats from 0 to "
+                f"1{cure}"
             )
-        return (wide * 255).round().to(torch.uint8).contiguous()
+        return (wide * 255).round().clamp(0, 255).to(torch.uint8).contiguous()
 
     def _features(self, images: Tensor) -> Tensor:
         if self.extractor is None:

@@ -27,7 +27,7 @@ from ganfast.metrics.summary import Summary
 
 _LASTING = (
     "batch_size", "inception_score", "splits", "chunks", "sample", "seed",
-    "background", "exif", "on_error",
+    "background", "exif", "max_pixels", "on_error",
 )  # fmt: skip
 """Options that a run must share with the one whose state it restores."""
 
@@ -248,6 +248,7 @@ def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | S
         background=options.background,
         exif=options.exif,
         on_error=options.on_error,
+        max_pixels=options.max_pixels,
     )
 
 

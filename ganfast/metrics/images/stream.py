@@ -15,7 +15,7 @@ from torch.utils.data import RandomSampler
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.images.batch import Batch, BatchStream, images_of
 from ganfast.metrics.images.decode import DecodeError, Decoder
-from ganfast.metrics.images.layout import as_tensor, channels_axis, check_dtype, to_rgb
+from ganfast.metrics.images.layout import as_tensor, channels_axis, check_uint8, to_rgb
 from ganfast.metrics.images.source import ImageSource, fingerprint
 
 
@@ -132,7 +132,7 @@ class StreamImages(ImageSource):
                 f"{self.name}: got a {type(images).__name__} as a batch; give tensors, arrays "
                 "or PIL images"
             )
-        check_dtype(images.dtype, self.name)
+        check_uint8(images, self.name)
         if images.ndim == 3:
             images = images[None]
         if images.ndim == 4 and not len(images):
