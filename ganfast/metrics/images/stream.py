@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import RandomSampler
+from torch.utils.data import DataLoader, RandomSampler, default_collate, default_convert
 
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.images.batch import Batch, BatchStream, images_of
@@ -32,9 +32,15 @@ class Beginning:
 class StreamImages(ImageSource):
     """The images of an iterable, or of the iterator that a function returns, in its order.
 
-    An item is a batch (4 axes) or one image (3 axes): a tensor or array; a PIL image; a tuple or
-    list that begins with one of these, as data loaders give; a dict with ``images`` or ``image``; a
-    list of nothing but single images. Whatever the items' sizes, the batches have ``batch_size``.
+    An item is a batch (4 axes), or one image (3 axes, or a PIL image), or a dict with ``images`` or
+    ``image``. A tuple, and a list that has anything but single images, begins with its images:
+    labels follow, or the other half of a pair. A list of nothing but single images is a batch.
+
+    Where a DataLoader makes the batches (torch's own collate_fn), an item of 3 axes is refused: it
+    is a batch of gray images without their axis of channels. Where it makes none (batch_size=None),
+    it gives the dataset's tuples as lists: there a list begins with its images, too. A tuple, or
+    there a list, of more than two images could be a batch as well, and is refused. Whatever the
+    items' sizes, the batches have ``batch_size``.
     With several ranks each iterates over all of it and keeps its own batches; where ``sharded``,
     each rank's iterable gives a share of its own, of which all is kept.
     """
@@ -97,28 +103,41 @@ class StreamImages(ImageSource):
             yield batch(waiting)
 
     def _images(self, items: Iterable[Any]) -> Iterator[Tensor]:
+        collated = isinstance(items, DataLoader) and items.collate_fn is default_collate
+        converted = isinstance(items, DataLoader) and items.collate_fn is default_convert
         for item in _iterate(items):
-            for part in self._parts(item):
+            for part in self._parts(item, converted):
+                if collated and getattr(part, "ndim", 4) == 3:
+                    raise InputError(
+                        f"{self.name}: got a batch of shape {tuple(part.shape)} from a DataLoader; "
+                        "give images with an axis of channels, (n, 1, h, w) where they are gray"
+                    )
                 yield from self._rgb(part)
 
-    def _parts(self, item: Any) -> list[Any]:
-        """The arrays of images in one item."""
+    def _parts(self, item: Any, converted: bool) -> list[Any]:
+        """The arrays of images in one item; ``converted`` where a list may have been a tuple."""
         if isinstance(item, Mapping):
             for key in ("images", "image"):
                 if key in item:
-                    return self._parts(item[key])
+                    return self._parts(item[key], converted)
             raise InputError(
                 f"{self.name}: got a batch that is a dict with the keys "
                 f"{', '.join(map(str, item)) or 'none'}; give it images or image"
             )
-        if isinstance(item, list) and item and all(_is_one_image(part) for part in item):
+        if isinstance(item, list) and item and all(map(_is_one_image, item)) and not converted:
             return item
         if isinstance(item, (tuple, list)):
             if not item:
                 raise InputError(
                     f"{self.name}: got an empty {type(item).__name__} as a batch; give images"
                 )
-            return self._parts(item[0])
+            if len(item) > 2 and all(map(_is_images, item)):
+                raise InputError(
+                    f"{self.name}: got a {type(item).__name__} of {len(item)} images, which could "
+                    "be a batch or one image with others that belong to it; give a stacked tensor "
+                    "(n, c, h, w), or the images alone"
+                )
+            return self._parts(item[0], converted)
         return [item]
 
     def _rgb(self, images: Any) -> Tensor:
@@ -177,6 +196,10 @@ def _named(sampler: Any) -> str:
 
 def _is_one_image(item: Any) -> bool:
     return _is_pillow(item) or (isinstance(item, (Tensor, np.ndarray)) and item.ndim == 3)
+
+
+def _is_images(item: Any) -> bool:
+    return _is_one_image(item) or (isinstance(item, (Tensor, np.ndarray)) and item.ndim == 4)
 
 
 def _is_pillow(item: Any) -> bool:
