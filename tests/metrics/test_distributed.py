@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +22,7 @@ def work(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     seen = {"moments": moments_of(rank), "summary": summaries_of(rank), "fid": distances_of(rank)}
+    seen["alone"] = alone_of(rank)
     seen["evaluate"] = evaluations_of(rank)
     torch.save(seen, f"{folder}/{rank}.pt")
     dist.barrier()
@@ -148,6 +150,28 @@ def images(seed, n):
 
 PARTS = ((slice(0, 40), slice(0, 25), slice(25, 30)), (slice(40, 40), slice(30, 50), slice(0, 0)))
 """By rank: real images, generated ones, and those that come after the first compute()."""
+
+
+def alone_of(rank):
+    """compute() in the first process alone: with sync=False, and without, until the others end."""
+    group = dist.new_group([0, 1], timeout=timedelta(seconds=2))
+    metric = FrechetInceptionDistance(channel_means, process_group=group)
+    metric.update(images(0, 40), real=True)
+    metric.update(images(50, 50), real=False)
+    if rank:
+        return None
+    own = metric.compute(sync=False)
+    metric.sync = False
+    return own, metric.compute(), refusal(lambda: metric.compute(sync=True))
+
+
+def test_one_process_alone(seen):
+    (own, again, refused), _ = seen.alone
+    metric = FrechetInceptionDistance(channel_means, sync=False)
+    metric.update(images(0, 40), real=True)
+    metric.update(images(50, 50), real=False)
+    assert own == again == metric.compute()
+    assert "call it in all of them, or with sync=False" in refused
 
 
 def distances_of(rank):
