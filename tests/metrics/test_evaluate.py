@@ -242,11 +242,24 @@ def test_a_file_that_cannot_be_read_ends_it(folders, damaged):
 def test_or_is_skipped_and_named(folders, damaged, arrays):
     found = evaluate(folders.real, damaged, on_error="skip")
     assert [Path(name).name for name in found["skipped"]] == ["00003.png"]
+    assert any("fake: 1 skipped, the first " in note for note in found["notes"])
+    assert any("00003.png': holds text, not an image" in note for note in found["notes"])
     assert found["n_fake"] == COUNT - 1
     kept = [i for i in range(COUNT) if i != 3]
     assert found["fid"] == pytest.approx(by_hand(arrays[0], arrays[1][kept]), rel=1e-6)
     made = metrics.image_statistics(damaged, **options_of_statistics(on_error="skip"))
     assert [Path(name).name for name in made.skipped] == ["00003.png"]
+
+
+def test_the_first_reason_stays_when_all_are_skipped(folders, tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}.jpg").write_text("no picture")
+    for run in (
+        lambda: evaluate(folders.real, tmp_path, on_error="skip"),
+        lambda: metrics.image_statistics(tmp_path, **options_of_statistics(on_error="skip")),
+    ):
+        with pytest.raises(InputError, match=r"got 0 .* 3 skipped.*0\.jpg': holds text"):
+            run()
 
 
 # ---- interruption

@@ -19,7 +19,7 @@ from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.run_state import RunState
 from ganfast.metrics.extractors import Extractor, load_extractor
 from ganfast.metrics.extractors.precision import check_precision
-from ganfast.metrics.images import ImageSource, is_statistics_file, open_images
+from ganfast.metrics.images import ImageSource, Skipped, is_statistics_file, open_images
 from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.protocols import PROTOCOLS
 from ganfast.metrics.statistics import Statistics
@@ -78,13 +78,26 @@ class Evaluation:
         seen = sum(self.ranks.gather(sum(images.seen for images in self._image_sets)))
         self.images_per_second = seen / seconds if seen else None
         """Of this run, in all processes together; None if there was no image left to look at."""
-        skipped = [one for images in self._image_sets for one in images.skipped]
-        self.skipped = [one.name for part in self.ranks.gather(skipped) for one in part]
+        self.skipped: list[str] = []
+        for images in self._image_sets:
+            skipped = [one for part in self.ranks.gather(images.skipped) for one in part]
+            self.skipped += [one.name for one in skipped]
+            self._tell_skipped(images, skipped)
         self.notes += [note for images in self._image_sets for note in images.notes]
         if self.ranks.count > 1:
             with self.stopwatch("reduce"):
                 for images in self._image_sets:
                     images.summary.all_reduce()
+
+    def _tell_skipped(self, images: ImageSet, skipped: list[Skipped]) -> None:
+        """Why files were skipped, in a note; InputError, in all processes, if too few are left."""
+        if not skipped:
+            return
+        count = sum(self.ranks.gather(images.summary.count))
+        why = f"{len(skipped):,} skipped, the first {skipped[0].name!r}: {skipped[0].reason}"
+        if count < 2:
+            raise InputError(f"{images.name}: got {count} images that can be read and {why}")
+        self.notes.append(f"{images.name}: {why}")
 
     def finish(self) -> None:
         """The result is out: nothing is left to go on from. A file that stayed would give this
