@@ -135,6 +135,10 @@ def test_sqrtm_says_what_is_wrong():
         sqrtm(torch.diag(torch.tensor([1.0, -2.0])))
     with pytest.raises(ValueError, match="a: .* not symmetric"):
         sqrtm(torch.ones(2, 2).triu())
+    with pytest.raises(
+        ValueError, match=r"sqrtm\(sigma1 @ sigma2\) call trace_sqrtm.*frechet_dist"
+    ):
+        sqrtm(torch.diag(torch.tensor([1.0, 2.0])) @ torch.tensor([[2.0, 1.0], [1.0, 2.0]]))
     with pytest.raises(ValueError, match="method: got .magic.; give one of auto, eigh"):
         sqrtm(T, method="magic")
 

@@ -77,7 +77,7 @@ class Arrays:
             raise _not_finite(name)
         return x
 
-    def symmetric(self, name: str) -> Matrices:
+    def symmetric(self, name: str, *, hint: str = "") -> Matrices:
         """The argument as finite, square, symmetric float64 matrices.
 
         A matrix that is symmetric to round-off is left alone, since either triangle of it will do;
@@ -101,7 +101,7 @@ class Arrays:
         if worst > limit:
             raise InputError(
                 f"{name}: got a matrix that is not symmetric (an entry differs from its mirror by "
-                f"{worst:.3g} of the largest entry); give one that is symmetric to {limit:g}"
+                f"{worst:.3g} of the largest entry); give one that is symmetric to {limit:g}{hint}"
             )
         return Matrices(name, (x + x.mT) / 2, peak, limit)
 

@@ -21,6 +21,11 @@ from ganfast.linalg.inputs import (
     unscale,
 )
 
+_OF_A_PRODUCT = (
+    "; for FID's Tr sqrtm(sigma1 @ sigma2) call trace_sqrtm(sigma1, sigma2), or frechet_distance "
+    "for all of it"
+)
+
 
 def sqrtm(a: Any, *, method: str = "auto") -> Any:
     """The symmetric positive semi-definite X with X X = a.
@@ -45,7 +50,7 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
     """
     one_of("method", method, ("auto", "eigh"))
     arrays = Arrays(a=a)
-    given, dtype = arrays.symmetric("a"), arrays.dtypes["a"]
+    given, dtype = arrays.symmetric("a", hint=_OF_A_PRODUCT), arrays.dtypes["a"]
     if given.x.numel() == 0:
         return arrays.wrap(given.x.to(dtype))
     scaled, exponent = rescale(given.x, given.peak)

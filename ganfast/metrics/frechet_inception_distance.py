@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ganfast import _checks
-from ganfast.errors import InputError, InputTypeError
+from ganfast.errors import InputError, InputTypeError, one_line
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distributed import gather
+from ganfast.metrics.images.layout import usual_range
 from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.summary import Moments
 
@@ -35,7 +36,8 @@ class FrechetInceptionDistance:
     Means and covariances are summed up in float64 in O(d^2) memory, no features are kept, and the
     result does not depend on the division into batches. Under torch.distributed compute() is over
     the images of all processes, which may have different numbers of them; what each has stays its
-    own, so that compute() may be called again. Copies and pickles are objects of their own.
+    own, so that compute() may be called again. All processes must call it; with ``sync=False`` one
+    may call it alone, for its own images. Copies and pickles are objects of their own.
 
     Differences from torchmetrics: the number is pytorch-fid's (its resizing, float64 throughout)
     with the default extractor; floats are rounded to 1/255 and not truncated, and out of range they
@@ -52,6 +54,7 @@ class FrechetInceptionDistance:
         normalize: images are floats from 0 to 1; else uint8.
         device: of the default extractor; by default that of the first images.
         process_group: over which to sum; by default all processes.
+        sync: whether compute() is over the images of all processes.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class FrechetInceptionDistance:
         normalize: bool = False,
         device: torch.device | str | None = None,
         process_group: Any = None,
+        sync: bool = True,
     ) -> None:
         if extractor is not None and not callable(extractor):
             raise InputTypeError(
@@ -76,6 +80,7 @@ class FrechetInceptionDistance:
         self.reset_real_features = _checks.flag("reset_real_features", reset_real_features)
         self.normalize = _checks.flag("normalize", normalize)
         self.process_group = process_group
+        self.sync = _checks.flag("sync", sync)
         self._device = device
         self._sides: dict[bool, Moments] = {}
 
@@ -114,22 +119,25 @@ class FrechetInceptionDistance:
         self._sides[real] = side
 
     @no_autograd
-    def compute(self) -> Tensor:
-        """The FID, a float64 tensor without axes, on the CPU.
+    def compute(self, *, sync: bool | None = None) -> Tensor:
+        """The FID, a float64 tensor without axes, on the CPU. ``sync`` as at construction, for this
+        call.
 
         Warns below d + 1 images of a side, where the covariance is singular and FID tells more of
         the number of images than of the images.
 
         Raises:
-            ValueError: (an InputError) fewer than 2 images of a side.
+            ValueError: (an InputError) fewer than 2 images of a side, or processes that don't call
+                this, once the group's time-out or their end tells.
         """
-        real, fake = self._everyones(True), self._everyones(False)
+        sync = self.sync if sync is None else _checks.flag("sync", sync)
+        real, fake = (self._everyones(side, sync) for side in (True, False))
         for name, side in (("real", real), ("fake", fake)):
             count = 0 if side is None else side.count
             if count < 2:
                 raise InputError(
-                    f"compute: got {count} images with real={name == 'real'}; give at least 2 of "
-                    "each side, by update()"
+                    f"compute: got {count} images with real={name == 'real'}; give at least 2 "
+                    "images of each side, by update()"
                 )
         assert real is not None and fake is not None
         if min(real.count, fake.count) <= real.dim:
@@ -200,12 +208,19 @@ class FrechetInceptionDistance:
         images = images.detach()
         # float32 holds each multiple of 1/255 well enough to round to it; bfloat16 does not.
         wide = images.to(torch.promote_types(images.dtype, torch.float32))
-        if images.numel() and not bool(((wide >= 0) & (wide <= 1)).all()):
+        # Resizing white gives a few rounding steps more than 1.
+        slack = 4 * max(torch.finfo(torch.float32).eps, torch.finfo(images.dtype).eps)
+        if images.numel() and not bool(((wide >= -slack) & (wide <= 1 + slack)).all()):
+            low, high = float(wide.min()), float(wide.max())
+            cure = {
+                "[-1, 1]": ": of tanh's -1 to 1, (x + 1) / 2",
+                "[0, 255]": ": of 0 to 255, x / 255",
+            }.get(usual_range(low, high)[0], ", clamped")
             raise InputError(
-                f"images: got {float(wide.min()):.4g} to {float(wide.max()):.4g} with "
-                "normalize=True; give floats from 0 to 1: of tanh's -1 to 1, (x + 1) / 2, clamped"
+                f"images: got {low:.8g} to {high:.8g} with normalize=True; give floats from 0 to "
+                f"1{cure}"
             )
-        return (wide * 255).round().to(torch.uint8).contiguous()
+        return (wide * 255).round().clamp(0, 255).to(torch.uint8).contiguous()
 
     def _features(self, images: Tensor) -> Tensor:
         if self.extractor is None:
@@ -228,13 +243,25 @@ class FrechetInceptionDistance:
             raise InputError(f"extractor: got features of shape {got}; give one of ({n}, d)")
         return features
 
-    def _everyones(self, real: bool) -> Moments | None:
-        """The moments of all processes; this one's stay as they are."""
+    def _everyones(self, real: bool, sync: bool) -> Moments | None:
+        """The moments of all processes, or without ``sync`` of this one; its own stay as they
+        are."""
         import torch.distributed as dist
 
         own = self._sides.get(real)
-        if not (dist.is_available() and dist.is_initialized()):
+        if not (sync and dist.is_available() and dist.is_initialized()):
             return own
+        try:
+            return self._reduced(own)
+        except InputError:
+            raise
+        except RuntimeError as error:  # gloo and NCCL have no type of their own for all of it
+            raise InputError(
+                "compute: the other processes did not come to it; call it in all of them, or with "
+                f"sync=False for this one's images alone ({one_line(error)})"
+            ) from error
+
+    def _reduced(self, own: Moments | None) -> Moments | None:
         # A process that has no image of this side doesn't know how many features they have.
         dims = gather(torch.tensor(0 if own is None else own.dim), self.process_group)
         if not int(dims.max()):

@@ -79,6 +79,12 @@ class ImageOptions:
         metavar="COLOUR",
     )
     exif: bool = option(False, "turn photographs as their EXIF orientation says")
+    max_pixels: int | None = option(
+        None,
+        "largest image that is decoded, in pixels; 0 for no limit",
+        least=0,
+        unset="Pillow's 178,956,970",
+    )
     on_error: str = option(
         "raise",
         "what a file that can't be read does: {choices}; skipped ones are named, and the exit code "

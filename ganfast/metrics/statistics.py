@@ -75,7 +75,7 @@ class Statistics:
     ) -> Statistics:
         """Of at least two images; the covariance divides by n - 1."""
         if moments.count < 2:
-            raise InputError(f"statistics: got {moments.count} images; give at least 2")
+            raise InputError(f"statistics: got {moments.count} images; give at least 2 images")
         return cls(
             mu=moments.mean,
             sigma=moments.covariance,

@@ -38,7 +38,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--batch-size", "7", "--workers", "0", "--device", "cpu", "--precision", "bf16"]
     argv += ["--compile", "--no-inception-score", "--splits", "5", "--kid", "--bootstrap", "99"]
     argv += ["--fid-infinity", "--seed", "3", "--background", "black", "--exif"]
-    argv += ["--on-error", "skip", "--state", state, "--allow-mismatch"]
+    argv += ["--max-pixels", "0", "--on-error", "skip", "--state", state, "--allow-mismatch"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -58,6 +58,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "seed": 3,
         "background": "black",
         "exif": True,
+        "max_pixels": 0,
         "on_error": "skip",
         "state": str(state),
         "allow_mismatch": True,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data.distributed import DistributedSampler
 
-from ganfast.metrics import FrechetInceptionDistance, Moments, Summary
+from ganfast.metrics import FrechetInceptionDistance, Moments, Summary, evaluate
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
 
@@ -19,6 +22,8 @@ def work(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     seen = {"moments": moments_of(rank), "summary": summaries_of(rank), "fid": distances_of(rank)}
+    seen["alone"] = alone_of(rank)
+    seen["evaluate"] = evaluations_of(rank)
     torch.save(seen, f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
@@ -147,6 +152,28 @@ PARTS = ((slice(0, 40), slice(0, 25), slice(25, 30)), (slice(40, 40), slice(30, 
 """By rank: real images, generated ones, and those that come after the first compute()."""
 
 
+def alone_of(rank):
+    """compute() in the first process alone: with sync=False, and without, until the others end."""
+    group = dist.new_group([0, 1], timeout=timedelta(seconds=2))
+    metric = FrechetInceptionDistance(channel_means, process_group=group)
+    metric.update(images(0, 40), real=True)
+    metric.update(images(50, 50), real=False)
+    if rank:
+        return None
+    own = metric.compute(sync=False)
+    metric.sync = False
+    return own, metric.compute(), refusal(lambda: metric.compute(sync=True))
+
+
+def test_one_process_alone(seen):
+    (own, again, refused), _ = seen.alone
+    metric = FrechetInceptionDistance(channel_means, sync=False)
+    metric.update(images(0, 40), real=True)
+    metric.update(images(50, 50), real=False)
+    assert own == again == metric.compute()
+    assert "call it in all of them, or with sync=False" in refused
+
+
 def distances_of(rank):
     real, fake = images(0, 40), images(50, 50)
     metric = FrechetInceptionDistance(channel_means)
@@ -172,3 +199,90 @@ def test_frechet_inception_distance(seen):
     assert values[0] == values[1]
     metric.update(fake[25:30], real=False)
     torch.testing.assert_close(values[2], metric.compute(), rtol=1e-10, atol=0)
+
+
+# ---- evaluate(): each image once, whoever divides them
+
+
+class Own(IterableDataset):
+    """Every second image, beginning with this process's number."""
+
+    def __init__(self, rank):
+        self.rank = rank
+
+    def __iter__(self):
+        return iter(pictures()[self.rank :: 2])
+
+
+def pictures(n=40):
+    return images(0, n).permute(0, 3, 1, 2)
+
+
+def distributed(n):
+    sampler = DistributedSampler(pictures(n), shuffle=False)
+    return DataLoader(pictures(n), batch_size=5, sampler=sampler)
+
+
+STREAMS = {
+    "one loader": lambda rank: DataLoader(pictures(), batch_size=3),
+    "a function": lambda rank: lambda: iter(pictures().split(7)),
+    "DistributedSampler": lambda rank: distributed(40),
+    "an uneven DistributedSampler": lambda rank: distributed(39),
+    "its own dataset": lambda rank: DataLoader(pictures()[rank::2], batch_size=3),
+    "its own iterable": lambda rank: DataLoader(Own(rank), batch_size=3),
+    "unequal shares": lambda rank: [pictures()[:31] if rank else pictures()[31:]],
+    "an array": lambda rank: pictures(),
+}
+REFUSED = {
+    "shuffled": lambda rank: DataLoader(
+        pictures(), shuffle=True, generator=torch.Generator().manual_seed(rank)
+    ),
+    "a sampler in one": lambda rank: DataLoader(pictures()) if rank else distributed(40),
+    "other arrays": lambda rank: pictures()[rank * 20 :][:20],
+    "other lengths": lambda rank: DataLoader(pictures()[: 30 + rank]),
+}
+
+
+def evaluated(real, fake):
+    given = {"extractor": "tiny_network:network", "device": "cpu", "batch_size": 5, "splits": 2}
+    return evaluate(real, fake, kid=True, **given)
+
+
+def evaluations_of(rank):
+    fake = images(50, 50)
+    found = {kind: evaluated(make(rank), fake) for kind, make in STREAMS.items()}
+    kept = ("fid", "n_real", "kid_mean", "notes")
+    found = {kind: {key: one[key] for key in kept} for kind, one in found.items()}
+    return found | {
+        kind: refusal(lambda m=m: evaluated(m(rank), fake)) for kind, m in REFUSED.items()
+    }
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_evaluate_takes_each_image_once(seen, kind):
+    found, other = (part[kind] for part in seen.evaluate)
+    whole = evaluated(pictures(), images(50, 50))
+    assert found == other and found["n_real"] == 40
+    if "uneven" in kind:
+        assert "(with 1 repeated" in " ".join(found["notes"])
+    else:
+        assert found["fid"] == pytest.approx(whole["fid"], rel=1e-6)
+    notes = [note for note in found["notes"] if "process" in note]
+    assert len(notes) == (kind != "an array")
+    if notes:
+        alike = kind in ("one loader", "a function")
+        assert ("see the same" in notes[0]) == alike and ("all of" in notes[0]) != alike
+
+
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("shuffled", "shuffles in another order in each process; give shuffle=False"),
+        ("a sampler in one", "a loader with DistributedSampler in some processes only"),
+        ("other arrays", "other images in one process"),
+        ("other lengths", "got 30, 31 images by process"),
+    ],
+)
+def test_what_processes_cannot_share_is_refused(seen, kind, words):
+    first, second = (part[kind] for part in seen.evaluate)
+    assert words in first and first == second

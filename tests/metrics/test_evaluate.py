@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import signal
 import zipfile
@@ -87,7 +88,9 @@ def test_the_inception_score_is_that_of_the_fake_side(folders, arrays):
     logits = load_extractor(TINY)(arrays[1])[1]
     mean, std = metrics.inception_score(logits, splits=1)
     assert found["inception_score_mean"] == pytest.approx(mean, rel=1e-5)
-    assert found["inception_score_std"] == std == 0
+    assert found["inception_score_std"] is None and math.isnan(std)  # of one value
+    assert "inception_score_std is not known: 1 split has one score" in found["notes"]
+    assert evaluate(*arrays, splits=2)["inception_score_std"] > 0
     assert evaluate(*arrays, inception_score=False)["inception_score_mean"] is None
 
 
@@ -211,7 +214,9 @@ def test_all_of_it_in_one_pass(arrays):
     assert found["fid_infinity"] < found["fid"] and found["fid_infinity_error"] > 0
     x, y = (load_extractor(TINY)(images)[0] for images in arrays)  # 40: one subset of all of them
     assert found["kid_mean"] == pytest.approx(squared_discrepancy(x, y), rel=1e-5)
-    assert found["kid_std"] == pytest.approx(0, abs=1e-9)
+    assert found["kid_std"] is None
+    assert "kid_std is not known: the 40 and 40 images make one subset" in found["notes"]
+    assert evaluate(*arrays[:1], arrays[1][:30], kid=True)["kid_std"] > 0
     again = evaluate(*arrays, kid=True, bootstrap=40, fid_infinity=True, seed=3, batch_size=9)
     for name in ("fid_infinity", "kid_mean"):
         assert again[name] == pytest.approx(found[name], rel=1e-5)
@@ -237,11 +242,24 @@ def test_a_file_that_cannot_be_read_ends_it(folders, damaged):
 def test_or_is_skipped_and_named(folders, damaged, arrays):
     found = evaluate(folders.real, damaged, on_error="skip")
     assert [Path(name).name for name in found["skipped"]] == ["00003.png"]
+    assert any("fake: 1 skipped, the first " in note for note in found["notes"])
+    assert any("00003.png': holds text, not an image" in note for note in found["notes"])
     assert found["n_fake"] == COUNT - 1
     kept = [i for i in range(COUNT) if i != 3]
     assert found["fid"] == pytest.approx(by_hand(arrays[0], arrays[1][kept]), rel=1e-6)
     made = metrics.image_statistics(damaged, **options_of_statistics(on_error="skip"))
     assert [Path(name).name for name in made.skipped] == ["00003.png"]
+
+
+def test_the_first_reason_stays_when_all_are_skipped(folders, tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}.jpg").write_text("no picture")
+    for run in (
+        lambda: evaluate(folders.real, tmp_path, on_error="skip"),
+        lambda: metrics.image_statistics(tmp_path, **options_of_statistics(on_error="skip")),
+    ):
+        with pytest.raises(InputError, match=r"got 0 .* 3 skipped.*0\.jpg': holds text"):
+            run()
 
 
 # ---- interruption
@@ -383,3 +401,46 @@ def test_a_bar_on_stderr(folders, capsys):
     evaluate(folders.real, folders.fake, progress=True)
     out, err = capsys.readouterr()
     assert out == "" and "real" in err and "fake" in err and "40/40" in err
+
+
+# ---- images on both sides
+
+
+def nested(folders, root: Path) -> tuple[Path, Path]:
+    shutil.copytree(folders.real, root / "results")
+    shutil.copytree(folders.fake, root / "results" / "fake")
+    return root / "results", root / "results" / "fake"
+
+
+def linked(folders, root: Path) -> tuple[Path, Path]:
+    root = root / "links"
+    root.mkdir()
+    (root / "one.png").symlink_to(folders.real / "00003.png")
+    (root / "folder").symlink_to(folders.fake)
+    return folders.real, root
+
+
+@pytest.mark.parametrize("lie", [nested, linked])
+def test_a_file_on_both_sides_is_refused(lie, folders, tmp_path):
+    real, fake = lie(folders, tmp_path)
+    count = {nested: COUNT, linked: 1}[lie]
+    for sides in ((real, fake), (fake, real)):
+        with pytest.raises(InputError, match=rf"{count} files .* both sides, .*\.png"):
+            evaluate(*sides)
+
+
+def test_the_same_files_under_other_names_are_the_same_images(folders, tmp_path):
+    (tmp_path / "link").symlink_to(folders.real)
+    found = evaluate(folders.real, tmp_path)
+    assert found["fid"] == pytest.approx(0, abs=1e-9) and found["n_fake"] == COUNT
+    assert any("are the same" in note for note in found["notes"])
+
+
+def test_files_of_one_name_in_two_archives_are_not_shared(folders, tmp_path):
+    real, fake = (
+        zipped(folders.real, tmp_path / "real.zip"),
+        zipped(folders.fake, tmp_path / "f.zip"),
+    )
+    assert evaluate(real, fake)["fid"] > 0
+    (tmp_path / "again.zip").symlink_to(real)
+    assert evaluate(real, tmp_path / "again.zip")["fid"] == pytest.approx(0, abs=1e-9)

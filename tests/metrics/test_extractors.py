@@ -66,6 +66,7 @@ Once = gives(lambda x: x.mean((0, 2, 3))[None])
 Whole = gives(lambda x: x[:, :, 0, 0].long())
 NaN = gives(lambda x: x.mean((2, 3)) * torch.nan)
 NaNLogits = gives(lambda x: (x.mean((2, 3)), x.mean((2, 3)) / 0))
+Softmax = gives(lambda x: (x.mean((2, 3)), x.mean((2, 3)).softmax(1)))
 Fails = gives(lambda x: x @ x[0, 0, :2])
 BadSize = gives(lambda x: x, size="big")
 Changing = gives(lambda x: x.mean((2, 3))[:, : 3 if len(x) == 2 else 2])
@@ -265,6 +266,7 @@ def test_compiled_modules(mine, monkeypatch):
         ("{}:Whole", ["int64", "floats"]),
         ("{}:NaN", ["features that are NaN or inf"]),
         ("{}:NaNLogits", ["logits that are NaN or inf"]),
+        ("{}:Softmax", ["logits that are probabilities", "before the softmax"]),
         ("{}:Fails", ["fails on float32 (2, 3, 6, 6): RuntimeError"]),
         ("{}:BadSize", ["got the input_size 'big'"]),
     ],

@@ -8,6 +8,7 @@ import types
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ganfast.metrics import moments
 from ganfast.metrics.distances.frechet import frechet_terms
@@ -63,6 +64,25 @@ def test_floats_are_rounded(dtype):
 
     FrechetInceptionDistance(spy, normalize=True).update((x.double() / 255).to(dtype), real=True)
     assert torch.equal(seen[0], x)
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_a_rounding_step_outside_the_range_is_taken(antialias, dtype):
+    white = functional.interpolate(
+        torch.ones(N, 3, 64, 64), size=(23, 23), mode="bilinear", antialias=antialias
+    ).to(dtype)
+    one = torch.tensor(1, dtype=dtype)
+    white[0] = (
+        torch.nextafter(one.float(), one.float() + 1)
+        if dtype.itemsize > 2
+        else one * (1 + torch.finfo(dtype).eps)
+    )
+    white[1] = -white[0] + 1
+    seen = []
+    spy = lambda images: seen.append(images) or channel_means(images)  # noqa: E731
+    FrechetInceptionDistance(spy, normalize=True).update(white, real=True)
+    assert (seen[0][0] == 255).all() and (seen[0][1] == 0).all()
 
 
 def test_copies_and_pickles_are_of_their_own():
@@ -180,6 +200,8 @@ def test_too_few_images():
         (images(2), {"normalize": True}, "leave normalize out"),
         (torch.rand(2, 3, 4, 4) * 2, {"normalize": True}, "from 0 to 1"),
         (torch.rand(2, 3, 4, 4) - 0.5, {"normalize": True}, "tanh"),
+        (torch.rand(2, 3, 4, 4) * 255, {"normalize": True}, "of 0 to 255, x / 255"),
+        (torch.full((2, 3, 4, 4), 1.00001), {"normalize": True}, r"got 1.00001 to 1.00001"),
         (torch.full((2, 3, 4, 4), torch.nan), {"normalize": True}, "from 0 to 1"),
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), {}, "grey"),
         (torch.zeros(3, 4, 4, dtype=torch.uint8), {}, "shape"),

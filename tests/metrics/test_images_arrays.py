@@ -62,7 +62,11 @@ def test_gray_is_repeated(axis):
             r"fake: got images of float32, whose range is not assumed; give uint8, 0 to 255, of "
             r"images in \[0, 1\] by \(x \* 255\).round\(\).clamp\(0, 255\).to\(torch.uint8\)",
         ),
-        (np.zeros((4, 8, 8, 3)), "got images of float64, whose range is not assumed"),
+        (np.zeros((4, 8, 8, 3)), r"got images of float64, .* in \[0, 1\] by .*\.astype\('uint8'\)"),
+        (np.full((4, 8, 8, 3), 250.0, ">f4"), r"of images in \[0, 255\] by x\.round\(\)"),
+        (torch.full((4, 8, 8, 3), -0.9), r"of images in \[-1, 1\] by \(x \* 127.5 \+ 127.5\)"),
+        (torch.full((4, 8, 8, 3), -3.0), "255, scaled from their -3 to -3$"),
+        (torch.full((4, 8, 8, 3), torch.nan), "255, scaled from their nan to nan$"),
         (
             torch.zeros(4, 3, 8, 8, dtype=torch.int64),
             "got images of int64, .*; give uint8, 0 to 255$",

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 from image_samples import crop, encode
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from ganfast.errors import InputError
 from ganfast.metrics.images.decode import DecodeError, Decoder
@@ -270,6 +270,7 @@ def test_other_npy_files_are_refused(array, reason):
     ("data", "reason"),
     [
         (b"", r"empty \(0 bytes\)"),
+        (b"\0\0\0\x18ftypheic" + bytes(80), r"a HEIF \(HEIC\) photograph.* convert it"),
         (b"<html>not found</html>\n", "holds text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "git lfs pull"),
         (bytes(range(256)), "not an image, or of a format"),
@@ -315,6 +316,47 @@ def test_between_once_and_twice_the_limit_is_read_without_a_warning(monkeypatch)
     assert seen == []
     with pytest.raises(DecodeError, match="too large"):
         decode(encode(crop(0, 50, 50)))
+
+
+@pytest.mark.parametrize("limit, taken", [(1599, False), (1600, True), (0, True)])
+def test_the_limit_on_pixels_can_be_set(limit, taken, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    data = encode(crop(0, 40, 40))
+    for given, fits in ((None, False), (limit, taken)):
+        if fits:
+            assert decode(data, max_pixels=given).shape == (40, 40, 3)
+        else:
+            with pytest.raises(DecodeError, match=r"too large to be safe.* --max-pixels N"):
+                decode(data, max_pixels=given)
+        assert Image.MAX_IMAGE_PIXELS == 100
+    with pytest.raises(InputError, match="max_pixels: got -1"):
+        Decoder(max_pixels=-1)
+
+
+def long_text(compressed):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("workflow", "a" * 2_000_000, zip=compressed)
+    return {"pnginfo": info}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"icc_profile": bytes(2_000_000)}, long_text(True), long_text(False)],
+    ids=["profile", "compressed text", "text"],
+)
+def test_large_metadata_of_a_png_leaves_its_pixels_alone(metadata):
+    image = crop(0, 8, 8)
+    np.testing.assert_array_equal(decode(encode(image, **metadata)), image)
+
+
+def test_damaged_metadata_of_a_png_leaves_its_pixels_alone():
+    image = crop(0, 8, 8)
+    data = encode(image, icc_profile=b"profile")
+    at = data.index(b"iCCP") + 20
+    np.testing.assert_array_equal(decode(data[:at] + b"!" + data[at + 1 :]), image)
+    with pytest.raises(DecodeError):  # not so of the pixels
+        at = data.index(b"IDAT") + 20
+        decode(data[:at] + b"!!" + data[at + 2 :])
 
 
 def test_random_damage_is_always_a_decode_error():

@@ -371,3 +371,14 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback(folder, monkeypatch):
 def test_less_batches_than_asked_for_make_none(folder):
     assert list(open_images(folder).batches(4, start=6, workers=2)) == []
     assert len(list(open_images(folder).batches(100, workers=4))) == 1
+
+
+@pytest.mark.parametrize("beside", ["config.json", "log.jsonl", "checkpoint.safetensors"])
+@pytest.mark.parametrize("run", ["", "runs/hinge/"])
+def test_the_folder_of_a_training_run_is_named(run, beside, tmp_path):
+    chart = encode(crop(0))
+    write(tmp_path, png_files(2) | {f"{run}losses.png": chart, f"{run}samples/000100.png": chart})
+    assert open_images(tmp_path).count == 4  # nothing tells of a run
+    write(tmp_path, {f"{run}{beside}": b"{}"})
+    with pytest.raises(InputError, match="fake: .* the folder of a training run: its losses.png"):
+        open_images(tmp_path, name="fake")

@@ -57,6 +57,54 @@ def test_every_kind_gives_the_same_batches(kind):
     assert_same_batches(list(source.batches(4)), EXPECTED)
 
 
+class Pairs(MapStyle):
+    """Of images: (A, B)."""
+
+    def __getitem__(self, index):
+        return FIRST[index % N], FIRST[(index + 1) % N]
+
+
+PAIRS = {
+    "dataset": Pairs,
+    "batches": lambda: DataLoader(Pairs(), batch_size=3),
+    "no batches": lambda: DataLoader(Pairs(), batch_size=None),
+    "workers": lambda: DataLoader(Pairs(), batch_size=None, num_workers=1),
+    "iterable": lambda: [Pairs()[i] for i in range(N)],
+    "batches as tuples": lambda: [(part, part) for part in FIRST.split(3)],
+    "dicts": lambda: [{"images": Pairs()[i]} for i in range(N)],
+}
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_of_a_pair_the_first_counts(kind):
+    assert_same_batches(list(open_images(PAIRS[kind]()).batches(4)), EXPECTED)
+
+
+def collated(batch):
+    return [image for image, _ in batch]
+
+
+def test_a_list_that_the_user_collates_is_a_batch():
+    loader = DataLoader(MapStyle(), batch_size=3, collate_fn=collated)
+    assert_same_batches(list(open_images(loader).batches(4)), EXPECTED)
+
+
+def first(batch):
+    return batch[0]
+
+
+def test_an_item_that_the_user_collates_may_be_one_image():
+    loader = DataLoader(FIRST, batch_size=1, collate_fn=first)
+    assert_same_batches(list(open_images(loader).batches(4)), EXPECTED)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_gray_images_without_channels_are_not_taken_for_one_image(size):
+    loader = DataLoader(TensorDataset(IMAGES[..., 0]), batch_size=size)
+    with pytest.raises(InputError, match=rf"got a batch of shape \({size}, 12, 16\).*gray"):
+        images_in(open_images(loader))
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
 def test_ranks_share_the_images(world_size):
     ranks = [
@@ -120,6 +168,10 @@ def test_gray_is_repeated():
         ([FIRST / 255], r"got images of float32, .* uint8, 0 to 255, .* \(x \* 255\)"),
         ([{"pixels": FIRST, "label": 1}], "the keys pixels, label; give it images or image"),
         ([[]], "got an empty list"),
+        ([tuple(IMAGES[:3])], "got a tuple of 3 images, which could be a batch or one image with"),
+        ([IMAGES.split(3)], "got a tuple of 4 images"),
+        ([list(IMAGES.split(3))], "got a list of 4 images"),
+        (DataLoader([list(IMAGES[:3])], batch_size=None), "got a list of 3 images"),
         (["a.png"], "got a str as a batch; give tensors, arrays or PIL images"),
         ([3], "got a int as a batch"),
         ([FIRST[0, 0]], r"got shape \(12, 16\)"),

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from ganfast.errors import InputError
 from ganfast.metrics import inception_score
 
 
@@ -32,10 +33,43 @@ def test_the_deviation_is_over_the_parts():
     assert inception_score(logits, splits=2) == pytest.approx((1.5, 0.5), rel=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_probabilities_are_not_taken_for_logits(dtype):
+    logits = 5 * torch.randn(200, 100, generator=torch.Generator().manual_seed(0))
+    probabilities = logits.softmax(1).to(dtype)
+    for given in (probabilities, torch.eye(10, dtype=dtype)):
+        with pytest.raises(InputError, match="logits: got probabilities.*from_logits=False"):
+            inception_score(given)
+        with pytest.raises(InputError, match="no probabilities"):
+            inception_score(0.95 * given, from_logits=False)
+    tolerance = 1e-4 if dtype.itemsize > 2 else 0.05
+    expected = inception_score(logits)
+    found = inception_score(probabilities, from_logits=False)
+    assert found == pytest.approx(expected, rel=tolerance)
+
+
+def test_certain_probabilities_score_the_number_of_classes():
+    assert inception_score(torch.eye(4), splits=1, from_logits=False)[0] == pytest.approx(4)
+
+
+def test_one_part_has_no_deviation():
+    assert math.isnan(inception_score(torch.randn(9, 3), splits=1)[1])
+
+
+def test_numpy():
+    logits = torch.randn(40, 5)
+    assert inception_score(logits.numpy(), splits=2) == inception_score(logits, splits=2)
+    assert inception_score(logits.numpy()[:, ::-1], splits=2) == pytest.approx(
+        inception_score(logits, splits=2)
+    )
+
+
 @pytest.mark.parametrize(
     "logits, splits, match",
     [
         (torch.zeros(10), 1, "logits"),
+        ([[1.0, 2.0]], 1, "logits: got list; give a torch tensor or NumPy array of floats"),
+        (torch.zeros(3, 10).int(), 1, "logits: got torch.int32"),
         (torch.zeros(3, 10), 4, "splits"),
         (torch.zeros(3, 10), 0, "splits"),
         (torch.full((3, 10), torch.nan), 1, "logits"),

@@ -177,6 +177,13 @@ def test_a_file_that_is_not_there(tmp_path):
     refused(tmp_path, "a folder")
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_program_as_other_tools_use(tmp_path):
+    path = tmp_path / "inception-2015-12-05.pt"
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), str(path))
+    assert "weights_only" not in refused(path, "TorchScript", "give the file of the weights, http")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"<html>404</html>", b"\x80"])
 def test_a_file_of_something_else(tmp_path, content):
     path = tmp_path / "page.pth"

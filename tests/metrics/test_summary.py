@@ -193,6 +193,13 @@ def test_bad_batches(features, positions, match):
         Summary(DIM).add(features, None, positions)
 
 
+def test_probabilities_are_not_taken_for_logits():
+    made = Summary(DIM, classes=4)
+    with pytest.raises(ValueError, match="logits that are probabilities"):
+        made.add(torch.zeros(3, DIM), torch.randn(3, 4).softmax(1), range(3))
+    assert made.count == 0
+
+
 @pytest.mark.parametrize(
     "name, value",
     [("classes", 0), ("splits", 0), ("chunks", -1), ("sample", True), ("seed", 2**63), ("dim", 0)],

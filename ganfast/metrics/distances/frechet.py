@@ -69,5 +69,7 @@ def moments_of(side: Side, name: str) -> tuple[Tensor, Tensor]:
         )
     summed = side.moments if isinstance(side, Summary) else side
     if summed.count < 2:
-        raise InputError(f"{name}: got {summed.count} images; give at least 2 for a covariance")
+        raise InputError(
+            f"{name}: got {summed.count} images; give at least 2 images, which a covariance needs"
+        )
     return summed.mean, summed.covariance

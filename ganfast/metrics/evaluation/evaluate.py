@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -95,7 +96,7 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         "n_real": _count(real),
         "n_fake": _count(fake),
         **_score(options, fake, notes),
-        **_kernel(options, real, fake),
+        **_kernel(options, real, fake, notes),
         **_uncertainty(evaluation, real, fake),
         **evaluation.provenance(),
         "skipped": evaluation.skipped,
@@ -136,13 +137,24 @@ def _score(
                 f"no Inception Score: {fake.count} images leave one of {options.splits} splits "
                 "empty; give fewer (--splits)"
             )
+    std = _known("inception_score_std", std, f"{options.splits} split has one score", notes)
     return {"inception_score_mean": mean, "inception_score_std": std}
 
 
-def _kernel(options: EvaluationOptions, real: Any, fake: Any) -> dict[str, Any]:
+def _known(name: str, deviation: float | None, why: str, notes: list[str]) -> float | None:
+    """``deviation``, or None with a note where nothing is known of it."""
+    if deviation is None or not math.isnan(deviation):
+        return deviation
+    notes.append(f"{name} is not known: {why}")
+    return None
+
+
+def _kernel(options: EvaluationOptions, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
     mean = std = None
     if options.kid:
         mean, std = kernel_inception_distance(real.sample, fake.sample, seed=options.seed)
+        why = f"the {real.count} and {fake.count} images make one subset"
+        std = _known("kid_std", std, why, notes)
     return {"kid_mean": mean, "kid_std": std}
 
 

@@ -19,7 +19,7 @@ from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.run_state import RunState
 from ganfast.metrics.extractors import Extractor, load_extractor
 from ganfast.metrics.extractors.precision import check_precision
-from ganfast.metrics.images import ImageSource, is_statistics_file, open_images
+from ganfast.metrics.images import ImageSource, Skipped, is_statistics_file, open_images
 from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.protocols import PROTOCOLS
 from ganfast.metrics.statistics import Statistics
@@ -27,7 +27,7 @@ from ganfast.metrics.summary import Summary
 
 _LASTING = (
     "batch_size", "inception_score", "splits", "chunks", "sample", "seed",
-    "background", "exif", "on_error",
+    "background", "exif", "max_pixels", "on_error",
 )  # fmt: skip
 """Options that a run must share with the one whose state it restores."""
 
@@ -47,12 +47,13 @@ class Evaluation:
         device = _checks.device("device", default if options.device is None else options.device)
         check_precision(options.precision, device)
         opened = {name: _open(source, name, options) for name, source in given.items()}
+        same = _same_images(given, opened)
         self.notes += [note for name, source in opened.items() for note in _ignored(name, source)]
         with self.stopwatch("load"):
             self.extractor = self._load(opened, device)
         self.notes += self.extractor.notes if self.extractor is not None else ()
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
-        if len(given) == 2 and _same_place(*given.values()):  # looked at once
+        if same:  # looked at once
             first, second = given
             self._sides[first] = self._sides[second]
             self.notes.append(f"{first} and {second} are the same: their distance tells nothing")
@@ -77,12 +78,26 @@ class Evaluation:
         seen = sum(self.ranks.gather(sum(images.seen for images in self._image_sets)))
         self.images_per_second = seen / seconds if seen else None
         """Of this run, in all processes together; None if there was no image left to look at."""
-        skipped = [one for images in self._image_sets for one in images.skipped]
-        self.skipped = [one.name for part in self.ranks.gather(skipped) for one in part]
+        self.skipped: list[str] = []
+        for images in self._image_sets:
+            skipped = [one for part in self.ranks.gather(images.skipped) for one in part]
+            self.skipped += [one.name for one in skipped]
+            self._tell_skipped(images, skipped)
+        self.notes += [note for images in self._image_sets for note in images.notes]
         if self.ranks.count > 1:
             with self.stopwatch("reduce"):
                 for images in self._image_sets:
                     images.summary.all_reduce()
+
+    def _tell_skipped(self, images: ImageSet, skipped: list[Skipped]) -> None:
+        """Why files were skipped, in a note; InputError, in all processes, if too few are left."""
+        if not skipped:
+            return
+        count = sum(self.ranks.gather(images.summary.count))
+        why = f"{len(skipped):,} skipped, the first {skipped[0].name!r}: {skipped[0].reason}"
+        if count < 2:
+            raise InputError(f"{images.name}: got {count} images that can be read and {why}")
+        self.notes.append(f"{images.name}: {why}")
 
     def finish(self) -> None:
         """The result is out: nothing is left to go on from. A file that stayed would give this
@@ -246,6 +261,7 @@ def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | S
         background=options.background,
         exif=options.exif,
         on_error=options.on_error,
+        max_pixels=options.max_pixels,
     )
 
 
@@ -257,9 +273,30 @@ def _ignored(name: str, source: ImageSource | Statistics) -> list[str]:
     return [f"{name} holds files that are no images by their names: {kinds}"]
 
 
-def _same_place(real: Any, fake: Any) -> bool:
+def _same_images(given: Mapping[str, Any], opened: Mapping[str, ImageSource | Statistics]) -> bool:
+    """Whether the two sides are the same images; InputError if only some of them are on both."""
+    if len(given) != 2:
+        return False
+    real, fake = given.values()
     if isinstance(real, (str, Path)) and isinstance(fake, (str, Path)):
-        return os.path.realpath(real) == os.path.realpath(fake)
+        if os.path.realpath(real) == os.path.realpath(fake):
+            return True
     # An iterator is at its end when it is looked at again; the same one twice is a mistake that
     # its emptiness will tell of.
-    return real is fake and isinstance(real, (Tensor, np.ndarray, Statistics))
+    elif real is fake and isinstance(real, (Tensor, np.ndarray, Statistics)):
+        return True
+    return _same_files(*opened.values())
+
+
+def _same_files(real: ImageSource | Statistics, fake: ImageSource | Statistics) -> bool:
+    if isinstance(real, Statistics) or isinstance(fake, Statistics):
+        return False
+    ours, theirs = set(real.places()), set(fake.places())
+    shared = ours & theirs
+    if shared and ours != theirs:
+        raise InputError(
+            f"real, fake: got {len(shared):,} files that are on both sides, such as "
+            f"{min(shared)!r} ({len(ours):,} real and {len(theirs):,} fake in all); give each side "
+            "a folder of its own"
+        )
+    return bool(shared)

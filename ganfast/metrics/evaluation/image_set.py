@@ -12,6 +12,7 @@ from ganfast._terminal import Progress
 from ganfast.interrupt import Interrupt
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.run_state import SideState
+from ganfast.metrics.evaluation.sharing import check_counts, shared_out
 from ganfast.metrics.extractors import Extractor
 from ganfast.metrics.images import Batch, ImageSource, Skipped
 from ganfast.metrics.summary import Summary
@@ -31,6 +32,8 @@ class ImageSet:
     skipped: list[Skipped] = field(default_factory=list)
     seen: int = 0
     """Images that this run has put through the network; a resumed one began with more."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the result should know of the pass."""
 
     def scan(
         self,
@@ -49,6 +52,9 @@ class ImageSet:
         and when something stops the pass between two batches, which is a file that cannot be read,
         or Ctrl-C, which waits for the end of its batch.
         """
+        if ranks.count > 1:  # also where this process is done: the others wait for it
+            with stopwatch("decode"):
+                self.notes += shared_out(self.source, self.name, batch_size, ranks)
         if self.done:
             return
         batches = self.source.batches(
@@ -85,6 +91,8 @@ class ImageSet:
                     break
             if interrupt.requested:
                 raise KeyboardInterrupt
+        if ranks.count > 1:
+            check_counts(self.source, self.name, ranks)
 
     def _take(self, batch: Batch, extractor: Extractor, stopwatch: Stopwatch) -> None:
         if batch.positions:

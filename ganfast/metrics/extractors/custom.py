@@ -18,6 +18,7 @@ from ganfast.metrics.choices import EXTRACTORS
 from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity, split_output
 from ganfast.metrics.extractors.precision import float32_products
 from ganfast.metrics.protocols import Protocol
+from ganfast.metrics.summary.score_tally import PROBABILITIES, are_probabilities
 
 DEFAULT_SIZE = 299
 
@@ -192,4 +193,6 @@ def _tried(
             raise InputError(f"extractor {name}: got {what} of {x.dtype}; give floats")
         if not bool(x.isfinite().all()):
             raise InputError(f"extractor {name}: got {what} that are NaN or inf for finite images")
+    if logits is not None and are_probabilities(logits):
+        raise InputError(f"extractor {name}: {PROBABILITIES}")
     return features.shape[1], None if logits is None else logits.shape[1]

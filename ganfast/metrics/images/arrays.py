@@ -12,7 +12,7 @@ import numpy as np
 from ganfast.errors import InputError
 from ganfast.metrics.images.batch import Batch, BatchStream
 from ganfast.metrics.images.encoded import PerProcess
-from ganfast.metrics.images.layout import as_tensor, channels_axis, check_dtype, to_rgb
+from ganfast.metrics.images.layout import as_tensor, channels_axis, check_uint8, to_rgb
 from ganfast.metrics.images.source import ImageSource, fingerprint
 
 
@@ -23,7 +23,7 @@ class ArrayImages(ImageSource):
     resumable = True
 
     def __init__(self, rows: Any, name: str, what: str) -> None:
-        check_dtype(rows.dtype, what)
+        check_uint8(rows, what)
         shape = tuple(rows.shape)
         self._axis = channels_axis(shape, what)
         if not shape[0]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,8 @@ from ganfast import _checks
 from ganfast.errors import InputError, one_line
 from ganfast.metrics.choices import BACKGROUNDS
 from ganfast.metrics.images.formats import PILLOW_FORMATS
+
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class DecodeError(Exception):
@@ -35,7 +39,9 @@ class Decoder:
     * Animated: the first frame.
     * JPEG at full size always (Pillow's draft mode would change pixels).
     * A file cut short is an error even where PIL.ImageFile.LOAD_TRUNCATED_IMAGES was set, since the
-      rest of it would be gray. So is one of more than twice PIL.Image.MAX_IMAGE_PIXELS.
+      rest of it would be gray. So is one of more than ``max_pixels``, by default twice
+      PIL.Image.MAX_IMAGE_PIXELS; 0 is no limit.
+    * Of a PNG whose profile or texts Pillow refuses, the pixels are read without them.
 
     Raises:
         ValueError: (an InputError) an unknown ``background``, or no Pillow.
@@ -43,9 +49,12 @@ class Decoder:
 
     background: str = "white"
     exif: bool = False
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         _checks.one_of("background", self.background, BACKGROUNDS)
+        if self.max_pixels is not None:
+            _checks.integer("max_pixels", self.max_pixels, least=0)
         _pillow_formats()  # before workers are forked, that what it loads is loaded once
 
     def decode(self, data: bytes, name: str) -> np.ndarray:
@@ -55,35 +64,55 @@ class Decoder:
         if name.lower().endswith(".npy"):
             return self._array(data)
         image_module = _pillow()
-        from PIL import ImageFile
-
-        strict, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
         try:
-            with warnings.catch_warnings():
-                # About metadata, or an image between one and two times the limit: it is read.
-                warnings.simplefilter("ignore")
-                with image_module.open(io.BytesIO(data), formats=_pillow_formats()) as image:
+            try:
+                with self._open(data) as image:
+                    return self.pixels(image)
+            except (ValueError, SyntaxError, image_module.UnidentifiedImageError):
+                bare = _without_metadata(data)
+                if bare is None:
+                    raise
+                with self._open(bare) as image:
                     return self.pixels(image)
         except image_module.UnidentifiedImageError:
             raise DecodeError(_what_else(data)) from None
         except image_module.DecompressionBombError as error:
-            raise DecodeError(f"too large to be safe: {error}") from None
+            raise DecodeError(
+                f"too large to be safe: {error}; if it is meant, give --max-pixels N (max_pixels=N)"
+            ) from None
         except MemoryError:
             raise DecodeError("memory did not suffice to decode it") from None
         except DecodeError:
             raise
         except Exception as error:  # a damaged file: Pillow's plugins raise nearly every type
             raise DecodeError(one_line(error)) from None
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = strict
 
     def pixel_bytes(self, data: bytes, name: str) -> int:
         """How many bytes ``decode`` would give, from the header alone. Raises nearly anything for a
         damaged file."""
         if name.lower().endswith(".npy"):
             return len(data)
-        with _pillow().open(io.BytesIO(data), formats=_pillow_formats()) as image:
+        with self._open(data) as image:
             return int(image.width * image.height * 3)
+
+    @contextmanager
+    def _open(self, data: bytes) -> Iterator[Any]:
+        """Pillow's image of ``data``, with this object's limits in place of the program's."""
+        image_module = _pillow()
+        from PIL import ImageFile
+
+        before = ImageFile.LOAD_TRUNCATED_IMAGES, image_module.MAX_IMAGE_PIXELS
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        if self.max_pixels is not None:  # Pillow raises above twice its number
+            image_module.MAX_IMAGE_PIXELS = self.max_pixels / 2 if self.max_pixels else None
+        try:
+            with warnings.catch_warnings():
+                # About metadata, or an image between one and two times the limit: it is read.
+                warnings.simplefilter("ignore")
+                with image_module.open(io.BytesIO(data), formats=_pillow_formats()) as image:
+                    yield image
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES, image_module.MAX_IMAGE_PIXELS = before
 
     def pixels(self, image: Any) -> np.ndarray:
         """A PIL.Image.Image -> (h, w, 3) uint8."""
@@ -177,6 +206,21 @@ def _pillow_formats() -> tuple[str, ...]:
     return tuple(name for name in PILLOW_FORMATS if name in image_module.OPEN)
 
 
+def _without_metadata(data: bytes) -> bytes | None:
+    """A PNG without its colour profile and texts, which don't touch its pixels here; None for what
+    is no PNG, or has none of them."""
+    if not data.startswith(PNG):
+        return None
+    kept, at = [PNG], len(PNG)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in (b"iCCP", b"zTXt", b"iTXt", b"tEXt"):
+            kept.append(data[at:end])
+        at = end
+    bare = b"".join([*kept, data[at:]])
+    return bare if len(bare) < len(data) else None
+
+
 def _repeated(gray: np.ndarray) -> np.ndarray:
     return np.repeat(gray[:, :, None], 3, axis=2)
 
@@ -185,6 +229,8 @@ def _what_else(data: bytes) -> str:
     head = data[:128]
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the image itself: run git lfs pull"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc"):
+        return "a HEIF (HEIC) photograph, which is not read here: convert it to JPEG or PNG"
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
         return "holds text, not an image"
     return "not an image, or of a format that is not read here"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from ganfast.metrics.images.formats import is_image_name, is_left_out
@@ -26,6 +26,17 @@ class EncodedFiles(ABC):
 
     def full_name(self, position: int) -> str:
         return f"{self.path.rstrip('/')}/{self.names[position]}"
+
+    def places(self) -> Iterator[str]:
+        """Where each image really lies, links followed: for a member, in the archive."""
+        folders: dict[str, str] = {}
+        in_archive = os.path.isfile(self.path)
+        for name in self.names:
+            folder, last = ("", name) if in_archive else os.path.split(name)
+            if folder not in folders:
+                folders[folder] = os.path.realpath(os.path.join(self.path, folder))
+            place = os.path.join(folders[folder], last)
+            yield os.path.realpath(place) if not in_archive and os.path.islink(place) else place
 
     @abstractmethod
     def read(self, position: int) -> bytes:

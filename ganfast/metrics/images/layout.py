@@ -10,18 +10,49 @@ from torch import Tensor
 
 from ganfast.errors import InputError, InputTypeError
 
-TO_UINT8 = "(x * 255).round().clamp(0, 255).to(torch.uint8)"
+ENOUGH = 64
+"""Images whose values are looked at before a cure is given."""
 
 
-def check_dtype(dtype: Any, what: str) -> None:
-    """Raise InputError unless ``dtype`` (torch's or NumPy's) is uint8."""
+def check_uint8(images: Any, what: str) -> None:
+    """Raise InputError unless ``images``, of torch or NumPy or an .npz's rows, are uint8."""
+    dtype = images.dtype
     if dtype in (torch.uint8, np.dtype(np.uint8)):
         return
-    shown = str(dtype).removeprefix("torch.")
-    cure = f", of images in [0, 1] by {TO_UINT8}" if "float" in shown else ""
+    shown = getattr(dtype, "name", str(dtype)).removeprefix("torch.")
+    shape = tuple(images.shape)
+    cure = ""
+    if "float" in shown and shape and 0 not in shape:
+        some = images[:ENOUGH]
+        if hasattr(images, "close"):
+            images.close()
+        span = float(some.min()), float(some.max())
+        named, expression = usual_range(*span)
+        cast = (
+            ".round().clamp(0, 255).to(torch.uint8)"
+            if isinstance(images, Tensor)
+            else ".round().clip(0, 255).astype('uint8')"
+        )
+        cure = f", of images in {named} by {expression}{cast}"
+        if not named:
+            cure = f", scaled from their {span[0]:.4g} to {span[1]:.4g}"
     raise InputTypeError(
         f"{what}: got images of {shown}, whose range is not assumed; give uint8, 0 to 255{cure}"
     )
+
+
+def usual_range(low: float, high: float) -> tuple[str, str]:
+    """Which of the usual ranges floats from ``low`` to ``high`` are in, and what brings an ``x`` of
+    it to 0..255; "" and "" for none."""
+    slack = 0.01
+    for least, most, expression in (
+        (0, 1, "(x * 255)"),
+        (-1, 1, "(x * 127.5 + 127.5)"),
+        (0, 255, "x"),
+    ):
+        if least - slack <= low and high <= most + slack:
+            return f"[{least}, {most}]", expression
+    return "", ""
 
 
 def channels_axis(shape: tuple[int, ...], what: str) -> int:

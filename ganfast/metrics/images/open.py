@@ -33,6 +33,7 @@ def open_images(
     background: str = "white",
     exif: bool = False,
     on_error: str = "raise",
+    max_pixels: int | None = None,
 ) -> ImageSource:
     """The images that ``source`` holds, uint8 RGB in a fixed order, of any sizes.
 
@@ -52,6 +53,7 @@ def open_images(
         background: "white" or "black", which transparent images are composited on.
         exif: whether to apply the EXIF orientation; see Decoder for all that is decided in
             decoding.
+        max_pixels: of the largest file that is decoded; 0 for no limit, None for Pillow's.
         on_error: "raise" ends with InputError at the first file that can't be read, "skip" names it
             in Batch.skipped.
 
@@ -69,7 +71,7 @@ def open_images(
         opened = _at_path(path, name)
         if isinstance(opened, ImageSource):
             return opened
-        return FileImages(opened, Decoder(background, exif), on_error, path, name)
+        return FileImages(opened, Decoder(background, exif, max_pixels), on_error, path, name)
     if isinstance(source, (Tensor, np.ndarray)):
         return ArrayImages(source, name, name)
     if isinstance(source, (bytes, dict, set, frozenset)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -195,6 +196,11 @@ def lookahead(
     return max(1, min(workers, int(BUDGET / batch))), 1
 
 
+RUN_CHART = "losses.png"
+RUN_FILES = ("config.json", "log.jsonl", "checkpoint.safetensors")
+"""What `ganfast train`, and other trainers, leave in a folder beside each other."""
+
+
 class FileImages(ImageSource):
     """The images in a folder or an archive; InputError if there are none."""
 
@@ -205,11 +211,15 @@ class FileImages(ImageSource):
     ) -> None:
         if not files.names:
             raise InputError(f"{what}: no images in {files.path!r}: {_instead(files.ignored)}")
+        _refuse_training_run(files, what)
         self._files, self._decoder, self._on_error = files, decoder, on_error
         self.name = name
         self.count = len(files.names)
         self.ignored = files.ignored
         self.fingerprint = fingerprint("files", [*files.names, *map(str, files.sizes)])
+
+    def places(self) -> Iterator[str]:
+        return self._files.places()
 
     def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         return read_batches(
@@ -220,6 +230,20 @@ class FileImages(ImageSource):
             workers=workers,
             on_error=self._on_error,
         )
+
+
+def _refuse_training_run(files: EncodedFiles, what: str) -> None:
+    for name in files.names:
+        if not name.endswith(RUN_CHART):
+            continue
+        folder, last = os.path.split(os.path.join(files.path, name))
+        beside = (os.path.join(folder, one) for one in RUN_FILES)
+        if last == RUN_CHART and any(map(os.path.exists, beside)):
+            raise InputError(
+                f"{what}: {folder!r} is the folder of a training run: its {RUN_CHART} is a chart, "
+                "and a picture in samples/ is a sheet of many; save samples one by one in a folder "
+                "of their own and give that"
+            )
 
 
 def _instead(ignored: dict[str, int]) -> str:

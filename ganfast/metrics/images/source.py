@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ganfast import _checks
 from ganfast.errors import InputError
@@ -58,6 +58,10 @@ class ImageSource(ABC):
             )
         first = start + (rank - start) % world_size
         return self._batches(batch_size, workers, first, world_size)
+
+    def places(self) -> Iterator[str]:
+        """Where each of its files really lies; nothing for what is in memory."""
+        return iter(())
 
     @abstractmethod
     def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:

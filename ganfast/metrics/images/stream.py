@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler, default_collate, default_convert
 
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.images.batch import Batch, BatchStream, images_of
 from ganfast.metrics.images.decode import DecodeError, Decoder
-from ganfast.metrics.images.layout import as_tensor, channels_axis, check_dtype, to_rgb
+from ganfast.metrics.images.layout import as_tensor, channels_axis, check_uint8, to_rgb
 from ganfast.metrics.images.source import ImageSource, fingerprint
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Of an iteration: sha256 hex of its first images; the sampler that gives each process a share
+    of its own, if there is one; whether a sampler shuffles."""
+
+    digest: str
+    sharded_by: str | None
+    shuffled: bool
 
 
 class StreamImages(ImageSource):
     """The images of an iterable, or of the iterator that a function returns, in its order.
 
-    An item is a batch (4 axes) or one image (3 axes): a tensor or array; a PIL image; a tuple or
-    list that begins with one of these, as data loaders give; a dict with ``images`` or ``image``; a
-    list of nothing but single images. Whatever the items' sizes, the batches have ``batch_size``.
-    With several ranks each iterates over all of it.
+    An item is a batch (4 axes), or one image (3 axes, or a PIL image), or a dict with ``images`` or
+    ``image``. A tuple, and a list that has anything but single images, begins with its images:
+    labels follow, or the other half of a pair. A list of nothing but single images is a batch.
+
+    Where a DataLoader makes the batches (torch's own collate_fn), an item of 3 axes is refused: it
+    is a batch of gray images without their axis of channels. Where it makes none (batch_size=None),
+    it gives the dataset's tuples as lists: there a list begins with its images, too. A tuple, or
+    there a list, of more than two images could be a batch as well, and is refused. Whatever the
+    items' sizes, the batches have ``batch_size``.
+    With several ranks each iterates over all of it and keeps its own batches; where ``sharded``,
+    each rank's iterable gives a share of its own, of which all is kept.
     """
 
     resumable = False
@@ -33,24 +54,47 @@ class StreamImages(ImageSource):
         self.count = None
         self.ignored: dict[str, int] = {}
         self.fingerprint = fingerprint("stream", [])
+        self.sharded = False
+        self.total = 0
+        """Images that the last iteration gave."""
+        self._begun: Iterator[Tensor] | None = None
+
+    def begin(self, size: int) -> Beginning:
+        """Begin the next iteration early, and say what there is to know of it."""
+        items = self._make()
+        images = self._images(items)
+        head = list(itertools.islice(images, size))
+        self._begun = itertools.chain(head, images)
+        batches = getattr(items, "batch_sampler", None)
+        samplers = (getattr(items, "sampler", None), batches, getattr(batches, "sampler", None))
+        sharding = [_named(one) for one in samplers if _divides(one)]
+        shuffled = any(isinstance(one, RandomSampler) for one in samplers)
+        return Beginning(digest_of(head), next(iter(sharding), None), shuffled)
 
     def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         waiting: list[Tensor] = []
-        number = total = 0
+        number = 0
+        images, self._begun = self._begun or self._images(self._make()), None
+        self.total = 0
+        if self.sharded:  # of which the numbers and positions lie between the other ranks'
+            rank, ranks, first, step = first, step, 0, 1
+        else:
+            rank, ranks = 0, 1
 
         def batch(images: list[Tensor]) -> Batch:
             start = number * size
-            return Batch(number, images_of(images), list(range(start, start + len(images))))
+            positions = [rank + ranks * i for i in range(start, start + len(images))]
+            return Batch(rank + ranks * number, images_of(images), positions)
 
-        for image in self._images():
+        for image in images:
             waiting.append(image)
-            total += 1
+            self.total += 1
             if len(waiting) == size:
                 full, waiting = waiting, []
                 if (number - first) % step == 0 and number >= first:
                     yield batch(full)
                 number += 1
-        if not total:
+        if not self.total and not self.sharded:
             raise InputError(
                 f"{self.name}: got no images from the iterable; an iterator can be read only once: "
                 "give a function that makes a new one"
@@ -58,29 +102,42 @@ class StreamImages(ImageSource):
         if waiting and (number - first) % step == 0 and number >= first:
             yield batch(waiting)
 
-    def _images(self) -> Iterator[Tensor]:
-        for item in _iterate(self._make()):
-            for part in self._parts(item):
+    def _images(self, items: Iterable[Any]) -> Iterator[Tensor]:
+        collated = isinstance(items, DataLoader) and items.collate_fn is default_collate
+        converted = isinstance(items, DataLoader) and items.collate_fn is default_convert
+        for item in _iterate(items):
+            for part in self._parts(item, converted):
+                if collated and getattr(part, "ndim", 4) == 3:
+                    raise InputError(
+                        f"{self.name}: got a batch of shape {tuple(part.shape)} from a DataLoader; "
+                        "give images with an axis of channels, (n, 1, h, w) where they are gray"
+                    )
                 yield from self._rgb(part)
 
-    def _parts(self, item: Any) -> list[Any]:
-        """The arrays of images in one item."""
+    def _parts(self, item: Any, converted: bool) -> list[Any]:
+        """The arrays of images in one item; ``converted`` where a list may have been a tuple."""
         if isinstance(item, Mapping):
             for key in ("images", "image"):
                 if key in item:
-                    return self._parts(item[key])
+                    return self._parts(item[key], converted)
             raise InputError(
                 f"{self.name}: got a batch that is a dict with the keys "
                 f"{', '.join(map(str, item)) or 'none'}; give it images or image"
             )
-        if isinstance(item, list) and item and all(_is_one_image(part) for part in item):
+        if isinstance(item, list) and item and all(map(_is_one_image, item)) and not converted:
             return item
         if isinstance(item, (tuple, list)):
             if not item:
                 raise InputError(
                     f"{self.name}: got an empty {type(item).__name__} as a batch; give images"
                 )
-            return self._parts(item[0])
+            if len(item) > 2 and all(map(_is_images, item)):
+                raise InputError(
+                    f"{self.name}: got a {type(item).__name__} of {len(item)} images, which could "
+                    "be a batch or one image with others that belong to it; give a stacked tensor "
+                    "(n, c, h, w), or the images alone"
+                )
+            return self._parts(item[0], converted)
         return [item]
 
     def _rgb(self, images: Any) -> Tensor:
@@ -94,7 +151,7 @@ class StreamImages(ImageSource):
                 f"{self.name}: got a {type(images).__name__} as a batch; give tensors, arrays "
                 "or PIL images"
             )
-        check_dtype(images.dtype, self.name)
+        check_uint8(images, self.name)
         if images.ndim == 3:
             images = images[None]
         if images.ndim == 4 and not len(images):
@@ -106,6 +163,15 @@ class StreamImages(ImageSource):
         return rgb
 
 
+def digest_of(images: Iterable[Tensor]) -> str:
+    """sha256 hex of their shapes and pixels."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(f"{tuple(image.shape)}".encode())
+        digest.update(image.contiguous().numpy(force=True).data)
+    return digest.hexdigest()
+
+
 def _iterate(items: Any) -> Iterator[Any]:
     if isinstance(items, Iterable):
         yield from items
@@ -113,8 +179,27 @@ def _iterate(items: Any) -> Iterator[Any]:
         yield from (items[i] for i in range(len(items)))
 
 
+def _divides(sampler: Any) -> bool:
+    """Whether it is torch's DistributedSampler, or what behaves like one: accelerate's, timm's."""
+    names = ("num_replicas", "num_processes")
+    return any(isinstance(n := getattr(sampler, name, 1), int) and n > 1 for name in names)
+
+
+def _named(sampler: Any) -> str:
+    name = type(sampler).__name__
+    try:
+        repeated = sampler.total_size - len(sampler.dataset)
+    except (AttributeError, TypeError):
+        return name
+    return name if repeated <= 0 else f"{name} (with {repeated} repeated, to make shares equal)"
+
+
 def _is_one_image(item: Any) -> bool:
     return _is_pillow(item) or (isinstance(item, (Tensor, np.ndarray)) and item.ndim == 3)
+
+
+def _is_images(item: Any) -> bool:
+    return _is_one_image(item) or (isinstance(item, (Tensor, np.ndarray)) and item.ndim == 4)
 
 
 def _is_pillow(item: Any) -> bool:

@@ -129,20 +129,31 @@ def _load(path: Path) -> Mapping[str, Tensor]:
         raise InputError(
             f"weights: {path} needs the safetensors package; pip install safetensors"
         ) from None
+    except RuntimeError as error:
+        if "TorchScript" not in str(error):
+            raise _no_tensors(path, error) from None
+        raise InputError(
+            f"weights: {path} is a TorchScript program, as StyleGAN, clean-fid and StudioGAN use; "
+            f"give the file of the weights, {URLS[0]}"
+        ) from None
     # A damaged file fails in its own way at every byte; no failure is another one's fault.
     except Exception as error:
-        # torch.load's own words for it are a page on how to run what the file says.
-        refused = isinstance(error, pickle.UnpicklingError)
-        why = "torch.load reads nothing but tensors here" if refused else one_line(error)[:120]
-        raise InputError(
-            f"weights: {path} ({path.stat().st_size:,} bytes; the published file has {BYTES:,}) is "
-            f"no file of tensors, or a part of one: {why}"
-        ) from None
+        raise _no_tensors(path, error) from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(
             f"weights: {path} holds a {type(state).__name__}; give a state_dict of tensors"
         )
     return state
+
+
+def _no_tensors(path: Path, error: Exception) -> InputError:
+    # torch.load's own words for it are a page on how to run what the file says.
+    refused = isinstance(error, pickle.UnpicklingError)
+    why = "torch.load reads nothing but tensors here" if refused else one_line(error)[:120]
+    return InputError(
+        f"weights: {path} ({path.stat().st_size:,} bytes; the published file has {BYTES:,}) is "
+        f"no file of tensors, or a part of one: {why}"
+    )
 
 
 def _differences(state: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -12,6 +13,11 @@ from ganfast.metrics.no_autograd import no_autograd
 
 PIECE = 1024
 """Predictions that are squared up together, so that no temporary is as large as all of them."""
+
+PROBABILITIES = (
+    "got logits that are probabilities (each row from 0 to 1 with the sum 1), of which the "
+    "Inception Score would be far too small; return what comes before the softmax"
+)
 
 
 class ScoreTally:
@@ -46,13 +52,14 @@ class ScoreTally:
             self.sum_p_log_p += member @ (p * log_p).sum(1)
 
     def score(self) -> tuple[float, float]:
-        """Mean and population deviation of the score over the parts that have images."""
+        """Mean and population deviation of the score over the parts that have images; of one part
+        the deviation is NaN."""
         there = self.count > 0
         count = self.count[there]
         marginal = self.sum_p[there] / count[:, None]
         entropy = torch.special.entr(marginal).sum(1)
         scores = (self.sum_p_log_p[there] / count + entropy).exp()
-        return float(scores.mean()), float(scores.std(correction=0))
+        return mean_and_deviation(scores)
 
     @no_autograd
     def all_reduce(self, group: Any = None) -> None:
@@ -70,3 +77,18 @@ class ScoreTally:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         for key, value in self.state_dict().items():
             getattr(self, key).copy_(state[key].reshape(value.shape))
+
+
+def mean_and_deviation(values: Tensor) -> tuple[float, float]:
+    """Mean and population deviation; one value has none, which is NaN."""
+    return float(values.mean()), float(values.std(correction=0)) if len(values) > 1 else math.nan
+
+
+def are_probabilities(rows: Tensor) -> bool:
+    """Whether each row (n, classes) is from 0 to 1 with the sum 1, within rounding: what a softmax
+    gives and a classifier's raw scores are not. One class has none to tell by."""
+    if not rows.numel() or rows.shape[1] < 2 or bool((rows < 0).any()):
+        return False
+    half = rows.dtype in (torch.float16, torch.bfloat16)
+    off = (rows.to(torch.float64).sum(1) - 1).abs().max()
+    return bool(off < (0.02 if half else 1e-3))

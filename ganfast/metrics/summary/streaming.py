@@ -245,13 +245,13 @@ class Moments:
         return total
 
 
-def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+def moments(features: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
     """The mean (d,) and the unbiased covariance (d, d) of ``features`` (n, d), both float64.
 
     Raises:
         ValueError: (an InputError) fewer than two rows, another shape, NaN or inf.
     """
-    if features.dim() != 2 or features.shape[0] < 2:
+    if features.ndim != 2 or features.shape[0] < 2:
         raise InputError(
             f"features: got shape {tuple(features.shape)}; give (n, d) with at least 2 rows"
         )

@@ -14,7 +14,7 @@ from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.distributed import gather
 from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.summary.sample import BottomSample, position_hash
-from ganfast.metrics.summary.score_tally import ScoreTally
+from ganfast.metrics.summary.score_tally import PROBABILITIES, ScoreTally, are_probabilities
 from ganfast.metrics.summary.streaming import Moments
 
 PURPOSE = 1
@@ -104,6 +104,8 @@ class Summary:
                     "classes=None if the extractor has none"
                 )
             self._check("logits", logits, len(where), self._tally.classes, where)
+            if are_probabilities(logits):
+                raise InputError(PROBABILITIES)
             # Round-robin: consecutive parts would need the number of images before the first one
             # is seen. And in a folder sorted by class, consecutive parts hold a few classes each,
             # whose score is low; round-robin ones hold all classes.
