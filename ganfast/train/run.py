@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ganfast import _checks
-from ganfast._terminal import Progress, shows_progress
+from ganfast._terminal import Progress, note, shows_progress
 from ganfast.errors import InputError
 from ganfast.interrupt import Interrupt
 from ganfast.metrics.images import Skipped
@@ -145,10 +145,22 @@ def save_checkpoint(trainer: Trainer, out: Path) -> None:
 def resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
     """Bring ``trainer`` to the state saved in ``folder``; returns the log up to there."""
     tensors, facts = checkpoint.load(folder / checkpoint.NAME)
+    learned, here = facts.get("data"), trainer.source.identity
     for name, was in facts["config"].items():
         now = getattr(trainer.config, name)
-        if now != was:
+        moved = name == "data" and learned == here  # the same samples, wherever they lie now
+        if now != was and not moved:
             raise InputError(f"{name}: got {now!r}; give {was!r}, as in the run {str(folder)!r}")
+    if learned is None:
+        note(
+            f"the checkpoint in {folder} is of an older version and doesn't say what it was "
+            "trained on; that the data is the same is taken on trust"
+        )
+    elif learned != here:
+        raise InputError(
+            f"data: got {trainer.config.data!r}, now {here}, and the run {str(folder)!r} was "
+            f"trained on {learned}; put back what it was trained on, or start a new run"
+        )
     trainer.load_state(tensors, facts)
     return read_log(folder / "log.jsonl", trainer.steps_done)
 
