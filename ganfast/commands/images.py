@@ -62,15 +62,15 @@ def _check_paths(arguments: argparse.Namespace, *sources: str) -> None:
 
 @contextmanager
 def _with_hints(arguments: argparse.Namespace) -> Iterator[None]:
-    """Too little memory, and Ctrl-C, with what to do about them."""
+    """Too little memory, and Ctrl-C or SIGTERM, with what to do about them."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         state = getattr(arguments, "state", None)
         if state is None or not os.path.exists(state):
             raise
         kept = f"; {state} keeps what is done, and the same command goes on with it"
-        raise KeyboardInterrupt(kept) from None
+        raise type(error)(kept) from None
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise

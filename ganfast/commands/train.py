@@ -34,11 +34,11 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     note_missing_kernels()
     try:
         run = train(config)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if not (Path(config.out) / checkpoint.NAME).exists():
             raise
         kept = f"; the run so far is kept, --resume {config.out} goes on with it"
-        raise KeyboardInterrupt(kept) from None
+        raise type(error)(kept) from None
     print(run.summary())
     skipped = run.skipped
     for image in skipped:

@@ -67,8 +67,8 @@ def train(config: TrainConfig) -> Run:
     ``log.jsonl`` (means over each ``log_every`` steps), ``samples/<step>.png`` from noise that
     stays the same, ``losses.png`` and ``checkpoint.safetensors``.
 
-    On Ctrl-C the step in progress is finished, the checkpoint and the pictures so far are written,
-    and KeyboardInterrupt is raised; the run can then be continued with ``resume``.
+    On Ctrl-C and SIGTERM the step in progress is finished, the checkpoint and the pictures so far
+    are written, and KeyboardInterrupt is raised; the run can then be continued with ``resume``.
 
     Raises:
         InputError: what the user can put right, before any training; a file can't be written.
@@ -112,8 +112,7 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
                     save_checkpoint(trainer, out)
             save_checkpoint(trainer, out)
             save_samples(trainer, out)
-            if interrupt.requested:
-                raise KeyboardInterrupt
+            interrupt.raise_if_requested()
     finally:
         progress.close()
         log.close()

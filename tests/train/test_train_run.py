@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from ganfast.errors import DivergedError, InputError
+from ganfast.interrupt import Terminated
 from ganfast.train import TrainConfig, checkpoint, train
 from ganfast.train.checkpoint import NAME
 from ganfast.train.config import RECIPES
@@ -83,21 +84,23 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     assert (tmp_path / "run" / "log.jsonl").read_text() == before
 
 
-def test_ctrl_c_keeps_everything_and_can_be_resumed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_everything_and_can_be_resumed(tmp_path, monkeypatch, number):
     train(config_in(tmp_path / "whole"))
     step = Trainer.generator_step
 
     def interrupted_step(trainer):
         if trainer.steps_done == 6:
-            signal.raise_signal(signal.SIGINT)  # in the middle of a step
+            signal.raise_signal(number)  # in the middle of a step
         step(trainer)
 
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "generator_step", interrupted_step)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             train(config_in(tmp_path / "cut"))
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert isinstance(caught.value, Terminated) == (number == signal.SIGTERM)
+    assert signal.getsignal(number) is handler
     for name in (NAME, "log.jsonl", "losses.png", "samples/000007.png"):
         assert (tmp_path / "cut" / name).is_file(), name
     train(config_in(tmp_path / "cut", resume=tmp_path / "cut"))

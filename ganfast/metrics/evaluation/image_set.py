@@ -83,8 +83,7 @@ class ImageSet:
                 save(interrupt.requested)
                 if interrupt.requested:
                     break
-            if interrupt.requested:
-                raise KeyboardInterrupt
+            interrupt.raise_if_requested()
 
     def _take(self, batch: Batch, extractor: Extractor, stopwatch: Stopwatch) -> None:
         if batch.positions:
