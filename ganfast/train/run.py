@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ganfast import _checks
+from ganfast._lock import Lock
 from ganfast._terminal import Progress, note, shows_progress
 from ganfast.errors import InputError
 from ganfast.interrupt import Interrupt
@@ -76,8 +77,10 @@ def train(config: TrainConfig) -> Run:
     """
     for module in ("matplotlib", "safetensors", "PIL"):
         need(module)  # better now than after an hour
-    with cpu_threads(config.threads):
-        out = prepare_out(config)
+    out = writable_folder(config.out)
+    busy = f"out: got {str(out)!r}, where another run is under way; give another folder"
+    with cpu_threads(config.threads), Lock(out / ".lock", busy):
+        clear(out, config)
         trainer = Trainer(config, open_source(config))
         old_lines = [] if config.resume is None else resume(trainer, Path(config.resume))
         return run(trainer, out, old_lines)
@@ -164,12 +167,11 @@ def resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
     return read_log(folder / "log.jsonl", trainer.steps_done)
 
 
-def prepare_out(config: TrainConfig) -> Path:
-    """The folder to write to: writable, and no other run's unless the config says overwrite."""
-    out = writable_folder(config.out)
+def clear(out: Path, config: TrainConfig) -> None:
+    """Remove an earlier run from ``out`` if the config says overwrite, else refuse to go on."""
     goes_on = config.resume is not None and out.resolve() == Path(config.resume).resolve()
     if goes_on or not (out / checkpoint.NAME).exists():
-        return out
+        return
     if not config.overwrite:
         raise InputError(
             f"out: got {str(out)!r}, which already holds a run; continue it with resume, "
@@ -178,7 +180,6 @@ def prepare_out(config: TrainConfig) -> Path:
     for name in (checkpoint.NAME, "log.jsonl", "losses.png"):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / "samples", ignore_errors=True)
-    return out
 
 
 def writable_folder(path: str | Path) -> Path:

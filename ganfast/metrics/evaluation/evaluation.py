@@ -194,6 +194,7 @@ class Evaluation:
         if self.ranks.count > 1:
             path = f"{path}.{self.ranks.rank}of{self.ranks.count}"
         state = RunState(path, self._identity())
+        state.lock()
         state.load()
         for images in self._image_sets:
             if images.name in state.sides:
