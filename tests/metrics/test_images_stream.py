@@ -120,7 +120,7 @@ def test_gray_is_repeated():
         ([FIRST / 255], r"got images of float32, .* uint8, 0 to 255, .* \(x \* 255\)"),
         ([{"pixels": FIRST, "label": 1}], "the keys pixels, label; give it images or image"),
         ([[]], "got an empty list"),
-        (["a.png"], "got a str as a batch; give tensors, arrays or PIL images"),
+        ([{"image": "a.png"}], "got a str as a batch; give tensors, arrays or PIL images"),
         ([3], "got a int as a batch"),
         ([FIRST[0, 0]], r"got shape \(12, 16\)"),
         ([torch.zeros(4, 8, 8, dtype=torch.uint8)], r"got shape \(1, 4, 8, 8\)"),

@@ -17,6 +17,7 @@ from ganfast.errors import InputError
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.run_state import RunState
+from ganfast.metrics.evaluation.same_number import at_same_number
 from ganfast.metrics.extractors import Extractor, load_extractor
 from ganfast.metrics.extractors.precision import check_precision
 from ganfast.metrics.images import ImageSource, is_statistics_file, open_images
@@ -47,6 +48,8 @@ class Evaluation:
         device = _checks.device("device", default if options.device is None else options.device)
         check_precision(options.precision, device)
         opened = {name: _open(source, name, options) for name, source in given.items()}
+        if options.same_number:
+            opened = at_same_number(opened, options.shuffle_seed)
         self.notes += [note for name, source in opened.items() for note in _ignored(name, source)]
         with self.stopwatch("load"):
             self.extractor = self._load(opened, device)
@@ -247,6 +250,10 @@ def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | S
         background=options.background,
         exif=options.exif,
         on_error=options.on_error,
+        include=options.include,
+        exclude=options.exclude,
+        num=options.num,
+        shuffle_seed=options.shuffle_seed,
     )
 
 
