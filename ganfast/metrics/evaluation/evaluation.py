@@ -20,10 +20,11 @@ from ganfast.metrics.evaluation.run_state import RunState
 from ganfast.metrics.evaluation.same_number import at_same_number
 from ganfast.metrics.extractors import Extractor, load_extractor
 from ganfast.metrics.extractors.precision import check_precision
-from ganfast.metrics.images import ImageSource, is_statistics_file, open_images
+from ganfast.metrics.images import ImageSource, open_images
 from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.protocols import PROTOCOLS
 from ganfast.metrics.statistics import Statistics
+from ganfast.metrics.statistics_files import statistics_at
 from ganfast.metrics.summary import Summary
 
 _LASTING = (
@@ -242,8 +243,9 @@ def _workers(asked: int | None, device: torch.device) -> int:
 def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | Statistics:
     if isinstance(source, Statistics):
         return source
-    if is_statistics_file(source):
-        return Statistics.load(source)
+    statistics = statistics_at(source)
+    if statistics is not None:
+        return statistics
     return open_images(
         source,
         name=name,
