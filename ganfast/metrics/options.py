@@ -112,20 +112,29 @@ class ImageOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        chooses = self.num is not None or getattr(self, "same_number", False)
+        if self.shuffle_seed is not None and not chooses:
+            raise InputError(f"shuffle_seed: got {self.shuffle_seed} without num; give both")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOptions(ImageOptions):
+class ScoreOptions(ImageOptions):
+    """The keywords of :func:`ganfast.metrics.score`."""
+
+    splits: int = option(
+        10,
+        "parts of the images that the Inception Score is averaged over; image i is in part i "
+        "modulo splits",
+        least=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(ScoreOptions):
     """The keywords of :func:`ganfast.metrics.evaluate`."""
 
     inception_score: bool = option(
         True, "also the Inception Score of the fake images (arXiv:1606.03498)"
-    )
-    splits: int = option(
-        10,
-        "parts of the fake images that the Inception Score is averaged over; image i is in part i "
-        "modulo splits",
-        least=1,
     )
     kid: bool = option(
         False,
@@ -153,8 +162,6 @@ class EvaluationOptions(ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.shuffle_seed is not None and self.num is None and not self.same_number:
-            raise InputError(f"shuffle_seed: got {self.shuffle_seed} without num; give both")
         if 0 < self.bootstrap < 4:
             raise InputError(f"bootstrap: got {self.bootstrap}; give 0 for none, or at least 4")
 

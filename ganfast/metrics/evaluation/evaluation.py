@@ -153,7 +153,7 @@ class Evaluation:
             return source
         assert self.extractor is not None
         options = self.options
-        scored = options.inception_score and name == "fake"
+        scored = options.inception_score and name != "real"
         summary = Summary(
             self.extractor.dim,
             classes=self.extractor.classes if scored else None,
