@@ -51,7 +51,9 @@ def _check_paths(arguments: argparse.Namespace, *sources: str) -> None:
     """InputError for what can be seen at a glance, before a second is spent on imports, let alone
     hours on images."""
     for path in sources:
-        if not os.path.exists(os.path.expanduser(path)) and not glob.has_magic(path):
+        if not os.path.exists(os.path.expanduser(path)) and not (
+            glob.has_magic(path) or "{" in path
+        ):
             raise InputError(f"no such file or folder: {path!r}")
     weights = getattr(arguments, "weights", None)
     if weights is not None and not os.path.isfile(weights):

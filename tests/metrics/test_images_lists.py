@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 
 import pytest
+import torch
 from image_samples import crop, encode, images_in, write
 
 from ganfast.errors import InputError
@@ -37,8 +39,10 @@ def test_a_list_of_paths_in_its_order(folder, make):
 
 
 def test_what_cannot_be_in_a_list(folder):
-    with pytest.raises(InputError, match="got a list with 'x.tar.gz', which holds many images"):
+    with pytest.raises(InputError, match="got 'x.tar.gz' among images or folders"):
         open_images([folder / "3.JPG", "x.tar.gz"])
+    with pytest.raises(InputError, match="got a list with 'x.npz', which holds many images"):
+        open_images(["x.npz"])
     paths = [folder / "a/0.png", folder / "gone.png"]
     with pytest.raises(InputError, match="cannot read .*gone.png: No such file"):
         images_in(open_images(paths))
@@ -78,6 +82,7 @@ LISTS = {
     "l.txt": "a/0.png\n\n  b/2.png \r\n",
     "bom.txt": "\ufeffa/0.png\nb/2.png",
     "plain.csv": "a/0.png,cat\nb/2.png,dog\n",
+    "quoted.csv": 'label,path\n"two\nlines",a/0.png\nx,b/2.png\n',
     "second.csv": "cat,a/0.png\ndog,b/2.png\n",
     "header.csv": 'label,Path\n"a, cat",a/0.png\n"dog","b/2.png"\n',
 }
@@ -108,7 +113,7 @@ def test_a_file_that_lists_paths(folder, name, monkeypatch, tmp_path):
         ("l.csv", "", "has no column of paths; call it one of path"),
         ("l.csv", "label,size\ncat,3\n", "has no column of paths"),
         ("l.csv", "path\n", "names no files"),
-        ("l.txt", "a.zip", "give it by itself"),
+        ("l.txt", "a.npz", "give it by itself"),
     ],
 )
 def test_lists_that_are_refused(tmp_path, name, text, message):
@@ -123,3 +128,51 @@ def test_a_pipe_among_the_images_is_not_waited_for(folder):
     for source in (folder, [folder / "pipe.png"]):
         with pytest.raises(InputError, match="cannot read .*pipe.png: not a regular file"):
             images_in(open_images(source))
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Archives of three images each, 00009 to 00011, and the images in order."""
+    for number in range(9, 12):
+        files = {f"{i}.png": encode(crop(3 * number + i)) for i in range(3)}
+        inside = write(tmp_path / f"in{number}", files | {"notes.md": b""})
+        for kind in ("tar", "gztar", "zip"):
+            shutil.make_archive(str(tmp_path / f"{number:05}"), kind, inside)
+        shutil.rmtree(inside)
+    return tmp_path, [torch.from_numpy(crop(i)) for i in range(27, 36)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "pattern", ["*.tar", "*.tar.gz", "*.zip", "{00009..00011}.tar", "0*{9..11}.zip"]
+)
+def test_shards_are_one_source(shards, pattern, workers):
+    folder, expected = shards
+    source = open_images(folder / pattern)
+    assert source.count == 9 and source.ignored == {".md": 3}
+    for batch in (2, 9):
+        found = images_in(source, batch, workers=workers)
+        assert all(map(torch.equal, found, expected)) and len(found) == 9
+    chosen = open_images(folder / pattern, include="2.png", num=2)
+    assert all(map(torch.equal, images_in(chosen), [expected[2], expected[5]]))
+
+
+def test_a_folder_of_nothing_but_shards(shards):
+    folder, expected = shards
+    for path in (*folder.glob("*.zip"), *folder.glob("*.gz")):
+        path.unlink()
+    (folder / "index.json").write_text("{}")
+    assert all(map(torch.equal, images_in(open_images(folder)), expected))
+    write(folder / "deeper", {"a.png": encode(crop(1))})
+    assert open_images(folder).count == 1
+
+
+def test_shards_that_are_missing_or_mixed(shards):
+    folder, expected = shards
+    with pytest.raises(InputError, match="there is no '.*00012.tar', of '.*00009..00012"):
+        open_images(folder / "{00009..00012}.tar")
+    listed = [folder / "00010.tar", folder / "00009.zip"]
+    assert all(map(torch.equal, images_in(open_images(listed)), expected[3:6] + expected[:3]))
+    (folder / "a.png").write_bytes(encode(crop(0)))
+    with pytest.raises(InputError, match="among images or folders; give archives by themselves"):
+        open_images(folder / "*")

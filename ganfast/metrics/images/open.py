@@ -18,10 +18,10 @@ from ganfast.metrics.images.arrays import ArrayImages, npy_images, npz_images
 from ganfast.metrics.images.choose import by_name, some_of
 from ganfast.metrics.images.decode import Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
-from ganfast.metrics.images.folder import FolderFiles
 from ganfast.metrics.images.formats import is_image_name
 from ganfast.metrics.images.lists import (
-    ListedFiles,
+    files_at,
+    files_in_folder,
     files_of_list,
     is_list_of_paths,
     is_pattern,
@@ -50,11 +50,12 @@ def open_images(
 
     ``source`` is one of
 
-    * a path to a folder (read with all that is under it), a .zip, or a .tar, also compressed by
+    * a path to a folder (read with all that is under it; without images, the archives in it are
+      read as one), a .zip, or a .tar, also compressed by
       gzip, bzip2 or xz: nothing is unpacked. Files are images by the ending of their names, sorted
       by relative name (in a compressed .tar: as they lie there); hidden ones are left out;
     * a pattern, ``"out/*_fake_B.png"``: the files that a shell would put for it, sorted, ``**``
-      being any number of folders;
+      being any number of folders, ``{00..12}`` all of these numbers; also of .zip or .tar shards;
     * a list of paths, or the path of a .txt (one path a line) or .csv of them, in its order;
     * a path to an .npy or .npz of uint8 images, (n, h, w, 3) or (n, 3, h, w), read as needed;
     * a tensor or array of these shapes;
@@ -89,7 +90,7 @@ def open_images(
         opened = _at_path(label, name)
     elif is_list_of_paths(source):
         label = name
-        opened = ListedFiles([os.path.expanduser(os.fspath(path)) for path in source], name)
+        opened = files_at([os.path.expanduser(os.fspath(path)) for path in source], name)
     else:
         label = name
         opened = _in_memory(source, name, background)
@@ -132,7 +133,7 @@ def _at_path(path: str, what: str) -> EncodedFiles | ImageSource:
     except OSError as error:
         raise InputError(f"{what}: cannot open {path!r}: {error.strerror}") from None
     if os.path.isdir(path):
-        return FolderFiles(path, what)
+        return files_in_folder(path, what)
     if not os.path.isfile(path):
         raise InputError(f"{what}: {path!r} is neither a file nor a folder; give {KINDS}")
     if low.endswith(".zip"):
