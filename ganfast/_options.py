@@ -14,7 +14,8 @@ the checks, the flags of a command, and the keywords and documentation of a func
     options = Options(**given(arguments, Options))  # what the command line did not give: defaults
 
 A field's annotation is what decides: ``int``, ``float``, ``bool``, ``str``, ``str | Path`` (where
-``~`` is the home folder), each also with ``| None``; of other unions starting with ``str`` only the
+``~`` is the home folder), each also with ``| None``; ``str | Sequence[str]`` (its flag may be
+given more than once; the value becomes a tuple); of other unions starting with ``str`` only the
 flag is checked, and the class checks the rest. Nothing heavy is imported.
 """
 
@@ -27,7 +28,7 @@ import functools
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -120,6 +121,11 @@ def _checked(one: dataclasses.Field[Any], name: str, value: Any) -> Any:
         return _checks.flag(name, value)
     if kind == "str | Path":
         return str(_checks.path(name, value))
+    if kind == "str | Sequence[str]":
+        texts = (value,) if isinstance(value, str) else value
+        if isinstance(texts, Sequence) and all(isinstance(text, str) for text in texts):
+            return tuple(texts)
+        raise InputTypeError(f"{name}: got {value!r}; give a text, or a list of texts")
     if kind == "str" and known.choices:
         return _checks.one_of(name, value, known.choices, form=known.form, pattern=known.pattern)
     if kind == "str" and not isinstance(value, str):
@@ -147,6 +153,9 @@ def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
             continue
         placeholder = {"int": "N", "float": "X"}.get(_kind(one), one.name.upper())
         facts["metavar"] = known.metavar or placeholder
+        if _kind(one) == "str | Sequence[str]":
+            parser.add_argument(flag, action="append", **facts)
+            continue
         parser.add_argument(flag, type=functools.partial(_from_text, one, flag), **facts)
 
 
@@ -178,7 +187,7 @@ def _text(one: dataclasses.Field[Any]) -> str:
     words = [*known.choices, *filter(None, [known.form])]
     listed = " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
     text = known.help.replace("{choices}", listed)
-    default = known.unset if one.default is None else str(one.default)
+    default = known.unset if one.default in (None, ()) else str(one.default)
     if isinstance(one.default, bool):
         default = "on" if one.default else ""
     return f"{text} (default: {default})" if default else text

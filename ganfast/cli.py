@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import ganfast
-from ganfast.commands import bench, demo, doctor, fid, stats, train
+from ganfast.commands import bench, demo, doctor, fid, score, stats, train
 from ganfast.commands.exit_codes import DONE, IN_WORDS, USAGE
 from ganfast.commands.failure import report_error
+from ganfast.interrupt import termination_raises
 
-COMMANDS = (fid, stats, train, demo, doctor, bench)
+COMMANDS = (fid, score, stats, train, demo, doctor, bench)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code (wrong usage exits at once)."""
     arguments = _build_parser().parse_args(argv)
     try:
-        code = arguments.run(arguments)
+        with termination_raises():
+            code = arguments.run(arguments)
         sys.stdout.flush()  # here, where a full disk or a reader that left can still be told
         return DONE if code is None else int(code)
     except (Exception, KeyboardInterrupt) as error:

@@ -19,7 +19,7 @@ from ganfast import cli, doctor
 from ganfast.errors import InputError
 from ganfast.train import TrainConfig
 
-COMMANDS = ("fid", "stats", "train", "demo", "doctor", "bench")
+COMMANDS = ("fid", "score", "stats", "train", "demo", "doctor", "bench")
 HANGS = 600  # seconds after which a process is taken to hang, on however busy a machine
 TINY = ["--data", "ring", "--steps", "4", "--batch-size", "8", "--width", "8", "--no-progress"]
 
@@ -166,6 +166,13 @@ def test_ctrl_c_is_exit_130(capsys, monkeypatch):
     assert run(capsys, "doctor") == (130, "", "ganfast: interrupted\n")
 
 
+def test_sigterm_is_exit_143_wherever_it_comes(capsys, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(doctor, "examine", lambda: signal.raise_signal(signal.SIGTERM))
+    assert run(capsys, "doctor") == (143, "", "ganfast: terminated\n")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_train_writes_a_run_that_resume_continues(capsys, tmp_path):
     out = tmp_path / "run"
     argv = ["train", "--game", "wgan", *TINY, "--log-every", "2", "--out", str(out)]
@@ -182,20 +189,24 @@ def test_train_writes_a_run_that_resume_continues(capsys, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_in_training_keeps_the_run(tmp_path):
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for one process")
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_in_training_keeps_the_run(tmp_path, number, code, word):
     out = tmp_path / "run"
     argv = ["train", *TINY, "--steps", "1000000", "--log-every", "1", "--out", str(out)]
     command = [sys.executable, "-m", "ganfast", *argv]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             wait_for(out / "log.jsonl", process)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             err = process.communicate(timeout=HANGS)[1]
         finally:
             process.kill()
-    assert process.returncode == 130
-    assert "Traceback" not in err and err.splitlines()[-1].startswith("ganfast: interrupted; ")
+    assert process.returncode == code
+    assert "Traceback" not in err and err.splitlines()[-1].startswith(f"ganfast: {word}; ")
     for name in ("checkpoint.safetensors", "losses.png", "log.jsonl"):
         assert (out / name).stat().st_size > 0
 

@@ -29,6 +29,7 @@ LAYERS = (
         "_options",
         "_terminal",
         "_atomic_file",
+        "_lock",
     ),
     ("backends", "_cpu"),
     ("_dispatch",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Options:
     exif: bool = option(False, "turn the images")
     score: bool = option(True, "also the score")
     out: str | Path | None = option(None, "where it goes", metavar="DIR")
+    only: str | Sequence[str] = option((), "patterns of names", metavar="PATTERN")
     hidden: bool = option(False, "has no flag", flag=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +62,7 @@ def test_values_become_plain_python():
     made = Options(size=np.int64(3), rate=np.float32(0.5), out=Path("~/here"))
     assert type(made.size) is int and type(made.rate) is float
     assert made.out == str(Path.home() / "here")
+    assert Options(only="a*").only == Options(only=["a*"]).only == ("a*",)
     assert Options(device=3).device == 3  # of such a union the class itself knows more
 
 
@@ -74,6 +77,8 @@ def test_values_become_plain_python():
         ({"data": "folder:"}, "data: got 'folder:'; give one of ring, grid, folder:PATH"),
         ({"exif": 1}, "exif: got 1; give True or False"),
         ({"out": 3}, "out: got 3; give a path"),
+        ({"only": 3}, "only: got 3; give a text, or a list of texts"),
+        ({"only": ["a", 3]}, "only: got ['a', 3]; give a text, or a list of texts"),
     ],
     ids=str,
 )
@@ -86,7 +91,9 @@ def test_a_wrong_value_is_named(wrong, message):
 def test_a_flag_for_each_and_what_is_left_out_is_left_to_the_class():
     assert parsed() == {}
     argv = ["--size", "7", "--rate", "0.5", "--game", "minimax", "--data", "folder:x", "--exif"]
-    assert parsed(*argv, "--device", "cuda", "--no-score", "--out", "there") == {
+    assert parsed(
+        *argv, "--device", "cuda", "--no-score", "--out", "there", "--only=a", "--only=b"
+    ) == {
         "size": 7,
         "rate": 0.5,
         "game": "minimax",
@@ -95,6 +102,7 @@ def test_a_flag_for_each_and_what_is_left_out_is_left_to_the_class():
         "device": "cuda",
         "score": False,
         "out": "there",
+        "only": ["a", "b"],
     }
     with pytest.raises(SystemExit):
         parsed("--hidden")
@@ -128,6 +136,7 @@ def test_help_says_what_is_known(capsys):
         "--exif turn the images",
         "--score, --no-score also the score (default: on)",
         "--out DIR where it goes",
+        "--only PATTERN patterns of names",
     ):
         assert words in text
 

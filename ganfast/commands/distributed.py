@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn
 
-from ganfast.commands.exit_codes import FAILED, INTERRUPTED
-from ganfast.commands.failure import report_error
+from ganfast.commands.failure import exit_code, report_error
 from ganfast.errors import InputError
 
 TIMEOUT = timedelta(hours=6)
@@ -108,7 +107,7 @@ def _leave() -> None:
 def _fail(store: Any, error: BaseException) -> NoReturn:
     """End this process without another word to the group, whose members may wait for us forever in
     an exchange that we shall not come to: an orderly exit could wait for them in turn."""
-    code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+    code = exit_code(error)
     if _is_first_to_fail(store):
         try:
             report_error(_in_words(error))

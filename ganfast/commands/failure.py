@@ -7,8 +7,9 @@ import os
 import sys
 
 from ganfast._terminal import note, printable
-from ganfast.commands.exit_codes import FAILED, INTERRUPTED
+from ganfast.commands.exit_codes import FAILED, INTERRUPTED, TERMINATED
 from ganfast.errors import DivergedError, InputError, one_line
+from ganfast.interrupt import Terminated
 
 
 def report_error(error: BaseException) -> int:
@@ -20,14 +21,24 @@ def report_error(error: BaseException) -> int:
         # Whoever read our output has left; Python must not fail once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    if isinstance(error, KeyboardInterrupt):
-        line, code = f"interrupted{error}", INTERRUPTED
+    code = exit_code(error)
+    if code == TERMINATED:
+        line = f"terminated{error}"
+    elif code == INTERRUPTED:
+        line = f"interrupted{error}"
     elif isinstance(error, (InputError, DivergedError, OSError)):
-        line, code = f"error: {one_line(error)}", FAILED
+        line = f"error: {one_line(error)}"
     else:
         raise error
     print(f"ganfast: {printable(line, sys.stderr, lines=False)}", file=sys.stderr)
     return code
+
+
+def exit_code(error: BaseException) -> int:
+    """What a process that ends with ``error`` tells the one that started it."""
+    if isinstance(error, Terminated):
+        return TERMINATED
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
 
 
 def note_missing_kernels() -> None:

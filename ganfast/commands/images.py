@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -50,7 +51,9 @@ def _check_paths(arguments: argparse.Namespace, *sources: str) -> None:
     """InputError for what can be seen at a glance, before a second is spent on imports, let alone
     hours on images."""
     for path in sources:
-        if not os.path.exists(path):
+        if not os.path.exists(os.path.expanduser(path)) and not (
+            glob.has_magic(path) or "{" in path
+        ):
             raise InputError(f"no such file or folder: {path!r}")
     weights = getattr(arguments, "weights", None)
     if weights is not None and not os.path.isfile(weights):
@@ -62,15 +65,15 @@ def _check_paths(arguments: argparse.Namespace, *sources: str) -> None:
 
 @contextmanager
 def _with_hints(arguments: argparse.Namespace) -> Iterator[None]:
-    """Too little memory, and Ctrl-C, with what to do about them."""
+    """Too little memory, and Ctrl-C or SIGTERM, with what to do about them."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         state = getattr(arguments, "state", None)
         if state is None or not os.path.exists(state):
             raise
         kept = f"; {state} keeps what is done, and the same command goes on with it"
-        raise KeyboardInterrupt(kept) from None
+        raise type(error)(kept) from None
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise

@@ -8,14 +8,16 @@ from typing import Any
 
 from ganfast._options import add_flags, given
 from ganfast._terminal import note
-from ganfast.commands.exit_codes import DONE, SKIPPED
+from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
 from ganfast.commands.failure import note_missing_kernels
 from ganfast.errors import InputError, one_line
 from ganfast.train import TrainConfig
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("train", help="train one game", description="Train one game.")
+    parser = commands.add_parser(
+        "train", help="train one game", description="Train one game.", epilog=IN_WORDS
+    )
     add_flags(parser, TrainConfig)
     parser.set_defaults(run=lambda arguments: _run(arguments, parser))
 
@@ -34,11 +36,11 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     note_missing_kernels()
     try:
         run = train(config)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if not (Path(config.out) / checkpoint.NAME).exists():
             raise
         kept = f"; the run so far is kept, --resume {config.out} goes on with it"
-        raise KeyboardInterrupt(kept) from None
+        raise type(error)(kept) from None
     print(run.summary())
     skipped = run.skipped
     for image in skipped:

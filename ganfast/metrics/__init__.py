@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ganfast.metrics.distances.inception_score import inception_score
     from ganfast.metrics.distances.kid import kernel_inception_distance
     from ganfast.metrics.evaluation.evaluate import evaluate, image_statistics
+    from ganfast.metrics.evaluation.score import score
     from ganfast.metrics.extractors import Extractor, load_extractor
     from ganfast.metrics.frechet_inception_distance import FrechetInceptionDistance
     from ganfast.metrics.preprocessing import preprocess
@@ -41,6 +42,7 @@ __all__ = [
     "load_extractor",
     "moments",
     "preprocess",
+    "score",
 ]
 
 _HOMES = {
@@ -50,6 +52,7 @@ _HOMES = {
     "distances.inception_score": ("inception_score",),
     "distances.kid": ("kernel_inception_distance",),
     "evaluation.evaluate": ("evaluate", "image_statistics"),
+    "evaluation.score": ("score",),
     "extractors": ("Extractor", "load_extractor"),
     "frechet_inception_distance": ("FrechetInceptionDistance",),
     "preprocessing": ("preprocess",),

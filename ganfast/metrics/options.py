@@ -5,6 +5,7 @@ Importing this imports neither torch nor NumPy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,6 +93,21 @@ class ImageOptions:
         choices=ON_ERROR,
         metavar="WHAT",
     )
+    include: str | Sequence[str] = option(
+        (),
+        "take only files whose name matches this shell pattern, quoted ('*_fake_B.png'; with a "
+        "slash it is about the path within the source), or one of several",
+        metavar="PATTERN",
+    )
+    exclude: str | Sequence[str] = option(
+        (), "leave out files whose name matches this pattern, or one of several", metavar="PATTERN"
+    )
+    num: int | None = option(
+        None, "take this many images of each source: the first ones by name", least=2, unset="all"
+    )
+    shuffle_seed: int | None = option(
+        None, "with num or same_number, draw the images at random by this seed", least=0
+    )
     state: str | Path | None = option(
         None,
         "keep the run in this file, so that after an interruption the same call or command goes on "
@@ -102,20 +118,29 @@ class ImageOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        chooses = self.num is not None or getattr(self, "same_number", False)
+        if self.shuffle_seed is not None and not chooses:
+            raise InputError(f"shuffle_seed: got {self.shuffle_seed} without num; give both")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOptions(ImageOptions):
+class ScoreOptions(ImageOptions):
+    """The keywords of :func:`ganfast.metrics.score`."""
+
+    splits: int = option(
+        10,
+        "parts of the images that the Inception Score is averaged over; image i is in part i "
+        "modulo splits",
+        least=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(ScoreOptions):
     """The keywords of :func:`ganfast.metrics.evaluate`."""
 
     inception_score: bool = option(
         True, "also the Inception Score of the fake images (arXiv:1606.03498)"
-    )
-    splits: int = option(
-        10,
-        "parts of the fake images that the Inception Score is averaged over; image i is in part i "
-        "modulo splits",
-        least=1,
     )
     kid: bool = option(
         False,
@@ -134,6 +159,9 @@ class EvaluationOptions(ImageOptions):
         "side)",
     )
     seed: int = option(0, "seed of all that is drawn at random", least=0)
+    same_number: bool = option(
+        False, "take as many images of the larger side as the smaller one has"
+    )
     allow_mismatch: bool = option(
         False, "compare with statistics that another protocol or network made"
     )

@@ -48,9 +48,9 @@ class Statistics:
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        fault = _fault(self.mu, self.sigma)
-        if fault:
-            raise InputError(f"statistics: {fault}")
+        wrong = fault(self.mu, self.sigma)
+        if wrong:
+            raise InputError(f"statistics: {wrong}")
         for name in ("mu", "sigma"):
             value = getattr(self, name).detach().to("cpu", torch.float64).contiguous()
             object.__setattr__(self, name, value)
@@ -133,9 +133,9 @@ class Statistics:
             mu, sigma = (
                 torch.from_numpy(np.ascontiguousarray(a, dtype=np.float64)) for a in arrays.values()
             )
-            fault = _fault(mu, sigma)
-            if fault:
-                raise file.refusal(fault)
+            wrong = fault(mu, sigma)
+            if wrong:
+                raise file.refusal(wrong)
             facts: dict[str, Any] = {}
             for name in ("n", "extractor", "protocol", "precision", "version"):
                 if name in file:
@@ -206,7 +206,7 @@ class Statistics:
         return content.hexdigest()
 
 
-def _fault(mu: Tensor, sigma: Tensor) -> str | None:
+def fault(mu: Tensor, sigma: Tensor) -> str | None:
     """What is wrong with these moments."""
     if mu.dim() != 1 or not len(mu) or tuple(sigma.shape) != (len(mu), len(mu)):
         return (

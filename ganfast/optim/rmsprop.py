@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import rmsprop as torch_rmsprop  # torch.optim.RMSprop may be ours by now
 from torch.optim.optimizer import ParamsT

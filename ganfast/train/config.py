@@ -71,7 +71,8 @@ class TrainConfig:
     game: str = option("nonsaturating", "what the two networks play: {choices}", choices=RECIPES)
     data: str = option(
         "digits",
-        "what they learn: {choices} (the images in a folder, at any depth, or in an archive)",
+        "what they learn: {choices} (the images in a folder, at any depth, or in an archive, of a "
+        "pattern or in a .txt or .csv of paths)",
         choices=("digits", "ring", "grid"),
         form="folder:PATH",
         pattern="folder:.+",

@@ -3,6 +3,8 @@ them."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +25,12 @@ class Source(Protocol):
 
     shape: tuple[int, ...]
 
+    @property
+    def identity(self) -> str:
+        """Tells these samples from any others, in words for a message; a run that resumes
+        compares it."""
+        ...
+
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
         """``n`` samples drawn with replacement, (n, *shape) float32, on the generator's device."""
         ...
@@ -36,6 +44,12 @@ class Images:
         self.images = images
         self.skipped = skipped
         self.shape = tuple(images.shape[1:])
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Of the pixels: a file that was replaced need not change its name or its size."""
+        digest = hashlib.sha256(self.images.cpu().numpy().data).hexdigest()
+        return f"{len(self.images):,} images (sha256 {digest[:16]})"
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
         if self.images.device != generator.device:
@@ -57,6 +71,10 @@ class Mixture:
     def __init__(self, centres: Tensor, std: float) -> None:
         self.centres = centres
         self.std = std
+
+    @property
+    def identity(self) -> str:
+        return f"{len(self.centres)} Gaussians of std {self.std:g}"
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
         device = generator.device

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from ganfast import _checks
-from ganfast._terminal import Progress, shows_progress
+from ganfast._lock import Lock
+from ganfast._terminal import Progress, note, shows_progress
 from ganfast.errors import InputError
 from ganfast.interrupt import Interrupt
 from ganfast.metrics.images import Skipped
@@ -67,8 +68,8 @@ def train(config: TrainConfig) -> Run:
     ``log.jsonl`` (means over each ``log_every`` steps), ``samples/<step>.png`` from noise that
     stays the same, ``losses.png`` and ``checkpoint.safetensors``.
 
-    On Ctrl-C the step in progress is finished, the checkpoint and the pictures so far are written,
-    and KeyboardInterrupt is raised; the run can then be continued with ``resume``.
+    On Ctrl-C and SIGTERM the step in progress is finished, the checkpoint and the pictures so far
+    are written, and KeyboardInterrupt is raised; the run can then be continued with ``resume``.
 
     Raises:
         InputError: what the user can put right, before any training; a file can't be written.
@@ -76,8 +77,10 @@ def train(config: TrainConfig) -> Run:
     """
     for module in ("matplotlib", "safetensors", "PIL"):
         need(module)  # better now than after an hour
-    with cpu_threads(config.threads):
-        out = prepare_out(config)
+    out = writable_folder(config.out)
+    busy = f"out: got {str(out)!r}, where another run is under way; give another folder"
+    with cpu_threads(config.threads), Lock(out / ".lock", busy):
+        clear(out, config)
         trainer = Trainer(config, open_source(config))
         old_lines = [] if config.resume is None else resume(trainer, Path(config.resume))
         return run(trainer, out, old_lines)
@@ -112,8 +115,7 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
                     save_checkpoint(trainer, out)
             save_checkpoint(trainer, out)
             save_samples(trainer, out)
-            if interrupt.requested:
-                raise KeyboardInterrupt
+            interrupt.raise_if_requested()
     finally:
         progress.close()
         log.close()
@@ -145,20 +147,31 @@ def save_checkpoint(trainer: Trainer, out: Path) -> None:
 def resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
     """Bring ``trainer`` to the state saved in ``folder``; returns the log up to there."""
     tensors, facts = checkpoint.load(folder / checkpoint.NAME)
+    learned, here = facts.get("data"), trainer.source.identity
     for name, was in facts["config"].items():
         now = getattr(trainer.config, name)
-        if now != was:
+        moved = name == "data" and learned == here  # the same samples, wherever they lie now
+        if now != was and not moved:
             raise InputError(f"{name}: got {now!r}; give {was!r}, as in the run {str(folder)!r}")
+    if learned is None:
+        note(
+            f"the checkpoint in {folder} is of an older version and doesn't say what it was "
+            "trained on; that the data is the same is taken on trust"
+        )
+    elif learned != here:
+        raise InputError(
+            f"data: got {trainer.config.data!r}, now {here}, and the run {str(folder)!r} was "
+            f"trained on {learned}; put back what it was trained on, or start a new run"
+        )
     trainer.load_state(tensors, facts)
     return read_log(folder / "log.jsonl", trainer.steps_done)
 
 
-def prepare_out(config: TrainConfig) -> Path:
-    """The folder to write to: writable, and no other run's unless the config says overwrite."""
-    out = writable_folder(config.out)
+def clear(out: Path, config: TrainConfig) -> None:
+    """Remove an earlier run from ``out`` if the config says overwrite, else refuse to go on."""
     goes_on = config.resume is not None and out.resolve() == Path(config.resume).resolve()
     if goes_on or not (out / checkpoint.NAME).exists():
-        return out
+        return
     if not config.overwrite:
         raise InputError(
             f"out: got {str(out)!r}, which already holds a run; continue it with resume, "
@@ -167,7 +180,6 @@ def prepare_out(config: TrainConfig) -> Path:
     for name in (checkpoint.NAME, "log.jsonl", "losses.png"):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / "samples", ignore_errors=True)
-    return out
 
 
 def writable_folder(path: str | Path) -> Path:

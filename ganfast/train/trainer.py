@@ -131,7 +131,11 @@ class Trainer:
         for name, optimizer in self._optimizers().items():
             tensors |= checkpoint.pack_optimizer(optimizer, name)
         tensors |= {f"meter.{name}": value for name, value in self.meter.sums.items()}
-        return tensors, {"step": self.steps_done, "meter_counts": self.meter.counts}
+        return tensors, {
+            "step": self.steps_done,
+            "meter_counts": self.meter.counts,
+            "data": self.source.identity,
+        }
 
     def load_state(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Put back what ``state`` gave: the run goes on as if it had never stopped."""

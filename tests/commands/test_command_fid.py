@@ -39,6 +39,8 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--compile", "--no-inception-score", "--splits", "5", "--kid", "--bootstrap", "99"]
     argv += ["--fid-infinity", "--seed", "3", "--background", "black", "--exif"]
     argv += ["--max-pixels", "0", "--on-error", "skip", "--state", state, "--allow-mismatch"]
+    argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
+    argv += ["--same-number", "--shuffle-seed", "4"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -62,6 +64,11 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "on_error": "skip",
         "state": str(state),
         "allow_mismatch": True,
+        "include": ["a*", "b*"],
+        "exclude": ["c*"],
+        "num": 9,
+        "same_number": True,
+        "shuffle_seed": 4,
         "progress": False,
     }
     assert {"real", "fake", *given} == set(inspect.signature(EVALUATE).parameters)

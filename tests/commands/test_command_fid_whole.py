@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 
 from ganfast import cli
+from ganfast.metrics.arrays_file import ArraysFile
 from testing import pictures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -150,3 +151,61 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_number(saves, folders, alon
     for name in ("fid", "inception_score_mean", "n_real", "n_fake"):
         assert found[name] == alone[name]
     assert list(tmp_path.iterdir()) == []
+
+
+# As `ganfast`, but the third batch waits for the test: HERE gets the numbers of the workers, and
+# it goes on when GO is there.
+WAITING = """
+import multiprocessing, pathlib, sys, time
+from ganfast import cli
+from ganfast.metrics.extractors import Extractor
+here, go = map(pathlib.Path, sys.argv[1:3])
+calls, extract = [], Extractor.extract
+def waiting(self, batch):
+    calls.append(1)
+    if len(calls) == 3:
+        workers = " ".join(str(child.pid) for child in multiprocessing.active_children())
+        here.with_suffix(".part").write_text(workers)
+        here.with_suffix(".part").rename(here)
+        while not go.exists():
+            time.sleep(0.01)
+    return extract(self, batch)
+Extractor.extract = waiting
+sys.exit(cli.main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+@pytest.mark.parametrize("whom", ["process", "group"])
+def test_sigterm_keeps_the_batch_and_ends_the_workers(whom, folders, alone, tmp_path):
+    here, go, state = tmp_path / "here", tmp_path / "go", tmp_path / "run.state"
+    words = ["fid", folders.real, folders.fake, *TINY, "--workers", "2", "--state", state, "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING, *map(str, [here, go, *words])],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        try:
+            deadline = time.monotonic() + 600
+            while not here.exists():
+                assert child.poll() is None and time.monotonic() < deadline
+                time.sleep(0.01)
+            (os.killpg if whom == "group" else os.kill)(child.pid, signal.SIGTERM)
+            go.touch()
+            out, err = child.communicate(timeout=600)
+        finally:
+            child.kill()
+    assert (child.returncode, out) == (143, "")
+    assert err.splitlines() == [f"ganfast: terminated; {state} keeps what is done, and the same "
+                                "command goes on with it"]  # fmt: skip
+    workers = here.read_text().split()
+    assert len(workers) == 2 and not any(os.path.exists(f"/proc/{pid}") for pid in workers)
+    with ArraysFile(state, "state", "a state") as seen:
+        assert json.loads(seen["facts"].tobytes())["sides"]["real"]["next_batch"] == 3
+    found = fid(folders.real, folders.fake, "--state", state)
+    for name in ("fid", "inception_score_mean", "n_real", "n_fake"):
+        assert found[name] == alone[name]
+    assert not state.exists()

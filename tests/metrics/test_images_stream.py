@@ -172,7 +172,7 @@ def test_gray_is_repeated():
         ([IMAGES.split(3)], "got a tuple of 4 images"),
         ([list(IMAGES.split(3))], "got a list of 4 images"),
         (DataLoader([list(IMAGES[:3])], batch_size=None), "got a list of 3 images"),
-        (["a.png"], "got a str as a batch; give tensors, arrays or PIL images"),
+        ([{"image": "a.png"}], "got a str as a batch; give tensors, arrays or PIL images"),
         ([3], "got a int as a batch"),
         ([FIRST[0, 0]], r"got shape \(12, 16\)"),
         ([torch.zeros(4, 8, 8, dtype=torch.uint8)], r"got shape \(1, 4, 8, 8\)"),

@@ -170,3 +170,13 @@ def test_coverage_of_modes():
     points = torch.cat([mixture.centres[:3], torch.zeros(3, 2)])
     assert mixture.coverage(points) == (3, 0.5)
     assert mixture.coverage(points, least=2) == (0, 0.5)
+
+
+def test_patterns_and_lists_choose_what_is_learned(tmp_path):
+    for i, side in enumerate(("real", "fake") * 2):
+        Image.new("RGB", (8, 8), (i, i, i)).save(tmp_path / f"{i}_{side}_B.png")
+    chosen = folder(tmp_path / "*_real_B.png", 8).images[:, 0, 0, 0].tolist()
+    assert chosen == [0, 2]
+    (tmp_path / "list.txt").write_text("3_fake_B.png\n0_real_B.png\n")
+    source = open_source(TrainConfig(data=f"folder:{tmp_path / 'list.txt'}", image_size=8))
+    assert source.images[:, 0, 0, 0].tolist() == [3, 0]

@@ -7,12 +7,14 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from ganfast.errors import DivergedError, InputError
-from ganfast.train import TrainConfig, train
+from ganfast.interrupt import Terminated
+from ganfast.train import TrainConfig, checkpoint, train
 from ganfast.train.checkpoint import NAME
 from ganfast.train.config import RECIPES
 from ganfast.train.trainer import Trainer
@@ -82,21 +84,23 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     assert (tmp_path / "run" / "log.jsonl").read_text() == before
 
 
-def test_ctrl_c_keeps_everything_and_can_be_resumed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_everything_and_can_be_resumed(tmp_path, monkeypatch, number):
     train(config_in(tmp_path / "whole"))
     step = Trainer.generator_step
 
     def interrupted_step(trainer):
         if trainer.steps_done == 6:
-            signal.raise_signal(signal.SIGINT)  # in the middle of a step
+            signal.raise_signal(number)  # in the middle of a step
         step(trainer)
 
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "generator_step", interrupted_step)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             train(config_in(tmp_path / "cut"))
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert isinstance(caught.value, Terminated) == (number == signal.SIGTERM)
+    assert signal.getsignal(number) is handler
     for name in (NAME, "log.jsonl", "losses.png", "samples/000007.png"):
         assert (tmp_path / "cut" / name).is_file(), name
     train(config_in(tmp_path / "cut", resume=tmp_path / "cut"))
@@ -164,6 +168,50 @@ def test_resume_with_other_settings(tmp_path):
     train(config_in(tmp_path / "run"))
     with pytest.raises(InputError, match="^batch_size: got 32; give 16, as in the run"):
         train(config_in(tmp_path / "out", resume=tmp_path / "run", batch_size=32))
+
+
+def pictures_in(folder, count, low):
+    """A folder of ``count`` images of random pixels from ``low`` up, the same size in bytes."""
+    folder.mkdir(exist_ok=True)
+    random = np.random.default_rng(low)
+    for i in range(count):
+        np.save(folder / f"{i}.npy", random.integers(low, 256, (8, 8, 3), dtype=np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize(("count", "low"), [(12, 0), (6, 100)], ids=["more", "replaced"])
+def test_resuming_on_other_data_is_refused(tmp_path, count, low):
+    data = pictures_in(tmp_path / "data", 6, low=0)
+    settings = {"data": f"folder:{data}", "image_size": 8, "batch_size": 4}
+    train(config_in(tmp_path / "run", **settings))
+    before = (tmp_path / "run" / NAME).read_bytes()
+    pictures_in(data, count, low)
+    with pytest.raises(InputError, match=rf"^data: got .*now {count} images.* trained on 6 images"):
+        train(config_in(tmp_path / "run", **settings, steps=14, resume=tmp_path / "run"))
+    assert (tmp_path / "run" / NAME).read_bytes() == before
+
+
+def test_data_that_was_moved_is_the_same_data(tmp_path):
+    settings = {"image_size": 8, "batch_size": 4}
+    data = pictures_in(tmp_path / "data", 6, low=0)
+    train(config_in(tmp_path / "run", data=f"folder:{data}", **settings))
+    data = data.rename(tmp_path / "moved")
+    again = {"resume": tmp_path / "run", "steps": 14, **settings}
+    run = train(config_in(tmp_path / "run", data=f"folder:{data}", **again))
+    assert run.trainer.steps_done == 14
+    with pytest.raises(InputError, match="^data: got 'digits'; give 'folder:"):
+        train(config_in(tmp_path / "run", data="digits", **again))
+
+
+def test_a_checkpoint_that_does_not_know_its_data_resumes_with_a_note(tmp_path, capsys):
+    train(config_in(tmp_path))
+    tensors, facts = checkpoint.load(tmp_path / NAME)
+    del facts["data"]
+    checkpoint.save(tmp_path / NAME, tensors, facts)
+    train(config_in(tmp_path, steps=14, resume=tmp_path))
+    assert "taken on trust" in capsys.readouterr().err
+    train(config_in(tmp_path, steps=16, resume=tmp_path))
+    assert capsys.readouterr().err == ""
 
 
 def test_a_missing_package_says_how_to_install_it(tmp_path, monkeypatch):

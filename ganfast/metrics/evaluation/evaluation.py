@@ -17,12 +17,14 @@ from ganfast.errors import InputError
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.run_state import RunState
+from ganfast.metrics.evaluation.same_number import at_same_number
 from ganfast.metrics.extractors import Extractor, load_extractor
 from ganfast.metrics.extractors.precision import check_precision
-from ganfast.metrics.images import ImageSource, Skipped, is_statistics_file, open_images
+from ganfast.metrics.images import ImageSource, Skipped, open_images
 from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.protocols import PROTOCOLS
 from ganfast.metrics.statistics import Statistics
+from ganfast.metrics.statistics_files import statistics_at
 from ganfast.metrics.summary import Summary
 
 _LASTING = (
@@ -47,6 +49,8 @@ class Evaluation:
         device = _checks.device("device", default if options.device is None else options.device)
         check_precision(options.precision, device)
         opened = {name: _open(source, name, options) for name, source in given.items()}
+        if options.same_number:
+            opened = at_same_number(opened, options.shuffle_seed)
         same = _same_images(given, opened)
         self.notes += [note for name, source in opened.items() for note in _ignored(name, source)]
         with self.stopwatch("load"):
@@ -164,7 +168,7 @@ class Evaluation:
             return source
         assert self.extractor is not None
         options = self.options
-        scored = options.inception_score and name == "fake"
+        scored = options.inception_score and name != "real"
         summary = Summary(
             self.extractor.dim,
             classes=self.extractor.classes if scored else None,
@@ -209,6 +213,7 @@ class Evaluation:
         if self.ranks.count > 1:
             path = f"{path}.{self.ranks.rank}of{self.ranks.count}"
         state = RunState(path, self._identity())
+        state.lock()
         state.load()
         for images in self._image_sets:
             if images.name in state.sides:
@@ -253,8 +258,9 @@ def _workers(asked: int | None, device: torch.device) -> int:
 def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | Statistics:
     if isinstance(source, Statistics):
         return source
-    if is_statistics_file(source):
-        return Statistics.load(source)
+    statistics = statistics_at(source)
+    if statistics is not None:
+        return statistics
     return open_images(
         source,
         name=name,
@@ -262,6 +268,10 @@ def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | S
         exif=options.exif,
         on_error=options.on_error,
         max_pixels=options.max_pixels,
+        include=options.include,
+        exclude=options.exclude,
+        num=options.num,
+        shuffle_seed=options.shuffle_seed,
     )
 
 

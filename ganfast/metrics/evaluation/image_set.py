@@ -89,8 +89,7 @@ class ImageSet:
                 save(interrupt.requested)
                 if interrupt.requested:
                     break
-            if interrupt.requested:
-                raise KeyboardInterrupt
+            interrupt.raise_if_requested()
         if ranks.count > 1:
             check_counts(self.source, self.name, ranks)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ganfast import _checks
 from ganfast._atomic_file import path_beside, require_writable
+from ganfast._lock import Lock
 from ganfast.errors import InputError
 from ganfast.metrics.arrays_file import ArraysFile, save_arrays
 
@@ -62,6 +63,12 @@ class RunState:
         self.identity: dict[str, Any] = json.loads(json.dumps(dict(identity)))
         self.sides: dict[str, SideState] = {}
         self._saved_at, self._took = time.monotonic(), 0.0
+        self._lock: Lock | None = None
+
+    def lock(self) -> None:
+        """Keep other processes from using the file; InputError if one does so already."""
+        busy = f"state: got {str(self.path)!r}, which another run is using; give another file"
+        self._lock = Lock(self.path.with_name(f".{self.path.name}.lock"), busy)
 
     def load(self) -> bool:
         """Read the file into ``sides``; False if there is none.
@@ -118,6 +125,8 @@ class RunState:
         """Remove the file, once the result is out; it may be gone already."""
         for path in (self.path, path_beside(self.path)):
             path.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.release()
 
     def _require_this_run(self, theirs: Mapping[str, Any]) -> None:
         absent = object()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 from ganfast.errors import InputError
 from ganfast.metrics.images.encoded import EncodedFiles
@@ -54,8 +56,15 @@ class FolderFiles(EncodedFiles):
         self.ignored = count_endings(ignored)
 
     def read(self, position: int) -> bytes:
-        with open(os.path.join(self.path, self.names[position]), "rb") as file:
-            return file.read()
+        return read_file(os.path.join(self.path, self.names[position]))
+
+
+def read_file(path: str) -> bytes:
+    """All bytes of a regular file: opening a pipe would wait for its writer."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _entries(path: str, what: str) -> list[os.DirEntry[str]]:

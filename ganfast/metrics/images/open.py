@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,23 @@ from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.choices import BACKGROUNDS, ON_ERROR
 from ganfast.metrics.images.archives import OPENERS, TarFiles, ZipFiles
 from ganfast.metrics.images.arrays import ArrayImages, npy_images, npz_images
+from ganfast.metrics.images.choose import by_name, some_of
 from ganfast.metrics.images.decode import Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
-from ganfast.metrics.images.folder import FolderFiles
 from ganfast.metrics.images.formats import is_image_name
+from ganfast.metrics.images.lists import (
+    files_at,
+    files_in_folder,
+    files_of_list,
+    is_list_of_paths,
+    is_pattern,
+    matching_files,
+)
 from ganfast.metrics.images.reader import FileImages
 from ganfast.metrics.images.source import ImageSource
 from ganfast.metrics.images.stream import StreamImages
 
-KINDS = "a folder, .zip, .tar (.gz, .bz2, .xz), .npz or .npy"
+KINDS = "a folder, .zip, .tar (.gz, .bz2, .xz), .npz, .npy, or a .txt or .csv of paths"
 
 
 def open_images(
@@ -34,14 +42,22 @@ def open_images(
     exif: bool = False,
     on_error: str = "raise",
     max_pixels: int | None = None,
+    include: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
+    num: int | None = None,
+    shuffle_seed: int | None = None,
 ) -> ImageSource:
     """The images that ``source`` holds, uint8 RGB in a fixed order, of any sizes.
 
     ``source`` is one of
 
-    * a path to a folder (read with all that is under it), a .zip, or a .tar, also compressed by
+    * a path to a folder (read with all that is under it; without images, the archives in it are
+      read as one), a .zip, or a .tar, also compressed by
       gzip, bzip2 or xz: nothing is unpacked. Files are images by the ending of their names, sorted
       by relative name (in a compressed .tar: as they lie there); hidden ones are left out;
+    * a pattern, ``"out/*_fake_B.png"``: the files that a shell would put for it, sorted, ``**``
+      being any number of folders, ``{00..12}`` all of these numbers; also of .zip or .tar shards;
+    * a list of paths, or the path of a .txt (one path a line) or .csv of them, in its order;
     * a path to an .npy or .npz of uint8 images, (n, h, w, 3) or (n, 3, h, w), read as needed;
     * a tensor or array of these shapes;
     * a DataLoader, dataset, or any iterable of batches or images, or a function without arguments
@@ -54,6 +70,11 @@ def open_images(
         exif: whether to apply the EXIF orientation; see Decoder for all that is decided in
             decoding.
         max_pixels: of the largest file that is decoded; 0 for no limit, None for Pillow's.
+        include, exclude: patterns of names, or one. Of files, only those are taken that match one
+            of the first, if there are any, and none of the second; "*_B.png" is about the last
+            part of a name, "val/*" about all of it.
+        num: take so many images, the first ones.
+        shuffle_seed: with ``num``, choose them at random, the same for the same seed.
         on_error: "raise" ends with InputError at the first file that can't be read, "skip" names it
             in Batch.skipped.
 
@@ -64,14 +85,31 @@ def open_images(
     """
     _checks.one_of("background", background, BACKGROUNDS)
     _checks.one_of("on_error", on_error, ON_ERROR)
+    include, exclude = ((x,) if isinstance(x, str) else tuple(x) for x in (include, exclude))
+    opened: EncodedFiles | ImageSource
+    if isinstance(source, (str, os.PathLike)):
+        label = os.path.expanduser(os.fspath(source))
+        opened = _at_path(label, name)
+    elif is_list_of_paths(source):
+        label = name
+        opened = files_at([os.path.expanduser(os.fspath(path)) for path in source], name)
+    else:
+        label = name
+        opened = _in_memory(source, name, background)
+    if isinstance(opened, EncodedFiles):
+        opened = by_name(opened, include, exclude, name)
+        opened = FileImages(opened, Decoder(background, exif, max_pixels), on_error, label, name)
+    elif include or exclude:
+        raise InputError(
+            f"{name}: got no files, of which include and exclude could choose by name; leave them "
+            "out"
+        )
+    return opened if num is None else some_of(opened, num, shuffle_seed, name)
+
+
+def _in_memory(source: Any, name: str, background: str) -> ImageSource:
     if isinstance(source, ImageSource):
         return source
-    if isinstance(source, (str, os.PathLike)):
-        path = os.path.expanduser(os.fspath(source))
-        opened = _at_path(path, name)
-        if isinstance(opened, ImageSource):
-            return opened
-        return FileImages(opened, Decoder(background, exif, max_pixels), on_error, path, name)
     if isinstance(source, (Tensor, np.ndarray)):
         return ArrayImages(source, name, name)
     if isinstance(source, (bytes, dict, set, frozenset)):
@@ -88,6 +126,8 @@ def open_images(
 
 def _at_path(path: str, what: str) -> EncodedFiles | ImageSource:
     low = path.lower()
+    if is_pattern(path):
+        return matching_files(path, what)
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in it
@@ -95,7 +135,7 @@ def _at_path(path: str, what: str) -> EncodedFiles | ImageSource:
     except OSError as error:
         raise InputError(f"{what}: cannot open {path!r}: {error.strerror}") from None
     if os.path.isdir(path):
-        return FolderFiles(path, what)
+        return files_in_folder(path, what)
     if not os.path.isfile(path):
         raise InputError(f"{what}: {path!r} is neither a file nor a folder; give {KINDS}")
     if low.endswith(".zip"):
@@ -106,6 +146,8 @@ def _at_path(path: str, what: str) -> EncodedFiles | ImageSource:
         return npz_images(path, path, what)
     if low.endswith(".npy"):
         return npy_images(path, path, what)
+    if low.endswith((".txt", ".csv")):
+        return files_of_list(path, what)
     if is_image_name(path):
         raise InputError(f"{what}: {path!r} is a single image; give the folder that holds them")
     raise InputError(f"{what}: {path!r} is of no known kind; give {KINDS}")

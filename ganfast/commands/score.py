@@ -1,0 +1,70 @@
+"""`ganfast score`: what one set of images tells without another to compare it with."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ganfast._terminal import printable
+from ganfast.commands import images
+from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
+from ganfast.commands.fid_report import as_json
+from ganfast.metrics.options import ScoreOptions
+
+_DESCRIPTION = """\
+Inception Score and number of one set of images, without a reference.
+
+SOURCE: a folder, a .zip or .tar archive, a .npy or .npz file of uint8 images, a .txt or .csv of
+paths, or a quoted pattern ('out/*_fake_B.png').
+"""
+
+
+def add(commands: Any) -> None:
+    parser = commands.add_parser(
+        "score",
+        help="the Inception Score of one set of images, without a reference",
+        description=_DESCRIPTION,
+        epilog=IN_WORDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="SOURCE", help="the images")
+    images.add_flags(parser, ScoreOptions)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    with images.prepared(arguments, ScoreOptions, arguments.source) as (place, given):
+        from ganfast import metrics
+
+        result = metrics.score(arguments.source, **given)
+    if not place.first:
+        return DONE
+    if not arguments.json:
+        print("\n".join(printable(line, lines=False) for line in _lines(result)))
+    else:
+        if not arguments.quiet:
+            images.report_on_stderr(result["notes"], result["skipped"])
+        print(as_json(result))
+    return SKIPPED if result["skipped"] else DONE
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    std, speed = result["inception_score_std"], result["images_per_second"]
+    rows = [
+        (
+            "IS",
+            f"{result['inception_score_mean']:.6g}" + ("" if std is None else f"  (+- {std:.3g})"),
+        ),
+        ("images", f"{result['n']:,}"),
+        ("protocol", result["protocol"]),
+        ("extractor", result["extractor"]),
+        ("precision", result["precision"]),
+        (
+            "speed",
+            ("" if speed is None else f"{speed:.4g} images/s, ") + f"{result['seconds']:.1f} s",
+        ),
+        *(("note", sentence) for sentence in result["notes"]),
+        *(("skipped", name) for name in result["skipped"]),
+    ]
+    return [f"{name:14}{text}" for name, text in rows]

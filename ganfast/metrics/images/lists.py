@@ -1,0 +1,216 @@
+"""Images by their paths: a list of them, in Python or in a file, or a shell's pattern."""
+
+from __future__ import annotations
+
+import bisect
+import csv
+import glob
+import io
+import itertools
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from ganfast.errors import InputError, one_line
+from ganfast.metrics.images.archives import OPENERS, TarFiles, ZipFiles
+from ganfast.metrics.images.encoded import EncodedFiles
+from ganfast.metrics.images.folder import FolderFiles, read_file
+from ganfast.metrics.images.formats import IMAGE_ENDINGS, ending, is_image_name, is_left_out
+
+COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path")
+"""What the column of paths in a .csv is called, upper or lower case."""
+
+
+def files_at(paths: Sequence[str], what: str) -> EncodedFiles:
+    """The images at ``paths``, in this order: files and folders, or nothing but archives."""
+    shards = [path for path in paths if _is_archive(path)]
+    if not shards:
+        return ListedFiles(paths, what)
+    if len(shards) < len(paths):
+        raise InputError(
+            f"{what}: got {shards[0]!r} among images or folders; give archives by themselves"
+        )
+    return Shards(
+        [
+            ZipFiles(path, what) if path.lower().endswith(".zip") else TarFiles(path, what)
+            for path in paths
+        ]
+    )
+
+
+def files_in_folder(path: str, what: str) -> EncodedFiles:
+    """Every image under ``path``; if there is none, those in the archives that lie in it."""
+    files = FolderFiles(path, what)
+    if not files.names:
+        inside = (os.path.join(path, n) for n in sorted(os.listdir(path)) if not is_left_out(n))
+        shards = [one for one in inside if _is_archive(one)]
+        if shards:
+            return files_at(shards, what)
+    return files
+
+
+def _is_archive(path: str) -> bool:
+    return path.lower().endswith((".zip", *OPENERS)) and not os.path.isdir(path)
+
+
+class Shards(EncodedFiles):
+    """The images of several archives, one after another; only the one being read is open."""
+
+    path = ""
+
+    def __init__(self, parts: Sequence[EncodedFiles]) -> None:
+        self._parts = parts
+        self._ends = list(itertools.accumulate(len(part.names) for part in parts))
+        self._last: EncodedFiles | None = None
+        self.names = [f"{part.path}/{name}" for part in parts for name in part.names]
+        self.sizes = [size for part in parts for size in part.sizes]
+        ignored = sum((Counter(part.ignored) for part in parts), Counter[str]())
+        self.ignored = dict(ignored.most_common())
+
+    def full_name(self, position: int) -> str:
+        return self.names[position]
+
+    def read(self, position: int) -> bytes:
+        number = bisect.bisect_right(self._ends, position)
+        part = self._parts[number]
+        if self._last not in (None, part):
+            self.close()
+        self._last = part
+        return part.read(position - (self._ends[number] - len(part.names)))
+
+    def close(self) -> None:
+        if self._last is not None:
+            self._last.close()
+
+
+class ListedFiles(EncodedFiles):
+    """The files at ``paths``, in this order, whatever their names end in; of a folder, all images
+    that it holds. A file that isn't there counts as one that can't be read."""
+
+    path = ""
+
+    def __init__(self, paths: Sequence[str], what: str) -> None:
+        self.names: list[str] = []
+        self.sizes: list[int] = []
+        for path in paths:
+            if os.path.isdir(path):
+                found = FolderFiles(path, what)
+                self.names += [os.path.join(path, name) for name in found.names]
+                self.sizes += found.sizes
+            elif ending(path) == ".npz":
+                raise InputError(
+                    f"{what}: got a list with {path!r}, which holds many images; give it by itself"
+                )
+            else:
+                self.names.append(path)
+                self.sizes.append(_size(path))
+        self.ignored: dict[str, int] = {}
+
+    def full_name(self, position: int) -> str:
+        return self.names[position]
+
+    def read(self, position: int) -> bytes:
+        return read_file(self.names[position])
+
+
+def is_list_of_paths(source: Any) -> bool:
+    """Whether ``source`` is a list or tuple of nothing but paths."""
+    return (
+        isinstance(source, (list, tuple))
+        and bool(source)
+        and all(isinstance(one, (str, os.PathLike)) for one in source)
+    )
+
+
+def is_pattern(path: str) -> bool:
+    """Whether ``path`` is a pattern rather than the name of something."""
+    return bool(glob.has_magic(path) or _RANGE.search(path)) and not os.path.lexists(path)
+
+
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+"""WebDataset's {00000..00009}."""
+
+
+def _spelled_out(pattern: str) -> list[str]:
+    found = _RANGE.search(pattern)
+    if found is None:
+        return [pattern]
+    first, last = found.groups()
+    numbers = range(int(first), int(last) + 1)
+    starts = [f"{pattern[: found.start()]}{n:0{len(first)}}" for n in numbers]
+    return [start + end for end in _spelled_out(pattern[found.end() :]) for start in starts]
+
+
+def matching_files(pattern: str, what: str) -> EncodedFiles:
+    """What a shell would put for ``pattern``, sorted; ``**`` is any number of folders, and
+    {00..12} all of these numbers, each of which must be there."""
+    found: list[str] = []
+    for one in _spelled_out(pattern):
+        some = glob.glob(one, recursive=True)
+        if not some and one != pattern:
+            raise InputError(f"{what}: there is no {one!r}, of {pattern!r}; give a range that is")
+        found += some
+    found = sorted(set(found))
+    ends = (*IMAGE_ENDINGS, ".zip", *OPENERS)
+    images = [
+        path
+        for path in found
+        if not is_left_out(os.path.basename(path))
+        and (os.path.isdir(path) or path.lower().endswith(ends))
+    ]
+    if "**" in pattern:  # which names the folders as well as what is in them
+        images = [path for path in images if not os.path.isdir(path)]
+    if not images:
+        others = f", but {len(found)} other files" if found else ""
+        raise InputError(
+            f"{what}: no image matches {pattern!r}{others}; give a pattern that matches some"
+        )
+    return files_at(images, what)
+
+
+def files_of_list(path: str, what: str) -> EncodedFiles:
+    """The files that a .txt (one path a line) or a .csv names. A relative path starts at the
+    folder of the list, or, where nothing is there, at the current one."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            text = file.read()
+    except OSError as error:
+        raise InputError(f"{what}: cannot read {path!r}: {one_line(error)}") from None
+    lines = _column(text, path, what) if ending(path) == ".csv" else text.split("\n")
+    listed = [line.strip() for line in lines if line.strip()]
+    if not listed:
+        raise InputError(f"{what}: the list {path!r} names no files; write a path on each line")
+    folder = os.path.dirname(path)
+    return files_at([_placed(one, folder) for one in listed], what)
+
+
+def _column(text: str, path: str, what: str) -> list[str]:
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        raise InputError(f"{what}: cannot read {path!r}: {one_line(error)}") from None
+    header = [cell.strip().lower() for cell in rows[0]] if rows else []
+    column = next((header.index(name) for name in COLUMNS if name in header), None)
+    if column is not None:
+        return [row[column] for row in rows[1:] if len(row) > column]
+    column = next((i for i, cell in enumerate(header) if is_image_name(cell)), None)
+    if column is None:
+        raise InputError(
+            f"{what}: {path!r} has no column of paths; call it one of {', '.join(COLUMNS)}"
+        )
+    return [row[column] for row in rows if len(row) > column]
+
+
+def _placed(path: str, folder: str) -> str:
+    path = os.path.expanduser(path)
+    beside = os.path.join(folder, path)
+    return path if os.path.lexists(path) and not os.path.lexists(beside) else beside
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:  # reading it will say so
+        return 0
