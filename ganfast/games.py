@@ -120,9 +120,7 @@ _ROWS = (
 GAMES: dict[str, Game] = {row.name: row for row in _ROWS}
 """The rows by canonical name, in the order in which they are documented."""
 
-_BY_ANY_NAME = {
-    name: row for row in _ROWS for name in (row.name, *row.aliases, *row.elsewhere)
-}
+_BY_ANY_NAME = {name: row for row in _ROWS for name in (row.name, *row.aliases, *row.elsewhere)}
 
 
 def find(name: str) -> Game:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import adam as torch_adam  # torch.optim.Adam may be ours by now
 from torch.optim.optimizer import ParamsT
