@@ -33,7 +33,8 @@ _NO_SECOND = (
 )
 _SECOND_RAISES = (
     "critic: its second derivative, which the penalty needs, raises {error!r}. Replace the "
-    "operation by one that is differentiable twice, or take finite_difference_penalty if the target is 0"
+    "operation by one that is differentiable twice, or take finite_difference_penalty if the "
+    "target is 0"
 )
 
 

@@ -2,6 +2,9 @@
 
 torch tensors (CPU or CUDA), NumPy arrays and CuPy arrays go in, the same kind comes out. Everything
 is computed in float64. Nothing that is given is modified.
+
+Under torch.func (vmap, grad, jvp, ...) and inside torch.compile no value can be looked at: a matrix
+that would be refused gives NaN there, and so does a second derivative that does not exist.
 """
 
 from ganfast.linalg.certificate import trace_interval

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import torch
 from torch import Tensor
 
+from ganfast._autograd.closed_form import is_traced
 from ganfast._dispatch import call, serve
 from ganfast.linalg.inputs import NotDefinite
 from ganfast.reference import linalg as reference
@@ -22,13 +24,18 @@ def roots(tolerance: float, a: Tensor) -> Tensor:
     batch = a.reshape(-1, *a.shape[-2:]).contiguous()
     module = _kernels("sqrtm", a) or reference
     result, definite = call("sqrtm", module, "batch_sqrtm", batch, tolerance)
-    if not bool(definite.all()):
+    if is_traced():
+        result = torch.where(definite[..., None, None], result, torch.nan)
+    elif not bool(definite.all()):
         raise NotDefinite
-    return result.view(a.shape)
+    return result.reshape(a.shape)
 
 
 def traces(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> Tensor | None:
     """Tr (a b)^{1/2} of symmetric (B, n, n), or NotDefinite; None if no kernel takes them."""
+    if is_traced():
+        result, definite = reference.batch_trace_sqrtm(a, b, *tolerances)
+        return torch.where(definite, result, torch.nan)
     module = _kernels("trace_sqrtm", a)
     if module is None:
         return None

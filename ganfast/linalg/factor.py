@@ -21,6 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ganfast._autograd.closed_form import is_traced
 from ganfast._dispatch import serve
 from ganfast.linalg.inputs import EPS, NotDefinite
 
@@ -170,11 +171,11 @@ def eigenvector_factor(a: Tensor, tolerance: float) -> Tensor:
     """V sqrt(w), the largest first; NotDefinite if a w is below -tolerance of the largest."""
     w, v = torch.linalg.eigh(a)
     top = w.abs().amax(-1, keepdim=True)
-    if bool((w[..., :1] < -tolerance * top).any()):
+    if not is_traced() and bool((w[..., :1] < -tolerance * top).any()):
         raise NotDefinite
     root = torch.where(w > a.shape[-1] * EPS * top, w, 0).clamp(min=0).sqrt()
     factor = (v * root[..., None, :]).flip(-1)
-    if a.dim() == 2:
+    if a.dim() == 2 and not is_traced():
         return factor[:, : max(1, int((root > 0).sum()))]
     return factor
 

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganfast._autograd.closed_form import is_traced
 from ganfast._dispatch import serve
 from ganfast.errors import InputError, InputTypeError
+from ganfast.reference import linalg as reference
 
 # Relative to the largest entry (symmetry) or eigenvalue (definiteness). Other tools often compute
 # covariances in float32, whatever they store them in: those are off by up to 1e-6.
@@ -73,7 +75,7 @@ class Arrays:
     def float64(self, name: str) -> Tensor:
         """The argument in float64, checked to be finite."""
         x = self.tensors[name].to(torch.float64)
-        if not bool(torch.isfinite(x).all()):
+        if not is_traced() and not bool(torch.isfinite(x).all()):
             raise _not_finite(name)
         return x
 
@@ -82,7 +84,8 @@ class Arrays:
 
         A matrix that is symmetric to round-off is left alone, since either triangle of it will do;
         any other becomes the mean with its transpose. Raises InputError where an entry differs from
-        its mirror by more than TOLERANCE of the largest entry (1e-2 for float16 and bfloat16).
+        its mirror by more than TOLERANCE of the largest entry (1e-2 for float16 and bfloat16);
+        where torch traces, that matrix becomes NaN.
         """
         x = self.tensors[name]
         shape = tuple(x.shape)
@@ -92,6 +95,11 @@ class Arrays:
         if x.numel() == 0:
             return Matrices(name, x, x.new_zeros(shape[:-2]), self.tolerance(name))
         flat = x.detach()
+        if is_traced():
+            peak, off = reference.symmetry(flat)
+            fine = (off <= self.tolerance(name))[..., None, None]
+            x = torch.where(fine, (x + x.mT) / 2, torch.nan)
+            return Matrices(name, x, peak, self.tolerance(name))
         peak, off = serve("symmetry", (flat,)).symmetry(flat)
         limit, worst = self.tolerance(name), float(off.max())
         if worst <= _ROUND_OFF:
@@ -171,6 +179,10 @@ def rescale(x: Tensor, peak: Tensor) -> tuple[Tensor, Tensor | None]:
     Only matrices beyond 2^-100 .. 2^100 (1e-30 .. 1e30) are scaled: it takes a pass over them that
     hardly anybody needs. Where none is, e is None.
     """
+    if is_traced():
+        exponent = (peak.detach().clamp(1e-300, 1e300).log2() / 2).floor()
+        exponent = torch.where(2 * exponent.abs() > _FAR, exponent, 0)
+        return x * torch.exp2(-2 * exponent)[..., None, None], exponent
     low, high = peak.detach().aminmax()
     if float(low) > 2.0**-_FAR and float(high) < 2.0**_FAR:
         return x, None
@@ -193,7 +205,7 @@ def _exponent(peak: Tensor) -> Tensor:
 
 
 def _power(exponent: Tensor) -> Tensor:
-    return torch.ldexp(torch.ones_like(exponent, dtype=torch.float64), exponent)
+    return torch.exp2(exponent.to(torch.float64))
 
 
 class NotDefinite(Exception):
@@ -227,7 +239,7 @@ def _refuse_indefinite(a: Matrices) -> None:
 
 def require_definite(a: Matrices) -> None:
     """refuse_indefinite for matrices that are not factored: n^3/3 flops where all is well."""
-    if a.x.numel() == 0:
+    if a.x.numel() == 0 or is_traced():
         return
     shift = (a.tolerance * a.peak)[..., None, None] * torch.eye(a.x.shape[-1]).to(a.x)
     if bool(torch.linalg.cholesky_ex(a.x + shift).info.any()):

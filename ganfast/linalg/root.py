@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast._autograd.closed_form import closed_form
+from ganfast._autograd.closed_form import closed_form, is_traced
 from ganfast._checks import one_of
 from ganfast.linalg.batch import roots
 from ganfast.linalg.inputs import (
@@ -55,7 +55,7 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
         return arrays.wrap(given.x.to(dtype))
     scaled, exponent = rescale(given.x, given.peak)
     try:
-        result = closed_form(partial(roots, given.tolerance), _vjp, scaled)
+        result = closed_form(partial(roots, given.tolerance), _vjp, scaled, jvp=_jvp)
     except NotDefinite:
         refuse_indefinite(given)
         raise
@@ -66,16 +66,20 @@ def sqrtm(a: Any, *, method: str = "auto") -> Any:
 
 def root(a: Tensor) -> Tensor:
     """The differentiable root of definite symmetric float64 matrices, rescaled."""
-    return closed_form(partial(roots, TOLERANCE), _vjp, a)
+    return closed_form(partial(roots, TOLERANCE), _vjp, a, jvp=_jvp)
 
 
 def _vjp(grad: Tensor, a: Tensor) -> tuple[Tensor]:
     return (_lyapunov(a, (grad + grad.mT) / 2),)
 
 
+def _jvp(tangents: tuple[Tensor], a: Tensor) -> Tensor:
+    return _vjp(tangents[0], a)[0]  # the operator is its own adjoint
+
+
 def _lyapunov(a: Tensor, right: Tensor) -> Tensor:
     """The symmetric Y with X Y + Y X = right, where X is the root of ``a``."""
-    return closed_form(_solve, _solve_vjp, a, right)
+    return closed_form(_solve, _solve_vjp, a, right, jvp=_solve_jvp)
 
 
 def _solve(a: Tensor, right: Tensor) -> Tensor:
@@ -96,10 +100,22 @@ def _sums(a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _solve_vjp(grad: Tensor, a: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     # From X Y + Y X = R: dY solves the same equation with dR - dX Y - Y dX on the right, and dX
     # with da.
-    if not bool(_sums(a.detach())[2].all()):
+    regular = _sums(a.detach())[2].all(-1, keepdim=True).all(-2, keepdim=True)
+    if is_traced():
+        right = torch.where(regular, right, torch.nan)
+    elif not bool(regular.all()):
         raise RuntimeError(
             "sqrtm has no second derivative at a singular matrix: add a multiple of the identity"
         )
     outer = _lyapunov(a, (grad + grad.mT) / 2)
     product = outer @ _lyapunov(a, right)
     return _lyapunov(a, -(product + product.mT)), outer
+
+
+def _solve_jvp(tangents: tuple[Tensor | None, Tensor | None], a: Tensor, right: Tensor) -> Tensor:
+    of_a, of_right = tangents
+    total = torch.zeros_like(right) if of_right is None else of_right
+    if of_a is not None:
+        product = _vjp(of_a, a)[0] @ _lyapunov(a, right)
+        total = total - (product + product.mT)
+    return _lyapunov(a, total)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast._autograd.closed_form import closed_form, once_only
+from ganfast._autograd.closed_form import closed_form, is_traced, once_only
 from ganfast.errors import InputError
 from ganfast.linalg.factor import is_resolved, rank_revealing_factor, roots_of
 from ganfast.linalg.inputs import (
@@ -75,7 +75,7 @@ def _norm(one: Tensor, two: Tensor) -> tuple[Tensor]:
 
 def gradients(grad: Tensor, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     """The gradients of grad * || one two^T ||_*, shape (B,), with respect to both."""
-    smooth = _smooth(one, two) if torch.is_grad_enabled() else None
+    smooth = _smooth(one, two) if torch.is_grad_enabled() and not is_traced() else None
     if smooth is None:
         with torch.no_grad():
             first, second = map_matrices(_gradients, one.detach(), two.detach())
@@ -200,7 +200,7 @@ class Gaussian:
         sizes, order = gram.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt().sort(descending=True)
         gram = gram.take_along_dim(order[..., None], -2).take_along_dim(order[..., None, :], -1)
         roots = roots_of(gram)
-        if not is_resolved(roots, sizes):
+        if is_traced() or not is_resolved(roots, sizes):
             roots = torch.linalg.svdvals(rows @ flatten_batch(self._rows, batch).mT)
         return roots.sum(-1)
 

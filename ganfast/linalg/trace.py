@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast._autograd.closed_form import closed_form, once_only
+from ganfast._autograd.closed_form import closed_form, is_traced, once_only
 from ganfast.linalg.batch import traces
 from ganfast.linalg.factor import eigenvector_factor, trace_of_roots
 from ganfast.linalg.inputs import (
@@ -33,6 +33,10 @@ _SMALL = 64  # larger matrices are faster one by one, each with all threads
 # Below this ratio of the smallest eigenvalue to the largest, second derivatives (which grow with
 # its inverse) have no digits left.
 _RESOLVED = 1e-8
+_NO_SECOND = (
+    "trace_sqrtm has no second derivative at a singular or ill-conditioned matrix: add a "
+    "multiple of the identity to both"
+)
 
 
 def trace_sqrtm(a: Any, b: Any) -> Any:
@@ -128,17 +132,30 @@ def _vjp(
     tolerances: tuple[float, float], grad: Tensor, a: Tensor, b: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The gradients with respect to both; differentiable once more where that exists."""
-    if torch.is_grad_enabled() and well_conditioned(a) and well_conditioned(b):
+    if is_traced():
+        one, two = _traced_gradients(tolerances, a, b)
+    elif torch.is_grad_enabled() and well_conditioned(a) and well_conditioned(b):
         one, two = smooth_gradients(a, b)
     else:
         with torch.no_grad():
             one, two = map_matrices(partial(_gradients, tolerances), a.detach(), b.detach())
-        reason = (
-            "trace_sqrtm has no second derivative at a singular or ill-conditioned matrix: add a "
-            "multiple of the identity to both"
-        )
-        one, two = once_only(reason, one, a, b), once_only(reason, two, a, b)
+        one, two = once_only(_NO_SECOND, one, a, b), once_only(_NO_SECOND, two, a, b)
     return grad[:, None, None] * one, grad[:, None, None] * two
+
+
+def _traced_gradients(
+    tolerances: tuple[float, float], a: Tensor, b: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Of each pair what _vjp chooses, without looking at it."""
+    regular = (_is_well_conditioned(a) & _is_well_conditioned(b))[..., None, None]
+    eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    smooth = smooth_gradients(torch.where(regular, a, eye), torch.where(regular, b, eye))
+    others = _gradients(tolerances, a.detach(), b.detach())
+    one, two = (
+        torch.where(regular, x, once_only(_NO_SECOND, y, a, b))
+        for x, y in zip(smooth, others, strict=True)
+    )
+    return one, two
 
 
 def _gradients(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,8 +172,12 @@ def _gradients(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[T
 
 
 def well_conditioned(a: Tensor) -> bool:
+    return bool(_is_well_conditioned(a).all())
+
+
+def _is_well_conditioned(a: Tensor) -> Tensor:
     w = torch.linalg.eigvalsh(a.detach())
-    return bool((w[..., 0] > _RESOLVED * w[..., -1]).all())
+    return w[..., 0] > _RESOLVED * w[..., -1]
 
 
 def smooth_gradients(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

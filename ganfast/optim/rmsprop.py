@@ -31,8 +31,10 @@ class RMSprop(StepAndClip, torch_rmsprop.RMSprop):
     Each weight is served by itself: one that the kernels do not take (complex, with holes in
     memory; on CUDA also one whose gradient has another layout) has torch's own step, followed by
     the clip, and the others stay with the kernels. State that lies in memory otherwise than its
-    weight, as after a change to channels_last, is brought into the weight's layout once. With ``centered`` the
-    variance v - mean^2 is held at 0 where rounding would make it negative; torch gives NaN there.
+    weight, as after a change to channels_last, is brought into the weight's layout once.
+
+    With ``centered`` the variance v - mean^2 is held at 0 where rounding would make it negative;
+    torch gives NaN there.
 
     Raises:
         ValueError: as torch; a weight_clip that is neither None nor a finite number above 0, or

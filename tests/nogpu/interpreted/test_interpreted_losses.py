@@ -196,3 +196,15 @@ def test_indices_beyond_int32():
     ]:
         where[(1,)](out, *counts, program)
         assert tuple(out.tolist()) == expected
+
+
+def test_what_has_no_memory_is_refused():
+    """torch's own derivatives hand efficient zero tensors to backward; they lie at address 0."""
+    from ganfast.backends.triton import losses
+    from ganfast.errors import Refusal
+
+    spec = spec_of("nonsaturating", "generator")
+    logits = (torch.randn(5, device=DEVICE),)
+    zero = torch._efficientzerotensor((), device=DEVICE)
+    with pytest.raises(Refusal, match="no memory"):
+        losses.adversarial_loss_gradient((zero,), logits, spec, None, (True,))
