@@ -160,7 +160,7 @@ def test_two_processes_give_the_gradients_of_one(tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert told.returncode == 0, told.stderr[-4000:]

@@ -55,7 +55,7 @@ def _folder() -> tempfile.TemporaryDirectory:
 @cache
 def build(code: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     """A shared library with launch_<kernel> for every kernel in ``code``."""
-    options = tuple(o for o in options if not o.startswith("--std"))
+    options = tuple(o for o in options if o.startswith("-I"))  # the others are NVRTC's
     folder = Path(tempfile.mkdtemp(dir=_folder().name))
     (folder / "kernels.cu").write_text(code)
     expand = [compiler(), "-E", "-P", "-x", "c++", *options, str(folder / "kernels.cu")]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ganfast._csrc_path import csrc_dir
+from ganfast.backends.cuda.module import compile_options
 
 HERE = Path(__file__).parent
 SOURCES = [
@@ -37,6 +38,8 @@ def nvrtc():
     path = find_nvrtc()
     if path is None:
         pytest.skip("libnvrtc is not installed: pip install nvidia-cuda-nvrtc")
+    for part in Path(path).parent.glob("libnvrtc-builtins.so.*"):
+        ctypes.CDLL(str(part), mode=ctypes.RTLD_GLOBAL)  # NVRTC opens it by its bare name
     return ctypes.CDLL(path)
 
 
@@ -48,7 +51,7 @@ def test_compiles(nvrtc, source, capability):
         ctypes.byref(program), source.read_bytes(), source.name.encode(), 0, None, None
     )
     assert created == 0
-    options = ["--std=c++17", f"-I{csrc_dir()}", f"--gpu-architecture=sm_{capability}"]
+    options = [*compile_options(csrc_dir()), f"--gpu-architecture=sm_{capability}"]
     given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     failed = nvrtc.nvrtcCompileProgram(program, len(options), given)
     size = ctypes.c_size_t()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,12 @@ def _as_argument(argument: Argument) -> np.generic:
     return argument
 
 
+def compile_options(folder: Path) -> tuple[str, ...]:
+    """What NVRTC is told, beside the architecture. Lambdas have no execution space of their own,
+    and NVRTC, unlike nvcc, takes what has none for code of the host."""
+    return "--std=c++17", "--device-as-default-execution-space", f"-I{folder}"
+
+
 @cache
 def _module(file: str, device: int) -> Any:
     """The compiled file; asked for with ``device`` current."""
@@ -121,7 +128,7 @@ def _module(file: str, device: int) -> Any:
     for header in sorted(folder.rglob("*.h")):
         headers.update(header.read_bytes())
     code += f"// headers: {headers.hexdigest()}\n"
-    return cupy.RawModule(code=code, options=("--std=c++17", f"-I{folder}"))
+    return cupy.RawModule(code=code, options=compile_options(folder))
 
 
 @cache
