@@ -40,8 +40,8 @@ class FrechetInceptionDistance:
     may call it alone, for its own images. Copies and pickles are objects of their own.
 
     Differences from torchmetrics: the number is pytorch-fid's (its resizing, float64 throughout)
-    with the default extractor; floats are rounded to 1/255 and not truncated, and out of range they
-    are refused; too few images for a covariance of full rank are warned of.
+    with the default extractor; floats are rounded to 1/255 and not truncated, and refused out of
+    range (by more than round-off); too few images for a covariance of full rank are warned of.
 
     Args:
         extractor: None: the FID Inception network, ganfast.metrics.extractors.load_extractor, whose

@@ -118,6 +118,13 @@ def test_what_is_not_known_is_not_made_up(call, sides, evaluation):
     assert "IS  " not in out and "KID" not in out and "interval" not in out
 
 
+def test_a_deviation_that_is_not_known_is_not_shown(call, sides, evaluation):
+    evaluation.changes = {"inception_score_std": None, "kid_mean": 0.5, "kid_std": None}
+    out = call("fid", *sides)[1]
+    assert "IS            9.5\n" in out and "KID           0.5\n" in out
+    assert json.loads(call("fid", *sides, "--json")[1])["kid_std"] is None
+
+
 def test_json_is_one_object_and_the_rest_goes_to_stderr(call, sides, evaluation):
     evaluation.changes = {
         "kid_mean": math.nan,

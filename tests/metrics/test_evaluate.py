@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
 
 from ganfast import metrics
 from ganfast.errors import InputError
@@ -444,3 +445,29 @@ def test_files_of_one_name_in_two_archives_are_not_shared(folders, tmp_path):
     assert evaluate(real, fake)["fid"] > 0
     (tmp_path / "again.zip").symlink_to(real)
     assert evaluate(real, tmp_path / "again.zip")["fid"] == pytest.approx(0, abs=1e-9)
+
+
+def test_views_of_one_array_are_told_by_what_they_share(arrays):
+    both = torch.cat(arrays)
+    for whole in (both, both.numpy()):
+        with pytest.raises(InputError, match="real, fake: got two views .* share images"):
+            evaluate(whole[:COUNT], whole[COUNT - 1 :])
+        assert evaluate(whole[::2], whole[1::2])["fid"] > 0
+        found = evaluate(whole[:COUNT], whole[:COUNT])
+        assert found["fid"] == pytest.approx(0, abs=1e-9)
+        assert any("are the same" in note for note in found["notes"])
+
+
+def test_one_loader_twice_is_noted(arrays):
+    loader = DataLoader(TensorDataset(arrays[0].movedim(-1, 1)), batch_size=9)
+    found = evaluate(loader, loader)
+    assert found["fid"] == pytest.approx(0, abs=1e-9) and found["n_fake"] == COUNT
+    assert any("are the same" in note for note in found["notes"])
+
+
+def test_a_share_that_is_not_the_whole_is_noted(arrays):
+    images = arrays[1].movedim(-1, 1)
+    sampler = DistributedSampler(images, num_replicas=2, rank=1, shuffle=False)
+    found = evaluate(arrays[0], DataLoader(images, batch_size=9, sampler=sampler))
+    assert found["n_fake"] == COUNT // 2
+    assert any("among 2 processes, and 1 ran" in note for note in found["notes"])

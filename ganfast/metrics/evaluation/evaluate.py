@@ -25,7 +25,9 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
 
     Memory does not grow with the number of images: no features are kept, and images are decoded a
     few batches ahead. Where torch.distributed is initialised, all processes must call this; they
-    share the images without duplicates or padding, and each gets the result.
+    share the images without duplicates or padding, and each gets the result. A loader or iterable
+    that gives each process a share of its own already (by a DistributedSampler, say) is taken whole
+    in each; which it was is in the notes.
 
     Args:
         real, fake: a folder, a .zip or .tar archive, a .npy or .npz file (uint8, NHWC); a .npz
@@ -45,7 +47,7 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         2 (S_r S_f)^1/2), whose sum it is; ``n_real``, ``n_fake`` (None where a statistics file
         does not say); ``inception_score_mean``, ``inception_score_std``, ``kid_mean``,
         ``kid_std``, ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error`` (None
-        where not asked for or not to be had); ``protocol``, ``extractor``, ``precision``;
+        where not asked for or not known); ``protocol``, ``extractor``, ``precision``;
         ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
         ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
+from ganfast.metrics.evaluation.overlap import same_images
 from ganfast.metrics.evaluation.run_state import RunState
 from ganfast.metrics.evaluation.same_number import at_same_number
 from ganfast.metrics.extractors import Extractor, load_extractor
@@ -51,16 +49,17 @@ class Evaluation:
         opened = {name: _open(source, name, options) for name, source in given.items()}
         if options.same_number:
             opened = at_same_number(opened, options.shuffle_seed)
-        same = _same_images(given, opened)
+        same = same_images(given, opened)
         self.notes += [note for name, source in opened.items() for note in _ignored(name, source)]
         with self.stopwatch("load"):
             self.extractor = self._load(opened, device)
         self.notes += self.extractor.notes if self.extractor is not None else ()
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
         if same:  # looked at once
-            first, second = given
-            self._sides[first] = self._sides[second]
-            self.notes.append(f"{first} and {second} are the same: their distance tells nothing")
+            self._sides["real"] = self._sides["fake"]
+        # One iterable twice is iterated twice; an iterator is then at its end, which is told.
+        if same or (len(given) == 2 and given["real"] is given["fake"]):
+            self.notes.append("real and fake are the same: their distance tells nothing")
         self._compare()
         self._state = self._restored()
 
@@ -281,32 +280,3 @@ def _ignored(name: str, source: ImageSource | Statistics) -> list[str]:
         return []
     kinds = ", ".join(f"{n} {ending or 'without ending'}" for ending, n in source.ignored.items())
     return [f"{name} holds files that are no images by their names: {kinds}"]
-
-
-def _same_images(given: Mapping[str, Any], opened: Mapping[str, ImageSource | Statistics]) -> bool:
-    """Whether the two sides are the same images; InputError if only some of them are on both."""
-    if len(given) != 2:
-        return False
-    real, fake = given.values()
-    if isinstance(real, (str, Path)) and isinstance(fake, (str, Path)):
-        if os.path.realpath(real) == os.path.realpath(fake):
-            return True
-    # An iterator is at its end when it is looked at again; the same one twice is a mistake that
-    # its emptiness will tell of.
-    elif real is fake and isinstance(real, (Tensor, np.ndarray, Statistics)):
-        return True
-    return _same_files(*opened.values())
-
-
-def _same_files(real: ImageSource | Statistics, fake: ImageSource | Statistics) -> bool:
-    if isinstance(real, Statistics) or isinstance(fake, Statistics):
-        return False
-    ours, theirs = set(real.places()), set(fake.places())
-    shared = ours & theirs
-    if shared and ours != theirs:
-        raise InputError(
-            f"real, fake: got {len(shared):,} files that are on both sides, such as "
-            f"{min(shared)!r} ({len(ours):,} real and {len(theirs):,} fake in all); give each side "
-            "a folder of its own"
-        )
-    return bool(shared)

@@ -15,6 +15,7 @@ from ganfast.metrics.evaluation.run_state import SideState
 from ganfast.metrics.evaluation.sharing import check_counts, shared_out
 from ganfast.metrics.extractors import Extractor
 from ganfast.metrics.images import Batch, ImageSource, Skipped
+from ganfast.metrics.images.stream import StreamImages
 from ganfast.metrics.summary import Summary
 
 
@@ -52,7 +53,8 @@ class ImageSet:
         and when something stops the pass between two batches, which is a file that cannot be read,
         or Ctrl-C, which waits for the end of its batch.
         """
-        if ranks.count > 1:  # also where this process is done: the others wait for it
+        # Also where this process is done, for whom the others wait.
+        if ranks.count > 1 or isinstance(self.source, StreamImages):
             with stopwatch("decode"):
                 self.notes += shared_out(self.source, self.name, batch_size, ranks)
         if self.done:

@@ -37,6 +37,14 @@ def shared_out(source: ImageSource, name: str, batch_size: int, ranks: Ranks) ->
     begun = ranks.gather(source.begin(batch_size))
     known = [one.sharded_by for one in begun]
     kinds = len({one.digest for one in begun})
+    if all(known) and begun[0].shares != ranks.count:
+        source.sharded = True
+        return [
+            f"{name}: {known[0]} divides the images among {begun[0].shares} processes, and "
+            f"{ranks.count} ran: the others' shares are not counted"
+        ]
+    if ranks.count == 1:
+        return []
     if all(known):
         source.sharded = True
         return [f"{name}: each process has a share of its own, by {known[0]}, and takes all of it"]

@@ -22,10 +22,11 @@ from ganfast.metrics.images.source import ImageSource, fingerprint
 @dataclass(frozen=True)
 class Beginning:
     """Of an iteration: sha256 hex of its first images; the sampler that gives each process a share
-    of its own, if there is one; whether a sampler shuffles."""
+    of its own, if there is one, and among how many; whether a sampler shuffles."""
 
     digest: str
     sharded_by: str | None
+    shares: int
     shuffled: bool
 
 
@@ -67,9 +68,10 @@ class StreamImages(ImageSource):
         self._begun = itertools.chain(head, images)
         batches = getattr(items, "batch_sampler", None)
         samplers = (getattr(items, "sampler", None), batches, getattr(batches, "sampler", None))
-        sharding = [_named(one) for one in samplers if _divides(one)]
+        sharding = next((one for one in samplers if _shares(one) > 1), None)
         shuffled = any(isinstance(one, RandomSampler) for one in samplers)
-        return Beginning(digest_of(head), next(iter(sharding), None), shuffled)
+        by = None if sharding is None else _named(sharding)
+        return Beginning(digest_of(head), by, _shares(sharding), shuffled)
 
     def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         waiting: list[Tensor] = []
@@ -179,10 +181,11 @@ def _iterate(items: Any) -> Iterator[Any]:
         yield from (items[i] for i in range(len(items)))
 
 
-def _divides(sampler: Any) -> bool:
-    """Whether it is torch's DistributedSampler, or what behaves like one: accelerate's, timm's."""
-    names = ("num_replicas", "num_processes")
-    return any(isinstance(n := getattr(sampler, name, 1), int) and n > 1 for name in names)
+def _shares(sampler: Any) -> int:
+    """Among how many processes torch's DistributedSampler divides the images, or what behaves like
+    one: accelerate's, timm's; 1 for any other sampler."""
+    found = (getattr(sampler, name, 1) for name in ("num_replicas", "num_processes"))
+    return max(one if isinstance(one, int) else 1 for one in found)
 
 
 def _named(sampler: Any) -> str:
