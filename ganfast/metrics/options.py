@@ -95,15 +95,20 @@ class ImageOptions:
     )
     include: str | Sequence[str] = option(
         (),
-        "take only files whose name matches this shell pattern, quoted ('*_fake_B.png'; with a "
-        "slash it is about the path within the source), or one of several",
+        "take only files whose name matches this pattern, quoted ('*_fake_B.png'; with a slash it "
+        "is about the path within the source); give it again for more patterns",
         metavar="PATTERN",
     )
     exclude: str | Sequence[str] = option(
-        (), "leave out files whose name matches this pattern, or one of several", metavar="PATTERN"
+        (),
+        "leave out files whose name matches this pattern; give it again for more patterns",
+        metavar="PATTERN",
     )
     num: int | None = option(
-        None, "take this many images of each source: the first ones by name", least=2, unset="all"
+        None,
+        "take only this many images of each source, the first ones in its order (that of names)",
+        least=2,
+        unset="all",
     )
     shuffle_seed: int | None = option(
         None, "with num or same_number, draw the images at random by this seed", least=0
