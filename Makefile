@@ -21,7 +21,7 @@ demo: $(VENV)/installed  ## train the games on real handwritten digits; writes r
 	$(RUN) -m ganfast demo --out $(DEMO_OUT)
 
 test: $(VENV)/installed  ## run the whole test suite, in JOBS processes (default: one for each core)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 bench: $(VENV)/installed  ## time the operations against PyTorch; writes benchmarks/results/
 	$(RUN) -m benchmarks.run $(BENCH_ARGS)

@@ -14,6 +14,12 @@ else:
     ISAS = _cpu.supported_isas()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, so that no process is left with one of them at the end."""
+    first = ("test_interpreter", "test_recipe", "test_packaging", "test_nvcc", "test_nvrtc")
+    items.sort(key=lambda item: item.path.stem not in first)
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
