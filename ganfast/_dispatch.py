@@ -28,7 +28,7 @@ from ganfast.errors import InputError, NoState, Refusal
 
 Dtypes = tuple[torch.dtype, ...]
 
-_FLOATING: Dtypes = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+FLOATING: Dtypes = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _PIXELS: Dtypes = (torch.uint8,)
 
 
@@ -55,15 +55,15 @@ _PENALTY = ("penalty", "penalty_gradient", "penalty_second_order")
 _WIDE: Dtypes = (torch.float64,)  # ganfast.linalg computes in it, whatever it is given
 
 OPS = {
-    "discriminator_loss": Op("losses", _LOSS, cpu=_FLOATING, triton=_FLOATING),
-    "generator_loss": Op("losses", _LOSS, cpu=_FLOATING, triton=_FLOATING),
-    "clip_weights_": Op("optim", ("clip_weights_",), cpu=_FLOATING, cuda=_FLOATING),
-    "rmsprop": Op("optim", ("rmsprop", "rmsprop_refused"), cpu=_FLOATING, cuda=_FLOATING),
-    "adam": Op("optim", ("adam", "adam_refused"), cpu=_FLOATING, cuda=_FLOATING),
+    "discriminator_loss": Op("losses", _LOSS, cpu=FLOATING, triton=FLOATING),
+    "generator_loss": Op("losses", _LOSS, cpu=FLOATING, triton=FLOATING),
+    "clip_weights_": Op("optim", ("clip_weights_",), cpu=FLOATING, cuda=FLOATING),
+    "rmsprop": Op("optim", ("rmsprop", "rmsprop_refused"), cpu=FLOATING, cuda=FLOATING),
+    "adam": Op("optim", ("adam", "adam_refused"), cpu=FLOATING, cuda=FLOATING),
     "interpolate": Op(
-        "penalty", ("interpolate", "interpolate_gradient"), cpu=_FLOATING, triton=_FLOATING
+        "penalty", ("interpolate", "interpolate_gradient"), cpu=FLOATING, triton=FLOATING
     ),
-    "penalty_from_gradient": Op("penalty", _PENALTY, cpu=_FLOATING, triton=_FLOATING),
+    "penalty_from_gradient": Op("penalty", _PENALTY, cpu=FLOATING, triton=FLOATING),
     "sqrtm": Op(
         "linalg", ("batch_sqrtm", "BATCH_LIMIT"), cpu=_WIDE, cuda=(torch.float32, torch.float64)
     ),
@@ -75,7 +75,7 @@ OPS = {
     ),
     "pivoted_panel": Op("linalg", ("pivoted_panel",), cpu=_WIDE, step=True),
     "symmetry": Op("linalg", ("symmetry",), cpu=_WIDE, step=True),
-    "moments": Op("row_buffer", ("RowBuffer",), cpu=(*_FLOATING, *_PIXELS)),
+    "moments": Op("row_buffer", ("RowBuffer",), cpu=(*FLOATING, *_PIXELS)),
     "preprocess": Op("preprocess", ("preprocess",), cpu=_PIXELS, triton=_PIXELS),
 }
 """What kernels can serve, by name: public functions, and steps that several of them share."""
@@ -223,8 +223,7 @@ def _choose(op: str, device: str, dtype: torch.dtype) -> ModuleType:
         if verdict.ok:
             return importlib.import_module(f"{_PACKAGES[verdict.backend]}.{OPS[op].module}")
     if OPS[op].step:
-        module: ModuleType = getattr(reference, OPS[op].module)
-        return module
+        return _reference(op)
     reasons = "; ".join(f"{verdict.backend}: {verdict.reason}" for verdict in verdicts)
     raise _cannot_serve(f"{op} on {device} {dtype}", reasons)
 
@@ -249,11 +248,14 @@ def call(op: str, module: ModuleType, function: str, *arguments: Any) -> Any:
 
 def reference_instead(op: str, why: str) -> ModuleType:
     """The reference's module of ``op``, or RuntimeError if it is not among the forced ones."""
-    row = OPS[op]
     # While torch.compile traces, the reference is what it compiles, whatever is forced.
-    if not (is_compiling() or row.step) and forced() and "reference" not in forced():
+    if not (is_compiling() or OPS[op].step) and forced() and "reference" not in forced():
         raise _cannot_serve(op, why)
-    module: ModuleType = getattr(reference, row.module)
+    return _reference(op)
+
+
+def _reference(op: str) -> ModuleType:
+    module: ModuleType = getattr(reference, OPS[op].module)
     return module
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganfast import _checks
-from ganfast._dispatch import call, serve
+from ganfast._dispatch import FLOATING, call, serve
 from ganfast.errors import InputError, InputTypeError, Refusal
 from ganfast.reference import optim as reference
 
@@ -19,7 +19,6 @@ _OP = "clip_weights_"
 
 Parameters = nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 
-_FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _NORM_LAYERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
@@ -128,7 +127,7 @@ def _check(parameters: Parameters, items: list[Any]) -> None:
             raise InputError(f"{name} has no weights yet; run the module on a batch first")
         if x.layout is not torch.strided:
             raise InputError(f"{name} is {x.layout}; give dense tensors (x.to_dense())")
-        if x.dtype not in _FLOATING:
+        if x.dtype not in FLOATING:
             raise InputError(
                 f"{name} is {x.dtype}, which has no order or no fractions to clip; "
                 "give float32, float64, float16 or bfloat16"

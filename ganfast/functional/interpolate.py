@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd import interpolate as _autograd
+from ganfast._dispatch import FLOATING
 from ganfast.errors import InputError, InputTypeError
 
 __all__ = ["interpolate"]
-
-_FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def interpolate(
@@ -77,7 +76,7 @@ def check_samples(x: Any, name: str, group_size: int = 1) -> None:
     """What holds for every tensor of samples; InputError or TypeError where it does not."""
     if not isinstance(x, Tensor):
         raise InputTypeError(f"{name}: got a {type(x).__name__}; give a tensor of samples")
-    if x.dtype not in _FLOATING:
+    if x.dtype not in FLOATING:
         raise InputError(
             f"{name}: got {x.dtype}; give float32, float64, float16 or bfloat16 (x.float())"
         )

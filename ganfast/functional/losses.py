@@ -11,6 +11,7 @@ from torch.compiler import is_dynamo_compiling
 
 from ganfast import _checks, games
 from ganfast._autograd.losses import adversarial_loss
+from ganfast._dispatch import FLOATING
 from ganfast._philox import new_key
 from ganfast.errors import InputError, InputTypeError
 from ganfast.games import FAKE, REAL, REDUCTIONS, LossSpec, Reduction
@@ -20,7 +21,6 @@ __all__ = ["discriminator_loss", "generator_loss"]
 Logits = Tensor | Sequence[Tensor]
 Heads = tuple[Tensor, ...]
 
-_FLOATING = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 _SPECS: dict[tuple[Any, ...], LossSpec] = {}
 """Specs that passed the checks, by the arguments that made them: the checks outlast the kernel."""
@@ -259,7 +259,7 @@ def _count(logits: Any) -> str:
 def _check(logits: tuple[Tensor, ...], reduction: str, sides: tuple[str, ...]) -> None:
     first = logits[0]
     dtype, device = first.dtype, first.device
-    if dtype in _FLOATING:
+    if dtype in FLOATING:
         for x in logits:
             if x is not first and (x.dtype is not dtype or x.device != device):
                 break
@@ -275,7 +275,7 @@ def _complain(logits: tuple[Tensor, ...], sides: tuple[str, ...]) -> None:
     first = logits[0]
     for index, x in enumerate(logits):
         name = sides[index * len(sides) // len(logits)]
-        if x.dtype not in _FLOATING:
+        if x.dtype not in FLOATING:
             raise InputError(
                 f"{name}: got {x.dtype} logits; "
                 "give float32, float64, float16 or bfloat16 (x.float())"
