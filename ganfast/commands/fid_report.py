@@ -52,9 +52,9 @@ def report(result: dict[str, Any]) -> str:
             f"{_number(result['covariance_term'])} of the covariances)",
         ),
         ("95% interval", _interval(result.get("fid_interval"))),
-        ("FID-infinity", _with_error(result, "fid_infinity", "fid_infinity_error")),
-        ("IS", _with_error(result, "inception_score_mean", "inception_score_std")),
-        ("KID", _with_error(result, "kid_mean", "kid_std")),
+        ("FID-infinity", with_error(result, "fid_infinity", "fid_infinity_error")),
+        ("IS", with_error(result, "inception_score_mean", "inception_score_std")),
+        ("KID", with_error(result, "kid_mean", "kid_std")),
         ("images", f"{_count(result['n_real'])} real, {_count(result['n_fake'])} fake"),
         ("protocol", result["protocol"]),
         ("extractor", result["extractor"]),
@@ -64,6 +64,11 @@ def report(result: dict[str, Any]) -> str:
         *(("note", sentence) for sentence in result["notes"]),
         *(("skipped", name) for name in result["skipped"]),
     ]
+    return aligned(rows)
+
+
+def aligned(rows: list[tuple[str, str | None]]) -> str:
+    """A line for each name that has a text."""
     lines = (f"{name:14}{text}" for name, text in rows if text is not None)
     return "\n".join(printable(line, lines=False) for line in lines)
 
@@ -80,7 +85,7 @@ def _interval(bounds: Any) -> str | None:
     return None if bounds is None else f"{_number(bounds[0])} to {_number(bounds[1])}"
 
 
-def _with_error(result: dict[str, Any], name: str, error: str) -> str | None:
+def with_error(result: dict[str, Any], name: str, error: str) -> str | None:
     value, deviation = result.get(name), result.get(error)
     if value is None:
         return None

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ganfast._terminal import printable
 from ganfast.commands import images
 from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
-from ganfast.commands.fid_report import as_json
+from ganfast.commands.fid_report import aligned, as_json, with_error
 from ganfast.metrics.options import ScoreOptions
 
 _DESCRIPTION = """\
@@ -41,7 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not place.first:
         return DONE
     if not arguments.json:
-        print("\n".join(printable(line, lines=False) for line in _lines(result)))
+        print(_report(result))
     else:
         if not arguments.quiet:
             images.report_on_stderr(result["notes"], result["skipped"])
@@ -49,22 +48,18 @@ def _run(arguments: argparse.Namespace) -> int:
     return SKIPPED if result["skipped"] else DONE
 
 
-def _lines(result: dict[str, Any]) -> list[str]:
-    std, speed = result["inception_score_std"], result["images_per_second"]
-    rows = [
-        (
-            "IS",
-            f"{result['inception_score_mean']:.6g}" + ("" if std is None else f"  (+- {std:.3g})"),
-        ),
-        ("images", f"{result['n']:,}"),
-        ("protocol", result["protocol"]),
-        ("extractor", result["extractor"]),
-        ("precision", result["precision"]),
-        (
-            "speed",
-            ("" if speed is None else f"{speed:.4g} images/s, ") + f"{result['seconds']:.1f} s",
-        ),
-        *(("note", sentence) for sentence in result["notes"]),
-        *(("skipped", name) for name in result["skipped"]),
-    ]
-    return [f"{name:14}{text}" for name, text in rows]
+def _report(result: dict[str, Any]) -> str:
+    speed = result["images_per_second"]
+    rate = "" if speed is None else f"{speed:.4g} images/s, "
+    return aligned(
+        [
+            ("IS", with_error(result, "inception_score_mean", "inception_score_std")),
+            ("images", f"{result['n']:,}"),
+            ("protocol", result["protocol"]),
+            ("extractor", result["extractor"]),
+            ("precision", result["precision"]),
+            ("speed", f"{rate}{result['seconds']:.1f} s"),
+            *(("note", sentence) for sentence in result["notes"]),
+            *(("skipped", name) for name in result["skipped"]),
+        ]
+    )
