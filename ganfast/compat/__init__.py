@@ -3,6 +3,10 @@
     import ganfast.compat
 
     ganfast.compat.patch("pytorch_fid", "torch_fidelity", "cleanfid", "torchmetrics")
+    ganfast.compat.patch("monai", "ignite", "piq", "torcheval")
+    ganfast.compat.patch("scipy")  # sqrtm(..., disp=False) for scripts, on any SciPy
+
+``python -m ganfast.compat pytorch_fid A B`` runs a project's own command line patched.
 
 Only the distance between two Gaussians is replaced: images, networks and statistics stay theirs.
 Ours needs no ``scipy.linalg.sqrtm``, so the tools that pass it ``disp=False`` also work with

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -10,6 +11,11 @@ import torch
 from torch import Tensor
 
 from ganfast import linalg
+from ganfast.errors import InputError
+
+theirs: dict[str, Callable[..., Any]] = {}
+"""By project, the function that ours stands for: for what ours does not take. An entry stays when
+the project is unpatched, since somebody may have kept a copy of ours."""
 
 # Two small Gaussians whose covariances do not commute.
 EXAMPLE = (
@@ -73,6 +79,91 @@ def _compute_fid(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -> Te
     given = (mu1, sigma1, mu2, sigma2)
     dtype = reduce(torch.promote_types, (value.dtype for value in given))
     return linalg.frechet_distance(*(value.to(torch.float64) for value in given)).to(dtype)
+
+
+def compute_frechet_distance(
+    mu_x: Tensor, sigma_x: Tensor, mu_y: Tensor, sigma_y: Tensor, epsilon: float = 1e-6
+) -> Tensor:
+    """MONAI's (https://github.com/Project-MONAI/MONAI): a float64 tensor, whatever was given.
+
+    Differentiable, where theirs takes the root for a constant. ``epsilon`` is accepted and not
+    used.
+    """
+    return _compute_fid(mu_x.to(torch.float64), sigma_x, mu_y, sigma_y)
+
+
+def fid_score(mu1: Tensor, mu2: Tensor, sigma1: Tensor, sigma2: Tensor, eps: float = 1e-6) -> float:
+    """Ignite's (https://github.com/pytorch/ignite): a float. ``eps`` is accepted and not used.
+
+    What ours refuses, such as an indefinite covariance, goes to theirs, whose errors and infinities
+    a caller may count on.
+    """
+    try:
+        return float(_compute_fid(*(x.detach().cpu() for x in (mu1, sigma1, mu2, sigma2))).item())
+    except (InputError, AttributeError):
+        return float(theirs["ignite"](mu1, mu2, sigma1, sigma2, eps))
+
+
+def compute_fid_of_piq(
+    mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor, eps: Any = 1e-6
+) -> Tensor:
+    """piq's (https://github.com/photosynthesis-team/piq): a tensor. ``eps`` is accepted, not used.
+
+    Theirs stops its Newton-Schulz iteration at a residual of 1e-5 of the product, where small
+    eigenvalues, which make much of the trace, have not converged: its distance comes out too large.
+    """
+    return _compute_fid(mu1, sigma1, mu2, sigma2)
+
+
+def _calculate_frechet_distance(
+    self: Any, mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor
+) -> Tensor:
+    """torcheval's (https://github.com/pytorch/torcheval), a method of its metric: a tensor."""
+    return _compute_fid(mu1, sigma1, mu2, sigma2)
+
+
+def gaussian_frechet_distance(mu_x: Tensor, cov_x: Tensor, mu_y: Tensor, cov_y: Tensor) -> Tensor:
+    """torcheval's after release 0.0.7, for its images and its audio: a tensor."""
+    return _compute_fid(mu_x, cov_x, mu_y, cov_y)
+
+
+def sqrtm(A: Any, disp: bool = True, blocksize: Any = None) -> Any:
+    """SciPy's ``scipy.linalg.sqrtm``, with the ``disp`` that its release 1.18 drops.
+
+    A real symmetric positive semi-definite matrix is served by :func:`ganfast.linalg.sqrtm`, which
+    stays real and finite where it is singular; any other matrix by SciPy.
+
+    Args:
+        A: array-like of shape (..., n, n).
+        disp: False for the error estimate, too.
+        blocksize: accepted and not used.
+
+    Returns:
+        The root; with ``disp=False`` a pair of it and ||X X - A||_F^2 / ||A||_F, which is the
+        estimate that SciPy gave (inf if the root is not finite).
+    """
+    root = _root_of_symmetric(A)
+    if root is None:
+        root = theirs["scipy"](A)
+    if disp:
+        return root
+    if not np.isfinite(root).all():
+        return root, np.inf
+    of_a, of_error = (np.linalg.norm(x, axis=(-2, -1)) for x in (A, root @ root - A))
+    return root, of_error**2 / np.where(of_a, of_a, 1)
+
+
+def _root_of_symmetric(given: Any) -> Any:
+    """The root by our linear algebra; None unless it is for a symmetric semi-definite matrix."""
+    a = np.asarray(given)
+    if a.ndim != 2 or a.shape[0] != a.shape[1] or not a.size or a.dtype.kind not in "biuf":
+        return None
+    if a.dtype not in (np.float16, np.float32):  # SciPy's rule: float32 for those two
+        a = a.astype(np.float64)
+    try:
+        return linalg.sqrtm(a.astype(np.result_type(a, np.float32))) if (a == a.T).all() else None
+    except InputError:  # indefinite or not finite
+        return None
 
 
 def _distance(*statistics: Any) -> float:

@@ -45,4 +45,5 @@ def scipy_1_18(monkeypatch: pytest.MonkeyPatch) -> None:
     def sqrtm(A):
         return now(A)
 
+    sqrtm.__module__ = now.__module__
     monkeypatch.setattr(scipy.linalg, "sqrtm", sqrtm)

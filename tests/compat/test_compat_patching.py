@@ -1,27 +1,28 @@
-"""What patch and unpatch do to a project's modules, on stand-ins for the four projects."""
+"""What patch and unpatch do to a project's modules, on stand-ins for the projects."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
-from compat_fakes import DISTRIBUTIONS, HOMES
+from compat_fakes import DISTRIBUTIONS, HOMES, call, function_of, new_torcheval
 
+import ganfast.linalg as GL
 from ganfast import compat
 
 ALL = tuple(HOMES)
 KEY = "frechet_inception_distance"
 
 
-def current(project: str):
-    """The function that the project has in its place now."""
-    home, name = HOMES[project]
-    return getattr(importlib.import_module(home), name)
+current = function_of
 
 
 def ours(function) -> bool:
@@ -72,7 +73,36 @@ def test_without_names_all_that_are_installed(fakes, monkeypatch):
         "pytorch_fid",
         "torch_fidelity",
         "torchmetrics",
+        "monai",
+        "ignite",
+        "piq",
+        "torcheval",
     ]
+    assert "sqrtm(" in inspect.getsource(scipy.linalg.sqrtm)  # SciPy's own: by name alone
+
+
+def test_without_names_one_that_cannot_be_imported_is_skipped_and_named(fakes, caplog):
+    rewrite(fakes, "cleanfid/fid.py", "import warnings", "import a_module_that_is_nowhere")
+    rewrite(fakes, "piq/fid.py", "import torch", "raise RuntimeError('no operator\\nnms')")
+    records = compat.patch()
+    assert {record.project for record in records} == {*ALL} - {"cleanfid", "piq"}
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        (
+            "WARNING",
+            "skipped: clean-fid 9.9 is installed but cannot be imported: "
+            "No module named 'a_module_that_is_nowhere'",
+        ),
+        ("WARNING", "skipped: piq 9.9 is installed but cannot be imported: no operator nms"),
+    ]
+    with pytest.raises(ImportError, match="clean-fid 9.9 is installed but cannot be imported"):
+        compat.patch("cleanfid")
+
+
+def test_without_names_a_changed_function_is_still_refused(fakes):
+    rewrite(fakes, "piq/fid.py", "eps=1e-6", "eps=1e-5")
+    with pytest.raises(RuntimeError, match=r"piq 9\.9 is not a version"):
+        compat.patch()
+    assert [project for project in ALL if ours(current(project))] == []
 
 
 def test_names_of_pip_are_names_too(fakes):
@@ -82,7 +112,7 @@ def test_names_of_pip_are_names_too(fakes):
 
 def test_patching_twice_is_harmless(fakes):
     before = {project: current(project) for project in ALL}
-    assert len(compat.patch(*ALL)) == 4
+    assert len(compat.patch(*ALL)) == len(ALL)
     assert compat.patch(*ALL) == ()
     compat.unpatch(*ALL)
     assert {project: current(project) for project in ALL} == before
@@ -216,6 +246,78 @@ def test_a_function_that_moved_is_refused_by_name(fakes):
     with pytest.raises(RuntimeError, match=r"clean-fid 9\.9 .* no module cleanfid\.fid\."):
         compat.patch("torchmetrics", "cleanfid")
     assert not ours(current("torchmetrics"))
+
+
+@pytest.mark.parametrize("project", ALL)
+def test_the_very_same_number(fakes, project):
+    mu1, sigma1, mu2, sigma2 = statistics()
+    sides = (mu1, sigma1), (mu2, sigma2)
+    theirs = call(project, current(project), *sides)
+    compat.patch(project)
+    answer = call(project, current(project), *sides)
+    assert type(answer) is type(theirs)
+    assert getattr(answer, "dtype", None) == getattr(theirs, "dtype", None)
+    numbers = [x[KEY] if isinstance(x, dict) else float(x) for x in (answer, theirs)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-10)
+
+
+def test_a_method_is_replaced_in_its_class(fakes):
+    metric = importlib.import_module("torcheval.metrics.image.fid").FrechetInceptionDistance()
+    given = [torch.from_numpy(value) for value in statistics()]
+    before = current("torcheval")
+    theirs = metric.compute(*given)
+    compat.patch("torcheval")
+    assert ours(current("torcheval"))
+    torch.testing.assert_close(metric.compute(*given), theirs, rtol=1e-10, atol=0)
+    compat.unpatch("torcheval")
+    assert current("torcheval") is before
+
+
+@pytest.mark.parametrize("method", [True, False])
+def test_torcheval_after_its_release(fakes, method):
+    new_torcheval(fakes, method)
+    records = compat.patch("torcheval")
+    function = "torcheval.metrics.functional.frechet.gaussian_frechet_distance"
+    assert [record.function for record in records][method:] == [function]
+    home = importlib.import_module("torcheval.metrics.functional.frechet")
+    given = [torch.from_numpy(value) for value in statistics()]
+    patched = home.gaussian_frechet_distance(*given)
+    assert ours(home.gaussian_frechet_distance)
+    if method:
+        assert ours(current("torcheval"))
+    else:  # a copy of the function
+        assert ours(importlib.import_module(HOMES["torcheval"][0]).gaussian_frechet_distance)
+    compat.unpatch()
+    assert not ours(home.gaussian_frechet_distance)
+    torch.testing.assert_close(home.gaussian_frechet_distance(*given), patched)
+
+
+def test_ignite_answers_as_before_where_ours_refuses(fakes):
+    eye, indefinite = torch.eye(2).double(), torch.tensor([[-1.0, 1.0], [1.0, 1.0]]).double()
+    mu = torch.zeros(2).double()
+    compat.patch("ignite")
+    kept = current("ignite")
+    for unpatch in (lambda: None, compat.unpatch):
+        unpatch()  # a copy outlives the patch
+        with pytest.raises(ValueError, match="Imaginary component "):
+            kept(mu, mu, indefinite, eye)
+
+
+def test_monai_answers_in_float64_and_with_a_gradient(fakes):
+    given = [torch.from_numpy(value).float().requires_grad_() for value in statistics()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SciPy on `disp`
+        theirs = current("monai")(*given)
+    compat.patch("monai")
+    answer = current("monai")(*given)
+    assert answer.dtype == theirs.dtype == torch.float64
+    torch.testing.assert_close(answer, theirs, rtol=1e-6, atol=0)
+    exact = [torch.from_numpy(value).requires_grad_() for value in statistics()]
+    truth = GL.frechet_distance(*exact)
+    for got, wanted in zip(
+        torch.autograd.grad(answer, given), torch.autograd.grad(truth, exact), strict=True
+    ):
+        torch.testing.assert_close(got.double(), wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("project", ["pytorch_fid", "cleanfid"])
