@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ganfast._checks import suggestion
+from ganfast._checks import one_of, suggestion
 from ganfast.errors import InputError
 
 Reduction = Literal["mean", "sum", "none"]
@@ -92,7 +92,7 @@ _ROWS = (
         "nonsaturating", ("ns",), "cross_entropy", "cross_entropy", REAL, True,
         "softplus(-x) = -log(D)", "softplus(x) = -log(1 - D)", "softplus(-x) = -log(D)",
         "Goodfellow et al. 2014, Generative Adversarial Networks, arXiv:1406.2661, section 3",
-        ("vanilla", "logistic"),
+        ("vanilla", "logistic", "wgan_softplus"),
     ),
     Game(
         "wasserstein", ("wgan",), "linear", "linear", REAL, False,
@@ -109,6 +109,7 @@ _ROWS = (
         "least_squares", ("lsgan",), "half_square", "half_square", REAL, True,
         "(x - 1)^2 / 2", "x^2 / 2", "(x - 1)^2 / 2",
         "Mao et al. 2017, Least Squares GAN, arXiv:1611.04076, eq. 9",
+        ("least_square",),
     ),
     Game(
         "maximum_likelihood", ("ml",), "cross_entropy", "negative_exponential", REAL, True,
@@ -126,7 +127,8 @@ _BY_ANY_NAME = {name: row for row in _ROWS for name in (row.name, *row.aliases, 
 def find(name: str) -> Game:
     """The row called ``name``, in any case: canonical, alias, or another project's name for it.
 
-    The scale is ours: CycleGAN's "lsgan" is twice our least_squares. InputError lists the games.
+    The scale is ours: CycleGAN's "lsgan" is twice our least_squares (see :data:`CONVENTIONS`).
+    InputError lists the games.
     """
     try:
         return _BY_ANY_NAME[name if name in _BY_ANY_NAME else name.lower()]
@@ -134,6 +136,74 @@ def find(name: str) -> Game:
         names = ", ".join(row.title for row in _ROWS)
         near = suggestion(name, _BY_ANY_NAME)
         raise InputError(f"game: got {name!r}; the games are {names}{near}") from None
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What another project's name for a loss means, in terms of :data:`GAMES`.
+
+    ``discriminator`` and ``generator`` are the games that give the two losses, each times its
+    factor. ``fakes_high`` says that D scores fakes high and real data low, the reverse of ours.
+    """
+
+    discriminator: str
+    generator: str
+    discriminator_factor: float = 1.0
+    generator_factor: float = 1.0
+    fakes_high: bool = False
+
+
+def _as(game: str, factor: float = 1.0, **other: Any) -> Convention:
+    return Convention(game, game, factor, factor, **other)
+
+
+_PIX2PIX = {
+    "vanilla": _as("nonsaturating"),
+    "lsgan": _as("least_squares", 2.0),
+    "wgangp": _as("wasserstein"),
+}
+_LUCIDRAINS = {"hinge": _as("hinge", fakes_high=True)}
+_OURS = {name: _as(name) for name in GAMES}
+
+CONVENTIONS: dict[str, dict[str, Convention]] = {
+    "pix2pix": _PIX2PIX,
+    "cyclegan": _PIX2PIX,
+    "basicsr": {
+        "vanilla": _as("nonsaturating"),
+        "lsgan": _as("least_squares", 2.0),
+        "wgan": _as("wasserstein"),
+        "wgan_softplus": _as("nonsaturating"),
+        "hinge": _as("hinge"),
+    },
+    "studiogan": {
+        "vanilla": _as("nonsaturating"),
+        "logistic": _as("nonsaturating"),
+        "least_square": _as("least_squares"),
+        "hinge": _as("hinge"),
+        "wasserstein": _as("wasserstein"),
+    },
+    "vqgan": {
+        "hinge": Convention("hinge", "wasserstein", discriminator_factor=0.5),
+        "vanilla": Convention("nonsaturating", "wasserstein", discriminator_factor=0.5),
+    },
+    "wassersteingan": {"wgan": _as("wasserstein", fakes_high=True)},
+    "lightweight-gan": _LUCIDRAINS,
+    "stylegan2-pytorch": _LUCIDRAINS,
+}
+"""The names of other projects' losses by project, for ``GANLoss(name, convention=project)``; each
+is held against that project's formula by tests/compat/test_migration.py."""
+
+
+def translate(name: str, convention: str | None) -> Convention:
+    """What ``name`` means in a project of :data:`CONVENTIONS`; one of our own names if it is None.
+
+    Raises:
+        InputError: an unknown convention, or a name that it does not have.
+    """
+    if convention is None:
+        return _OURS[find(name).name]
+    names = CONVENTIONS[one_of("convention", convention, CONVENTIONS)]
+    return names[one_of(f"game of {convention}", name, names)]
 
 
 def evaluate(formula: str, functions: Mapping[str, Any], **variables: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,8 +25,21 @@ class GANLoss(torch.nn.Module):
         d_loss = criterion(D(real), True) + criterion(D(fake.detach()), False)
         g_loss = criterion(D(fake), True, for_discriminator=False)
 
+    The same name is not the same loss everywhere: "lsgan" of CycleGAN, pix2pix and BasicSR is twice
+    ours, VQGAN halves D's hinge, and other projects score fakes high. ``convention`` takes the name
+    and gives the numbers of such a project, so that weights tuned there stay right:
+
+        criterion = ganfast.GANLoss("lsgan", convention="pix2pix")
+
+    docs/migration.md has them all, and what of a project is not in its loss, such as the 0.5 of
+    pix2pix's ``backward_D``: that stays in your code.
+
     Args:
-        game: a name or alias of :data:`ganfast.games.GAMES`.
+        game: a name or alias of :data:`ganfast.games.GAMES`; with ``convention`` that project's
+            name for it.
+        convention: None (ours) or a project of :data:`ganfast.games.CONVENTIONS`: "pix2pix",
+            "cyclegan", "basicsr", "studiogan", "vqgan", "wassersteingan", "lightweight-gan" or
+            "stylegan2-pytorch".
         reduction: "mean", "sum" or "none".
         label_smoothing, label_noise, label_flip, generator: as for
             :func:`ganfast.functional.discriminator_loss`; the generator's loss ignores them.
@@ -39,6 +53,7 @@ class GANLoss(torch.nn.Module):
         self,
         game: str = "nonsaturating",
         *,
+        convention: str | None = None,
         reduction: Reduction = "mean",
         label_smoothing: float = 0.0,
         label_noise: float = 0.0,
@@ -46,7 +61,9 @@ class GANLoss(torch.nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.game = games.find(game).name
+        self.game = game if convention else games.find(game).name
+        self.convention = convention
+        self._meaning = games.translate(game, convention)
         self.reduction = reduction
         self.labels = {
             "label_smoothing": label_smoothing,
@@ -54,10 +71,17 @@ class GANLoss(torch.nn.Module):
             "label_flip": label_flip,
         }
         self.generator = generator
-        losses.discriminator_spec("D", self.game, 1, reduction, *self.labels.values())
+        losses.discriminator_spec(
+            "D", self._meaning.discriminator, 1, reduction, *self.labels.values()
+        )
 
     def forward(
-        self, prediction: Logits, target_is_real: bool, for_discriminator: bool = True
+        self,
+        prediction: Logits,
+        target_is_real: bool,
+        for_discriminator: bool | None = None,
+        *,
+        is_disc: bool | None = None,
     ) -> Any:
         """The loss of one batch of logits.
 
@@ -65,37 +89,69 @@ class GANLoss(torch.nn.Module):
             prediction: logits of any shape, or a list or tuple of them (heads).
             target_is_real: whether the discriminator should call them real. It must be True for the
                 generator's loss, since that is what the generator wants of its fakes.
-            for_discriminator: False for the generator's loss.
+            for_discriminator: False for the generator's loss. If None, the discriminator's; with
+                convention="basicsr" the generator's, as there.
+            is_disc: BasicSR's name of ``for_discriminator``.
 
         Returns:
-            E[f_real], E[f_fake] or E[f_gen] of ``prediction``: 0-d, or unreduced with
-            reduction="none".
+            E[f_real], E[f_fake] or E[f_gen] of ``prediction``, with the factor of the convention:
+            0-d, or unreduced with reduction="none".
 
         Raises:
             ValueError: target_is_real=False for the generator's loss; as the functions.
-            TypeError: a target that is neither True nor False, such as a soft label.
+            TypeError: a target that is neither True nor False, such as a soft label; both
+                for_discriminator and is_disc.
         """
         if not isinstance(target_is_real, bool):
             raise InputTypeError(
                 f"target_is_real: got {target_is_real!r}; give True or False, and a soft label as "
                 "GANLoss(..., label_smoothing=0.1)"
             )
-        if not _checks.flag("for_discriminator", for_discriminator):
+        meaning = self._meaning
+        if meaning.fakes_high:
+            prediction = _each(torch.neg, prediction)
+        if not self._is_for_discriminator(for_discriminator, is_disc):
             if not target_is_real:
-                raise InputError("target_is_real: got False for the generator's loss; give True")
-            return losses.generator_loss(prediction, game=self.game, reduction=self.reduction)
-        return losses.one_sided_loss(
-            prediction,
-            target_is_real,
-            game=self.game,
-            reduction=self.reduction,
-            generator=self.generator,
-            **self.labels,
-        )
+                raise InputError(
+                    "target_is_real: got False for the generator's loss; give True, or "
+                    "for_discriminator=True"
+                )
+            factor = meaning.generator_factor
+            loss = losses.generator_loss(
+                prediction, game=meaning.generator, reduction=self.reduction
+            )
+        else:
+            factor = meaning.discriminator_factor
+            loss = losses.one_sided_loss(
+                prediction,
+                target_is_real,
+                game=meaning.discriminator,
+                reduction=self.reduction,
+                generator=self.generator,
+                **self.labels,
+            )
+        return loss if factor == 1 else _each(lambda x: factor * x, loss)
+
+    def _is_for_discriminator(self, given: bool | None, is_disc: bool | None) -> bool:
+        if is_disc is not None:
+            if given is not None:
+                raise InputTypeError("is_disc: got it and for_discriminator; give one of them")
+            return _checks.flag("is_disc", is_disc)
+        if given is None:
+            return self.convention != "basicsr"
+        return _checks.flag("for_discriminator", given)
 
     def extra_repr(self) -> str:
         labels = "".join(f", {name}={value}" for name, value in self.labels.items() if value)
-        return f"{self.game!r}, reduction={self.reduction!r}{labels}"
+        project = f", convention={self.convention!r}" if self.convention else ""
+        return f"{self.game!r}{project}, reduction={self.reduction!r}{labels}"
+
+
+def _each(function: Callable[[Tensor], Tensor], x: Any) -> Any:
+    """``function`` of a tensor, or of each of several heads; the checks see anything else."""
+    if isinstance(x, (list, tuple)):
+        return type(x)(_each(function, head) for head in x)
+    return function(x) if isinstance(x, Tensor) else x
 
 
 class GradientPenalty(torch.nn.Module):
