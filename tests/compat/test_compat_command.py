@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from compat_fakes import install
 
+from ganfast.compat.__main__ import main
 from ganfast.compat.projects import PROJECTS
 
 PRINT = """
@@ -44,7 +45,6 @@ def folder(tmp_path_factory) -> Path:
     }
     for path, (module, function) in commands.items():
         (folder / path).write_text(PRINT.format(module=module, function=function))
-    (folder / "cleanfid" / "fid.py").write_text("import a_module_that_is_nowhere\n")
     (folder / "fid.py").write_text(SCRIPT)
     (folder / "beside.py").touch()
     return folder
@@ -60,7 +60,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", ["pytorch_fid", "pytorch-fid", "torch_fidelity"])
+@pytest.mark.parametrize("name", ["pytorch-fid", "torch_fidelity"])
 def test_runs_a_projects_own_command_line(folder, name):
     done = run(folder, name, "A", "--batch-size", "3", "-h")
     assert done.stdout == "['A', '--batch-size', '3', '-h'] ganfast __main__\n"
@@ -85,22 +85,23 @@ def test_runs_a_script_of_a_project_without_a_command_line(folder):
         (["cleanfid", __file__], 1, "clean-fid 9.9 is installed but cannot be imported: No module"),
     ],
 )
-def test_a_mistake_is_one_line(folder, arguments, code, said):
-    done = run(folder, *arguments)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr.startswith(f"ganfast.compat: error: {said}") and done.stderr.count("\n") == 1
+def test_a_mistake_is_one_line(fakes, capsys, arguments, code, said):
+    (fakes / "cleanfid" / "fid.py").write_text("import a_module_that_is_nowhere\n")
+    assert main(arguments) == code
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"ganfast.compat: error: {said}") and err.count("\n") == 1
 
 
-def test_a_project_that_is_not_installed_is_one_line(tmp_path):
-    blocker = "import sys\nsys.modules['pytorch_fid'] = None\n"
-    (tmp_path / "sitecustomize.py").write_text(blocker)
-    done = run(tmp_path, "pytorch_fid", "A", "B")
+def test_a_project_that_is_not_installed_is_one_line(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pytorch_fid", None)
+    assert main(["pytorch_fid", "A", "B"]) == 1
     message = "ganfast.compat: error: pytorch-fid is not installed: pip install pytorch-fid\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+    assert capsys.readouterr() == ("", message)
 
 
-def test_help_names_the_projects(folder):
-    done = run(folder, "--help")
-    assert done.returncode == 0 and all(name in done.stdout for name in PROJECTS)
-    nothing = run(folder)
-    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (2, "", done.stdout)
+def test_help_names_the_projects(capsys):
+    assert main(["--help"]) == 0
+    usage = capsys.readouterr().out
+    assert all(name in usage for name in PROJECTS)
+    assert main([]) == 2
+    assert capsys.readouterr() == ("", usage)
