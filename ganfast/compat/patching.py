@@ -33,7 +33,7 @@ def patch(*names: str) -> tuple[Replaced, ...]:
     pytorch_fid.fid_score import calculate_frechet_distance``) stays as it is, so patch first.
 
     Without names: of all projects that are installed. One that cannot be imported, because
-    something that it needs is missing or broken, is then skipped, with a warning in the log. SciPy
+    something that it needs is missing or broken, is then left out, with a warning in the log. SciPy
     is patched by name alone: it is no project with a distance, but ``patch("scipy")`` gives
     ``scipy.linalg.sqrtm`` back the argument ``disp``, for scripts that hold the distance
     themselves.
@@ -100,7 +100,7 @@ def _find_installed() -> dict[Project, dict[Place, Callable[..., Any]]]:
         try:
             found[project] = project.find()
         except ImportError as error:
-            log.warning("skipped: %s", one_line(error))
+            log.warning("not patched: %s", one_line(error))
     return found
 
 

@@ -89,10 +89,10 @@ def test_without_names_one_that_cannot_be_imported_is_skipped_and_named(fakes, c
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         (
             "WARNING",
-            "skipped: clean-fid 9.9 is installed but cannot be imported: "
+            "not patched: clean-fid 9.9 is installed but cannot be imported: "
             "No module named 'a_module_that_is_nowhere'",
         ),
-        ("WARNING", "skipped: piq 9.9 is installed but cannot be imported: no operator nms"),
+        ("WARNING", "not patched: piq 9.9 is installed but cannot be imported: no operator nms"),
     ]
     with pytest.raises(ImportError, match="clean-fid 9.9 is installed but cannot be imported"):
         compat.patch("cleanfid")
