@@ -63,7 +63,7 @@ def checkout(tmp_path_factory) -> Path:
     """A copy of what git would hand out: nothing built, nothing cached."""
     target = tmp_path_factory.mktemp("checkout") / "ganfast"
     junk = ("__pycache__", "*.so", "*.pyd", "*.egg-info", "results")
-    for name in ("csrc", "ganfast", "tests", "testing", "benchmarks"):
+    for name in ("csrc", "docs", "ganfast", "tests", "testing", "benchmarks"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns(*junk))
     for path in ROOT.iterdir():
