@@ -91,8 +91,15 @@ def one_of(name: str, got: Any, known: Iterable[str], *, form: str = "", pattern
 
 def suggestion(got: Any, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" for a near miss of one of ``known``, else nothing."""
-    near = difflib.get_close_matches(str(got).lower(), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(str(got), known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def nearest(got: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``got`` nearly is, upper or lower case; None if there is none."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(got.lower(), list(by_lower), n=1, cutoff=0.5)
+    return by_lower[near[0]] if near else None
 
 
 def device(name: str, got: Any) -> torch.device:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganfast.errors import InputError, one_line
 from ganfast.metrics.arrays_file import ArraysFile
-from ganfast.metrics.images.arrays import BAD_ZIP, NpzRows, _members
+from ganfast.metrics.images.arrays import BAD_ZIP, NpzRows, npz_members
 from ganfast.metrics.statistics import Statistics, fault
 from ganfast.metrics.summary import Moments
 
@@ -60,7 +60,7 @@ def statistics_at(source: Any) -> Statistics | None:
 
 def _of_npz(path: str) -> Statistics | None:
     try:
-        names = _members(path)
+        names = npz_members(path)
         if {"mu", "sigma"} <= set(names):
             return Statistics.load(path)
         pair = next((pair for pair in PAIRS if set(pair) <= set(names)), None)

@@ -17,7 +17,7 @@ from ganfast.metrics.images.encoded import (
     is_archived_image,
     is_archived_rest,
 )
-from ganfast.metrics.images.formats import count_endings
+from ganfast.metrics.images.formats import count_endings, is_of_a_run
 
 try:
     from lzma import LZMAError
@@ -57,12 +57,16 @@ class ZipFiles(EncodedFiles):
         self.ignored = count_endings(
             name for name in members if not is_archived_image(name) and not is_archived_rest(name)
         )
+        self._of_runs = frozenset(filter(is_of_a_run, members))
         if any(members[name].flag_bits & 1 for name in self.names):
             raise InputError(
                 f"{what}: {path!r} is encrypted, which is not supported; unpack it and give the "
                 "folder"
             )
         self._archive = PerProcess(partial(zipfile.ZipFile, path))
+
+    def has(self, name: str) -> bool:
+        return name in self._of_runs
 
     def read(self, position: int) -> bytes:
         return self._archive.get().read(self.names[position])
@@ -97,7 +101,11 @@ class TarFiles(EncodedFiles):
         self._spans = [spans[name] for name in self.names]
         self.sizes = [size for _, size in self._spans]
         self.ignored = count_endings(others)
+        self._of_runs = frozenset(filter(is_of_a_run, others))
         self._file: PerProcess[BinaryIO] = PerProcess(opener)
+
+    def has(self, name: str) -> bool:
+        return name in self._of_runs
 
     def read(self, position: int) -> bytes:
         offset, size = self._spans[position]

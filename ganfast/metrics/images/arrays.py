@@ -73,7 +73,7 @@ def is_statistics_file(source: Any) -> bool:
     if not path.lower().endswith(".npz"):
         return False
     try:
-        return {"mu", "sigma"} <= set(_members(path))
+        return {"mu", "sigma"} <= set(npz_members(path))
     except BAD_ZIP:
         return False
 
@@ -81,7 +81,7 @@ def is_statistics_file(source: Any) -> bool:
 def npz_images(path: str, name: str, what: str) -> ArrayImages:
     """The images in an .npz: its arr_0, images, x or samples, or its only array."""
     try:
-        members = _members(path)
+        members = npz_members(path)
         key = next((key for key in KEYS if key in members), None)
         if key is None and len(members) == 1:
             (key,) = members
@@ -151,7 +151,7 @@ class NpzRows:
             return archive.open(self._member)
 
 
-def _members(path: str) -> dict[str, str]:
-    """Array names -> the archive's members."""
+def npz_members(path: str) -> dict[str, str]:
+    """The names of the arrays in an .npz -> those of the archive's members."""
     with zipfile.ZipFile(path) as archive:
         return {n.removesuffix(".npy"): n for n in archive.namelist() if n.endswith(".npy")}

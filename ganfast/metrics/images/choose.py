@@ -90,6 +90,9 @@ class ChosenFiles(EncodedFiles):
     def full_name(self, position: int) -> str:
         return self._files.full_name(self._positions[position])
 
+    def has(self, name: str) -> bool:
+        return self._files.has(name)
+
     def read(self, position: int) -> bytes:
         return self._files.read(self._positions[position])
 

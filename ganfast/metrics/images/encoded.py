@@ -38,6 +38,10 @@ class EncodedFiles(ABC):
             place = os.path.join(folders[folder], last)
             yield os.path.realpath(place) if not in_archive and os.path.islink(place) else place
 
+    def has(self, name: str) -> bool:
+        """Whether a file of a training run (RUN_FILES) has this name in ``names``' form."""
+        return os.path.exists(os.path.join(self.path, name))
+
     @abstractmethod
     def read(self, position: int) -> bytes:
         """The bytes of one file. Raises anything that a damaged file can make a reader raise."""

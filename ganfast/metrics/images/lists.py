@@ -72,6 +72,13 @@ class Shards(EncodedFiles):
     def full_name(self, position: int) -> str:
         return self.names[position]
 
+    def has(self, name: str) -> bool:
+        return any(
+            part.has(name[len(part.path) + 1 :])
+            for part in self._parts
+            if name.startswith(f"{part.path}/")
+        )
+
     def read(self, position: int) -> bytes:
         number = bisect.bisect_right(self._ends, position)
         part = self._parts[number]
@@ -154,10 +161,12 @@ def matching_files(pattern: str, what: str) -> EncodedFiles:
         found += some
     found = sorted(set(found))
     ends = (*IMAGE_ENDINGS, ".zip", *OPENERS)
+    own = set(pattern.split(os.sep))  # what the user names is meant
     images = [
         path
         for path in found
         if not is_left_out(os.path.basename(path))
+        and not any(is_left_out(part) for part in set(path.split(os.sep)) - own)
         and (os.path.isdir(path) or path.lower().endswith(ends))
     ]
     if "**" in pattern:  # which names the folders as well as what is in them

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -159,10 +158,10 @@ def _meant(path: str) -> str:
     while not os.path.isdir(parent):
         parent, wanted = os.path.split(parent)
     try:
-        close = difflib.get_close_matches(wanted, os.listdir(parent), n=1)
+        near = _checks.nearest(wanted, os.listdir(parent))
     except OSError:
-        close = []
-    return f"; did you mean {os.path.join(parent, close[0])!r}?" if close else ""
+        near = None
+    return f"; did you mean {os.path.join(parent, near)!r}?" if near else ""
 
 
 def _is_dataset(source: Any) -> bool:

@@ -19,7 +19,7 @@ from ganfast.errors import InputError, one_line
 from ganfast.metrics.images.batch import BatchStream, PackedBatch, Skipped
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
-from ganfast.metrics.images.formats import IMAGE_ENDINGS
+from ganfast.metrics.images.formats import IMAGE_ENDINGS, RUN_CHART, RUN_FILES
 from ganfast.metrics.images.source import ImageSource, fingerprint
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
@@ -196,11 +196,6 @@ def lookahead(
     return max(1, min(workers, int(BUDGET / batch))), 1
 
 
-RUN_CHART = "losses.png"
-RUN_FILES = ("config.json", "log.jsonl", "checkpoint.safetensors")
-"""What `ganfast train`, and other trainers, leave in a folder beside each other."""
-
-
 class FileImages(ImageSource):
     """The images in a folder or an archive; InputError if there are none."""
 
@@ -236,11 +231,10 @@ def _refuse_training_run(files: EncodedFiles, what: str) -> None:
     for name in files.names:
         if not name.endswith(RUN_CHART):
             continue
-        folder, last = os.path.split(os.path.join(files.path, name))
-        beside = (os.path.join(folder, one) for one in RUN_FILES)
-        if last == RUN_CHART and any(map(os.path.exists, beside)):
+        folder, last = os.path.split(name)
+        if last == RUN_CHART and any(files.has(os.path.join(folder, one)) for one in RUN_FILES):
             raise InputError(
-                f"{what}: {folder!r} is the folder of a training run: its {RUN_CHART} is a chart, "
+                f"{what}: {os.path.join(files.path, folder).rstrip('/')!r} is the folder of a training run: its {RUN_CHART} is a chart, "
                 "and a picture in samples/ is a sheet of many; save samples one by one in a folder "
                 "of their own and give that"
             )
