@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganfast._remote import is_url, shown
 from ganfast.errors import InputError, InputTypeError, one_line
 
 if TYPE_CHECKING:
@@ -118,8 +119,21 @@ def device(name: str, got: Any) -> torch.device:
     return found
 
 
+def place(name: str, got: Any) -> str:
+    """A path, ``~`` being the home folder, or a URL as it is; file:// is a path."""
+    text = os.fsdecode(got) if isinstance(got, (str, bytes, os.PathLike)) else got
+    if is_url(text) and not text.startswith("file://"):
+        return str(text)
+    path(name, text)
+    return os.path.expanduser(text.removeprefix("file://"))
+
+
 def path(name: str, got: Any) -> Path:
-    """A path, ``~`` being the home folder."""
+    """A path on this machine, ``~`` being the home folder."""
+    if is_url(got):
+        if not got.startswith("file://"):
+            raise InputError(f"{name}: got {shown(got)!r}; give a path on this machine")
+        got = got.removeprefix("file://")
     try:
         return Path(os.fsdecode(got)).expanduser()
     except TypeError:

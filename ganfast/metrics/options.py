@@ -41,7 +41,7 @@ class ImageOptions:
     )
     weights: str | Path | None = option(
         None,
-        "file of the Inception weights",
+        "file of the Inception weights, or its URL",
         unset="from torch.hub's folder, or downloaded",
         metavar="FILE",
     )

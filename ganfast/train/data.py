@@ -145,7 +145,7 @@ def folder(path: str | Path, size: int, on_error: str = "raise") -> Images:
             "skip": none that can).
     """
     image_module, ops = need("PIL.Image"), need("PIL.ImageOps")
-    source = open_images(_checks.path("data", path), name="data", exif=True, on_error=on_error)
+    source = open_images(_checks.place("data", path), name="data", exif=True, on_error=on_error)
     pixels = bytearray()
     skipped: list[Skipped] = []
     for batch in source.batches(1):  # as small as it goes: files may be large

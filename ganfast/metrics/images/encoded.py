@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+from ganfast._remote import is_url, shown
 from ganfast.metrics.images.formats import is_image_name, is_left_out
 
 T = TypeVar("T")
@@ -25,13 +26,19 @@ class EncodedFiles(ABC):
     ignored: dict[str, int]
 
     def full_name(self, position: int) -> str:
-        return f"{self.path.rstrip('/')}/{self.names[position]}"
+        return shown(f"{self.path.rstrip('/')}/{self.names[position]}")
 
     def places(self) -> Iterator[str]:
         """Where each image really lies, links followed: for a member, in the archive."""
+        if is_url(self.path):
+            yield from (f"{self.path.rstrip('/')}/{name}" for name in self.names)
+            return
         folders: dict[str, str] = {}
         in_archive = os.path.isfile(self.path)
         for name in self.names:
+            if is_url(name):
+                yield name
+                continue
             folder, last = ("", name) if in_archive else os.path.split(name)
             if folder not in folders:
                 folders[folder] = os.path.realpath(os.path.join(self.path, folder))
