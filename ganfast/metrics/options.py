@@ -113,6 +113,12 @@ class ImageOptions:
     shuffle_seed: int | None = option(
         None, "with num or same_number, draw the images at random by this seed", least=0
     )
+    key: str | None = option(
+        None,
+        "which item of batches that are dicts has the images",
+        unset="the only one of a usual name, such as image, pixel_values, jpg",
+        flag=False,
+    )
     state: str | Path | None = option(
         None,
         "keep the run in this file, so that after an interruption the same call or command goes on "

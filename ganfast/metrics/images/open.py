@@ -47,6 +47,7 @@ def open_images(
     exclude: str | Sequence[str] = (),
     num: int | None = None,
     shuffle_seed: int | None = None,
+    key: str | None = None,
 ) -> ImageSource:
     """The images that ``source`` holds, uint8 RGB in a fixed order, of any sizes.
 
@@ -82,6 +83,8 @@ def open_images(
             part of a name, "val/*" about all of it.
         num: take so many images, the first ones.
         shuffle_seed: with ``num``, choose them at random, the same for the same seed.
+        key: of batches that are dicts, which item has the images; None for the only one of a usual
+            name (image, img, pixel_values, jpg, png: see StreamImages).
         on_error: "raise" ends with InputError at the first file that can't be read, "skip" names it
             in Batch.skipped.
 
@@ -105,7 +108,7 @@ def open_images(
         opened = files_at([_checks.place(name, path) for path in source], name)
     else:
         label = name
-        opened = _in_memory(source, name, background)
+        opened = _in_memory(source, name, background, key)
     if isinstance(opened, EncodedFiles):
         opened = by_name(opened, include, exclude, name)
         opened = FileImages(opened, Decoder(background, exif, max_pixels), on_error, label, name)
@@ -117,7 +120,7 @@ def open_images(
     return opened if num is None else some_of(opened, num, shuffle_seed, name)
 
 
-def _in_memory(source: Any, name: str, background: str) -> ImageSource:
+def _in_memory(source: Any, name: str, background: str, key: str | None) -> ImageSource:
     if isinstance(source, ImageSource):
         return source
     if isinstance(source, (Tensor, np.ndarray)):
@@ -125,9 +128,9 @@ def _in_memory(source: Any, name: str, background: str) -> ImageSource:
     if isinstance(source, (bytes, dict, set, frozenset)):
         pass
     elif isinstance(source, Iterable) or _is_dataset(source):
-        return StreamImages(lambda: source, name, background)
+        return StreamImages(lambda: source, name, background, key)
     elif callable(source):
-        return StreamImages(_checked(source, name), name, background)
+        return StreamImages(_checked(source, name), name, background, key)
     raise InputTypeError(
         f"{name}: got a {type(source).__name__}; give a path, a tensor or array, an iterable of "
         "batches, or a function that returns an iterator"
