@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,17 +25,21 @@ class ArrayImages(ImageSource):
 
     resumable = True
 
-    def __init__(self, rows: Any, name: str, what: str) -> None:
+    def __init__(self, rows: Any, name: str, what: str, files: Sequence[str] = ()) -> None:
+        """``files``: the paths or URLs of those that hold the rows."""
         check_uint8(rows, what)
         shape = tuple(rows.shape)
         self._axis = channels_axis(shape, what)
         if not shape[0]:
             raise InputError(f"{what}: got no images, shape {shape}")
-        self._rows = rows
+        self._rows, self.files = rows, files
         self.name = name
         self.count = shape[0]
         self.ignored: dict[str, int] = {}
         self.fingerprint = fingerprint("array", [str(shape), "uint8"])
+
+    def places(self) -> Iterator[str]:
+        return (path if is_url(path) else os.path.realpath(path) for path in self.files)
 
     def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         try:
@@ -49,7 +54,7 @@ class ArrayImages(ImageSource):
 
 def npy_images(path: str, name: str, what: str) -> ArrayImages:
     """The images in an .npy file, memory-mapped, or at a URL read as they are asked for."""
-    return ArrayImages(npy_rows(Location(path), what), name, what)
+    return ArrayImages(npy_rows(Location(path), what), name, what, [path])
 
 
 def npy_rows(place: Location, what: str) -> Any:
@@ -88,7 +93,7 @@ def is_statistics_file(source: Any) -> bool:
 
 def npz_images(path: str, name: str, what: str) -> ArrayImages:
     """The images in an .npz: its arr_0, images, x or samples, or its only array."""
-    return ArrayImages(npz_rows(Location(path), what), name, what)
+    return ArrayImages(npz_rows(Location(path), what), name, what, [path])
 
 
 def npz_rows(place: Location, what: str) -> FileRows:

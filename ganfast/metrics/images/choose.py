@@ -104,7 +104,7 @@ class ChosenRows(ArrayImages):
     """The images of an array at ``positions``, which ascend."""
 
     def __init__(self, source: ArrayImages, positions: Sequence[int], what: str) -> None:
-        super().__init__(_Rows(source._rows, positions), source.name, what)
+        super().__init__(_Rows(source._rows, positions), source.name, what, source.files)
         self.fingerprint = fingerprint(source.fingerprint, map(str, positions))
 
 

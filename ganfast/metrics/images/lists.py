@@ -39,7 +39,7 @@ def files_at(paths: Sequence[str], what: str) -> EncodedFiles | ArrayImages:
                 "themselves"
             )
     if arrays:
-        return ArrayImages(ArrayShards(paths, what), what, what)
+        return ArrayImages(ArrayShards(paths, what), what, what, paths)
     if archives:
         return Shards([archive_at(path, what) for path in paths])
     return ListedFiles(paths, what)
