@@ -33,10 +33,10 @@ URLS = (
 @dataclass(frozen=True)
 class Weights:
     """``state``: the float32 tensors of ``expected_state()`` by name; ``path``: where they were
-    read; ``published``: whether that file is the published one, byte for byte."""
+    read, a URL as text; ``published``: whether that file is the published one, byte for byte."""
 
     state: dict[str, Tensor]
-    path: Path
+    path: Path | str
     published: bool
 
 
@@ -104,7 +104,7 @@ def _read_at(url: str) -> Weights:
     try:
         with fetched(url) as copy:
             try:
-                return replace(_read(Path(copy)), path=Path(shown(url)))
+                return replace(_read(Path(copy)), path=shown(url))
             except InputError as error:
                 raise InputError(str(error).replace(copy, shown(url))) from None
     except OSError as error:
