@@ -65,6 +65,10 @@ def test_a_folder_that_is_named_is_meant(tmp_path):
     write(tmp_path / "@eaDir", {"a.png": PNG})
     assert open_images(tmp_path / "@eaDir").count == 1
     assert open_images(tmp_path / "@eaDir" / "*.png").count == 1
+    write(tmp_path, {".run1/a.png": PNG, ".run2/a.png": PNG, "x/b.png": PNG})
+    for pattern in (".run{1..2}/*.png", ".run*/a.png", ".r*/*.png"):
+        assert open_images(tmp_path / pattern).count == 2
+    assert open_images(tmp_path / "*" / "*.png").count == 1
 
 
 def test_other_files_are_counted(tmp_path):

@@ -49,7 +49,12 @@ def is_image_name(name: str) -> bool:
 def is_left_out(part: str) -> bool:
     """Whether a file or folder of this name is the system's or an editor's, not the user's:
     hidden (``.ipynb_checkpoints``, ``._photo.jpg``), or one of LEFT_OUT (``@eaDir``)."""
-    return part.startswith(".") or part.lower() in LEFT_OUT
+    return part.startswith(".") or is_the_systems(part)
+
+
+def is_the_systems(part: str) -> bool:
+    """Whether a name is in LEFT_OUT."""
+    return part.lower() in LEFT_OUT
 
 
 def is_of_a_run(name: str) -> bool:

@@ -21,7 +21,13 @@ from ganfast.metrics.images.array_shards import ArrayShards, holds_many
 from ganfast.metrics.images.arrays import ArrayImages
 from ganfast.metrics.images.encoded import EncodedFiles
 from ganfast.metrics.images.folder import FolderFiles, RemoteFolder, read_file
-from ganfast.metrics.images.formats import IMAGE_ENDINGS, ending, is_image_name, is_left_out
+from ganfast.metrics.images.formats import (
+    IMAGE_ENDINGS,
+    ending,
+    is_image_name,
+    is_left_out,
+    is_the_systems,
+)
 
 COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path")
 """What the column of paths in a .csv is called, upper or lower case."""
@@ -47,40 +53,39 @@ def files_at(paths: Sequence[str], what: str) -> EncodedFiles | ArrayImages:
 
 def archive_at(path: str, what: str) -> EncodedFiles:
     """The images in a .zip or .tar."""
-    is_zip = name_of(path).lower().endswith(".zip")
-    return ZipFiles(path, what) if is_zip else TarFiles(path, what)
+    return ZipFiles(path, what) if _ends(path, ".zip") else TarFiles(path, what)
 
 
 def files_in_folder(path: str, what: str) -> EncodedFiles | ArrayImages:
     """Every image under ``path``; if there is none, those in the archives, or else in the arrays,
     that lie in it."""
-    files: EncodedFiles
-    if is_url(path):
-        files = RemoteFolder(path, what)
-        inside = [f"{files.path}/{name}" for name in files.top]
-    else:
-        files = FolderFiles(path, what)
-        inside = [os.path.join(path, n) for n in sorted(os.listdir(path)) if not is_left_out(n)]
-    if files.names and all(ending(name) == ".npy" for name in files.names):
+    files = RemoteFolder(path, what) if is_url(path) else FolderFiles(path, what)
+    if files.names and all(_ends(name, ".npy") for name in files.names):
         shards = _arrays([os.path.join(files.path, name) for name in files.names])
     elif files.names:
         return files
     else:
+        top = files.top if isinstance(files, RemoteFolder) else sorted(os.listdir(path))
+        inside = [os.path.join(files.path, name) for name in top if not is_left_out(name)]
         shards = list(filter(_is_archive, inside)) or _arrays(inside)
     return files_at(shards, what) if shards else files
 
 
 def _is_archive(path: str) -> bool:
-    found = name_of(path).lower().endswith((".zip", *OPENERS))
-    return found and (is_url(path) or not os.path.isdir(path))
+    return _ends(path, ".zip", *OPENERS) and (is_url(path) or not os.path.isdir(path))
 
 
 def _arrays(paths: Sequence[str]) -> list[str]:
     """Those of ``paths`` that hold many images each: .npz, and .npy if the first of them does."""
-    one_image = next((path for path in paths if ending(name_of(path)) == ".npy"), None)
-    kinds = [".npz"] if one_image is None or not holds_many(one_image) else [".npz", ".npy"]
-    found = [path for path in paths if ending(name_of(path)) in kinds]
+    one = next((path for path in paths if _ends(path, ".npy")), None)
+    kinds = (".npz",) if one is None or not holds_many(one) else (".npz", ".npy")
+    found = [path for path in paths if _ends(path, *kinds)]
     return [path for path in found if is_url(path) or not os.path.isdir(path)]
+
+
+def _ends(path: str, *endings: str) -> bool:
+    """Whether a path's or URL's name ends in one of ``endings``, upper or lower case."""
+    return name_of(path).lower().endswith(endings)
 
 
 class Shards(EncodedFiles):
@@ -196,7 +201,9 @@ def matching_files(pattern: str, what: str) -> EncodedFiles | ArrayImages:
     """What a shell would put for ``pattern``, sorted; ``**`` is any number of folders, and
     {00..12} all of these numbers, each of which must be there."""
     found: list[str] = []
+    named: set[str] = set()  # what the user names is meant
     for one in _spelled_out(pattern):
+        named.update(re.split(_SLASHES, one))
         some = _matching(one, what) if is_url(one) else glob.glob(one, recursive=True)
         if not some and one != pattern:
             raise InputError(
@@ -205,19 +212,19 @@ def matching_files(pattern: str, what: str) -> EncodedFiles | ArrayImages:
         found += some
     found = sorted(set(found))
     ends = (*IMAGE_ENDINGS, ".npz", ".zip", *OPENERS)
-    own = set(re.split(_SLASHES, pattern))  # what the user names is meant
+    # A file system's own * and ** pass over what is hidden.
+    left_out = is_left_out if is_url(pattern) else is_the_systems
     images = [
         path
         for path in found
         if not is_left_out(os.path.basename(path))
-        and not any(is_left_out(part) for part in set(re.split(_SLASHES, path)) - own)
+        and not any(map(left_out, set(re.split(_SLASHES, path)) - named))
         and (os.path.isdir(path) or name_of(path).lower().endswith(ends))
     ]
     if "**" in pattern:  # which names the folders as well as what is in them
         images = [path for path in images if not os.path.isdir(path)]
-    arrays = [path for path in images if ending(name_of(path)) == ".npz"]
-    if len(arrays) < len(images):  # statistics that lie beside images, say
-        images = [path for path in images if path not in arrays]
+    # What lies beside images may be statistics.
+    images = [path for path in images if not _ends(path, ".npz")] or images
     if not images:
         others = f", but {len(found)} other files" if found else ""
         raise InputError(
