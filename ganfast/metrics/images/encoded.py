@@ -26,7 +26,7 @@ class EncodedFiles(ABC):
     ignored: dict[str, int]
 
     def full_name(self, position: int) -> str:
-        return shown(f"{self.path.rstrip('/')}/{self.names[position]}")
+        return f"{shown(self.path).rstrip('/')}/{self.names[position]}"
 
     def places(self) -> Iterator[str]:
         """Where each image really lies, links followed: for a member, in the archive."""

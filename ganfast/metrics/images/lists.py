@@ -97,19 +97,20 @@ class Shards(EncodedFiles):
         self._parts = parts
         self._ends = list(itertools.accumulate(len(part.names) for part in parts))
         self._last: EncodedFiles | None = None
-        self.names = [f"{part.path}/{name}" for part in parts for name in part.names]
+        # Without the query of a URL, which is another one each time that it is signed.
+        self.names = [f"{shown(part.path)}/{name}" for part in parts for name in part.names]
         self.sizes = [size for part in parts for size in part.sizes]
         ignored = sum((Counter(part.ignored) for part in parts), Counter[str]())
         self.ignored = dict(ignored.most_common())
 
     def full_name(self, position: int) -> str:
-        return shown(self.names[position])
+        return self.names[position]
 
     def has(self, name: str) -> bool:
         return any(
-            part.has(name[len(part.path) + 1 :])
-            for part in self._parts
-            if name.startswith(f"{part.path}/")
+            part.has(name.removeprefix(start))
+            for start, part in ((f"{shown(part.path)}/", part) for part in self._parts)
+            if name.startswith(start)
         )
 
     def read(self, position: int) -> bytes:

@@ -245,7 +245,7 @@ def _refuse_training_run(files: EncodedFiles, what: str) -> None:
             continue
         folder, last = os.path.split(name)
         if last == RUN_CHART and any(files.has(os.path.join(folder, one)) for one in RUN_FILES):
-            run = shown(os.path.join(files.path, folder).rstrip("/"))
+            run = os.path.join(shown(files.path), folder).rstrip("/")
             raise InputError(
                 f"{what}: {run!r} is the folder of a training run: its {RUN_CHART} is a chart, "
                 "and a picture in samples/ is a sheet of many; save samples one by one in a folder "
