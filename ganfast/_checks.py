@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganfast._remote import is_url, shown
 from ganfast.errors import InputError, InputTypeError, one_line
 
 if TYPE_CHECKING:
@@ -91,8 +92,15 @@ def one_of(name: str, got: Any, known: Iterable[str], *, form: str = "", pattern
 
 def suggestion(got: Any, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" for a near miss of one of ``known``, else nothing."""
-    near = difflib.get_close_matches(str(got).lower(), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(str(got), known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def nearest(got: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``got`` nearly is, upper or lower case; None if there is none."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(got.lower(), list(by_lower), n=1, cutoff=0.5)
+    return by_lower[near[0]] if near else None
 
 
 def device(name: str, got: Any) -> torch.device:
@@ -111,8 +119,21 @@ def device(name: str, got: Any) -> torch.device:
     return found
 
 
+def place(name: str, got: Any) -> str:
+    """A path, ``~`` being the home folder, or a URL as it is; file:// is a path."""
+    text = os.fsdecode(got) if isinstance(got, (str, bytes, os.PathLike)) else got
+    if is_url(text) and not text.startswith("file://"):
+        return str(text)
+    path(name, text)
+    return os.path.expanduser(text.removeprefix("file://"))
+
+
 def path(name: str, got: Any) -> Path:
-    """A path, ``~`` being the home folder."""
+    """A path on this machine, ``~`` being the home folder."""
+    if is_url(got):
+        if not got.startswith("file://"):
+            raise InputError(f"{name}: got {shown(got)!r}; give a path on this machine")
+        got = got.removeprefix("file://")
     try:
         return Path(os.fsdecode(got)).expanduser()
     except TypeError:

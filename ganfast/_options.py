@@ -14,9 +14,9 @@ the checks, the flags of a command, and the keywords and documentation of a func
     options = Options(**given(arguments, Options))  # what the command line did not give: defaults
 
 A field's annotation is what decides: ``int``, ``float``, ``bool``, ``str``, ``str | Path`` (where
-``~`` is the home folder), each also with ``| None``; ``str | Sequence[str]`` (its flag may be
-given more than once; the value becomes a tuple); of other unions starting with ``str`` only the
-flag is checked, and the class checks the rest. Nothing heavy is imported.
+``~`` is the home folder; a URL stays as it is), each also with ``| None``; ``str | Sequence[str]``
+(its flag may be given more than once; the value becomes a tuple); of other unions starting with
+``str`` only the flag is checked, and the class checks the rest. Nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _checked(one: dataclasses.Field[Any], name: str, value: Any) -> Any:
     if kind == "bool":
         return _checks.flag(name, value)
     if kind == "str | Path":
-        return str(_checks.path(name, value))
+        return _checks.place(name, value)
     if kind == "str | Sequence[str]":
         texts = (value,) if isinstance(value, str) else value
         if isinstance(texts, Sequence) and all(isinstance(text, str) for text in texts):

@@ -25,6 +25,7 @@ LAYERS = (
         "_rows",
         "_csrc_path",
         "_checks",
+        "_remote",
         "_lazy",
         "_options",
         "_terminal",
@@ -122,7 +123,7 @@ def test_imports_go_down():
 
 
 def test_helpers_import_torch_and_the_standard_library_alone():
-    allowed = {"torch", "ganfast", "tqdm", *sys.stdlib_module_names}
+    allowed = {"torch", "ganfast", "tqdm", "fsspec", "aiohttp", *sys.stdlib_module_names}
     for m in PARSED:
         if m.layer in HELPERS:
             assert {name.split(".")[0] for name, _ in m.imports()} <= allowed, m.name

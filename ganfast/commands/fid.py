@@ -15,7 +15,7 @@ Frechet Inception Distance of the images FAKE from the images REAL, and what the
 
 REAL and FAKE: a folder, a .zip or .tar archive, a .npy or .npz file of uint8 images, a .txt or
 .csv of paths, a quoted pattern ('out/*_fake_B.png'), or a statistics file (ganfast stats,
-pytorch-fid). Several processes share the work:
+pytorch-fid); each may be a URL (https://, s3://, hf://). Several processes share the work:
 torchrun --nproc-per-node 2 -m ganfast fid REAL FAKE
 """
 

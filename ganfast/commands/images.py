@@ -8,10 +8,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from itertools import filterfalse
 from typing import Any
 
 from ganfast import _options
 from ganfast._atomic_file import require_writable
+from ganfast._remote import is_url
 from ganfast._terminal import note, shows_progress
 from ganfast.commands import distributed
 from ganfast.commands.failure import note_missing_kernels
@@ -50,13 +52,13 @@ def prepared(
 def _check_paths(arguments: argparse.Namespace, *sources: str) -> None:
     """InputError for what can be seen at a glance, before a second is spent on imports, let alone
     hours on images."""
-    for path in sources:
+    for path in filterfalse(is_url, sources):
         if not os.path.exists(os.path.expanduser(path)) and not (
             glob.has_magic(path) or "{" in path
         ):
             raise InputError(f"no such file or folder: {path!r}")
     weights = getattr(arguments, "weights", None)
-    if weights is not None and not os.path.isfile(weights):
+    if weights is not None and not is_url(weights) and not os.path.isfile(weights):
         raise InputError(f"--weights: got {weights!r}, which is no file; give the file of weights")
     state = getattr(arguments, "state", None)
     if state is not None:

@@ -14,7 +14,7 @@ _DESCRIPTION = """\
 Inception Score and number of one set of images, without a reference.
 
 SOURCE: a folder, a .zip or .tar archive, a .npy or .npz file of uint8 images, a .txt or .csv of
-paths, or a quoted pattern ('out/*_fake_B.png').
+paths, or a quoted pattern ('out/*_fake_B.png'); or the URL of one (https://, s3://, hf://).
 """
 
 

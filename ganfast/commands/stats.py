@@ -18,7 +18,7 @@ Mean and covariance of the features of one set of images, in a file that ganfast
 of the images and that pytorch-fid can read. It says how it was made.
 
 SOURCE: a folder, a .zip or .tar archive, a .npy or .npz file of uint8 images, a .txt or .csv of
-paths, or a quoted pattern ('out/*_fake_B.png').
+paths, or a quoted pattern ('out/*_fake_B.png'); or the URL of one (https://, s3://, hf://).
 """
 
 

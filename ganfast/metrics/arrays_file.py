@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ganfast import _checks
 from ganfast._atomic_file import write_atomically
+from ganfast._remote import Location, RemoteError, is_url, shown
 from ganfast.errors import InputError, one_line
 
 Array = npt.NDArray[Any]
@@ -63,13 +64,16 @@ class ArraysFile:
 
     def __init__(self, path: str | os.PathLike[str], argument: str, kind: str) -> None:
         """``argument`` and ``kind`` ("a statistics file") are for messages."""
-        self.path, self._argument, self._kind = _checks.path(argument, path), argument, kind
-        if not self.path.is_file():
-            raise InputError(f"{argument}: there is no file {str(self.path)!r}")
+        self.path, self._argument, self._kind = _checks.place(argument, path), argument, kind
+        if not is_url(self.path) and not os.path.isfile(self.path):
+            raise InputError(f"{argument}: there is no file {self.path!r}")
         # Not np.load, which leaves a file open if its archive is damaged.
+        self._place = Location(self.path)
         try:
-            self._archive = zipfile.ZipFile(self.path)
+            self._archive = zipfile.ZipFile(self._place.source())
         except _DAMAGE as error:
+            if isinstance(error, (InputError, RemoteError)):
+                raise InputError(f"{argument}: {one_line(error)}") from None
             raise self.refusal(f"it is no .npz, or not a whole one: {one_line(error)}") from None
         self.names = [name.removesuffix(_ENDING) for name in self._archive.namelist()]
 
@@ -93,5 +97,5 @@ class ArraysFile:
 
     def refusal(self, reason: str) -> InputError:
         return InputError(
-            f"{self._argument}: {str(self.path)!r} can't be used as {self._kind}: {reason}"
+            f"{self._argument}: {shown(self.path)!r} can't be used as {self._kind}: {reason}"
         )

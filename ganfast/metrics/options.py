@@ -41,7 +41,7 @@ class ImageOptions:
     )
     weights: str | Path | None = option(
         None,
-        "file of the Inception weights",
+        "file of the Inception weights, or its URL",
         unset="from torch.hub's folder, or downloaded",
         metavar="FILE",
     )
@@ -112,6 +112,12 @@ class ImageOptions:
     )
     shuffle_seed: int | None = option(
         None, "with num or same_number, draw the images at random by this seed", least=0
+    )
+    key: str | None = option(
+        None,
+        "which item of batches that are dicts has the images",
+        unset="the only one of a usual name, such as image, pixel_values, jpg",
+        flag=False,
     )
     state: str | Path | None = option(
         None,

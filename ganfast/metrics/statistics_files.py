@@ -11,9 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganfast import _checks
+from ganfast._remote import Location, RemoteError, is_url, name_of, shown
 from ganfast.errors import InputError, one_line
 from ganfast.metrics.arrays_file import ArraysFile
-from ganfast.metrics.images.arrays import BAD_ZIP, NpzRows, _members
+from ganfast.metrics.images.arrays import BAD_ZIP, FileRows, npy_rows, npz_members
+from ganfast.metrics.images.lists import is_pattern
 from ganfast.metrics.statistics import Statistics, fault
 from ganfast.metrics.summary import Moments
 
@@ -39,9 +42,9 @@ def statistics_at(source: Any) -> Statistics | None:
     """
     if not isinstance(source, (str, os.PathLike)):
         return None
-    path = os.path.expanduser(os.fspath(source))
-    kind = os.path.splitext(path)[1].lower()
-    if not os.path.isfile(path):
+    path = _checks.place("source", source)
+    kind = os.path.splitext(name_of(path))[1].lower()
+    if is_pattern(path) if is_url(path) else not os.path.isfile(path):
         return None
     if kind == ".npz":
         return _of_npz(path)
@@ -59,8 +62,9 @@ def statistics_at(source: Any) -> Statistics | None:
 
 
 def _of_npz(path: str) -> Statistics | None:
+    place = Location(path)
     try:
-        names = _members(path)
+        names = npz_members(place)
         if {"mu", "sigma"} <= set(names):
             return Statistics.load(path)
         pair = next((pair for pair in PAIRS if set(pair) <= set(names)), None)
@@ -72,7 +76,7 @@ def _of_npz(path: str) -> Statistics | None:
             (name,) = names
         if name is None:
             return None
-        rows = NpzRows(path, names[name])
+        rows = FileRows(place, names[name])
     except BAD_ZIP as error:
         if isinstance(error, InputError):
             raise
@@ -86,15 +90,18 @@ def _of_npz(path: str) -> Statistics | None:
 
 
 def _of_npy(path: str) -> Statistics | None:
+    place = Location(path)
     try:
-        with open(path, "rb") as file:
+        with place.open() as file:
             version = np.lib.format.read_magic(file)
             if version == (1, 0):
                 header = np.lib.format.read_array_header_1_0(file)
             else:
                 header = np.lib.format.read_array_header_2_0(file)
             held = _Arrays(file).load() if header[2].hasobject else None
-        rows = None if held is not None else np.load(path, mmap_mode="r", allow_pickle=False)
+        rows: Any = None
+        if held is None:
+            rows = FileRows(place) if is_url(path) else npy_rows(place, "statistics")
     except pickle.UnpicklingError as error:
         raise _refusal(path, f"it is a pickle of more than arrays: {one_line(error)}") from None
     except (OSError, ValueError, EOFError):
@@ -129,7 +136,9 @@ def _of_torch(path: str) -> Statistics | None:
     names = [(safe[2], f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
     try:
         with torch.serialization.safe_globals([*safe, *names]):
-            held = torch.load(path, map_location="cpu", weights_only=True)
+            held = torch.load(Location(path).source(), map_location="cpu", weights_only=True)
+    except (InputError, FileNotFoundError, RemoteError) as error:
+        raise InputError(f"statistics: {shown(one_line(error))}") from None
     except Exception as error:  # whatever a damaged or hostile file leads to
         reason = one_line(error).split(". ")[0]
         raise _refusal(
@@ -193,4 +202,4 @@ def _native(part: Any) -> Any:
 
 
 def _refusal(path: str, reason: str) -> InputError:
-    return InputError(f"statistics: {path!r} can't be used as a statistics file: {reason}")
+    return InputError(f"statistics: {shown(path)!r} can't be used as a statistics file: {reason}")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ganfast import _checks
+from ganfast._remote import shown
 from ganfast.errors import InputError
 from ganfast.metrics.images import Skipped, open_images
 from ganfast.train.config import TrainConfig
@@ -138,14 +139,15 @@ def folder(path: str | Path, size: int, on_error: str = "raise") -> Images:
 
     What counts as an image and how it is decoded is decided by
     :func:`ganfast.metrics.images.open_images`, for training as for the FID; ``path`` may be an
-    archive or an array file as well. EXIF orientation is applied, what is transparent is white.
+    archive or an array file as well, and the URL of any. EXIF orientation is applied, what is
+    transparent is white.
 
     Raises:
         InputError: nothing there, no image in it, or one that can't be read (with ``on_error``
             "skip": none that can).
     """
     image_module, ops = need("PIL.Image"), need("PIL.ImageOps")
-    source = open_images(_checks.path("data", path), name="data", exif=True, on_error=on_error)
+    source = open_images(_checks.place("data", path), name="data", exif=True, on_error=on_error)
     pixels = bytearray()
     skipped: list[Skipped] = []
     for batch in source.batches(1):  # as small as it goes: files may be large
@@ -155,6 +157,8 @@ def folder(path: str | Path, size: int, on_error: str = "raise") -> Images:
             lanczos = image_module.Resampling.LANCZOS
             pixels += ops.fit(picture, (size, size), method=lanczos).tobytes()
     if not pixels:
-        raise InputError(f"data: got {str(path)!r}, of which no image can be read; repair it")
+        raise InputError(
+            f"data: got {shown(str(path))!r}, of which no image can be read; repair it"
+        )
     images = torch.frombuffer(pixels, dtype=torch.uint8).view(-1, size, size, 3)
     return Images(images.permute(0, 3, 1, 2).contiguous(), skipped)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ganfast import _checks
 from ganfast._lock import Lock
+from ganfast._remote import shown
 from ganfast._terminal import Progress, note, shows_progress
 from ganfast.errors import InputError
 from ganfast.interrupt import Interrupt
@@ -54,7 +55,9 @@ class Run:
         """One line: what was trained and how long it took; of points also the modes that were
         found, those which a fifth of their fair share of the samples are at."""
         config, source, n = self.config, self.trainer.source, 1000
-        text = f"{config.game} on {config.data}: {config.steps} steps in {self.seconds:.1f} s"
+        text = (
+            f"{config.game} on {shown(config.data)}: {config.steps} steps in {self.seconds:.1f} s"
+        )
         if isinstance(source, Mixture):
             modes = len(source.centres)
             found, share = source.coverage(self.sample(n), least=math.ceil(0.2 * n / modes))
@@ -119,7 +122,7 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
     finally:
         progress.close()
         log.close()
-        pictures.save_log(out / "losses.png", log.lines, f"{config.game} on {config.data}")
+        pictures.save_log(out / "losses.png", log.lines, f"{config.game} on {shown(config.data)}")
     return Run(config, out, trainer, log.lines, time.perf_counter() - start)
 
 
@@ -160,8 +163,8 @@ def resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
         )
     elif learned != here:
         raise InputError(
-            f"data: got {trainer.config.data!r}, now {here}, and the run {str(folder)!r} was "
-            f"trained on {learned}; put back what it was trained on, or start a new run"
+            f"data: got {shown(trainer.config.data)!r}, now {here}, and the run {str(folder)!r} "
+            f"was trained on {learned}; put back what it was trained on, or start a new run"
         )
     trainer.load_state(tensors, facts)
     return read_log(folder / "log.jsonl", trainer.steps_done)

@@ -206,6 +206,20 @@ def test_a_damaged_header_is_not_the_end(tmp_path, files, name, mode):
         open_images(path)
 
 
+@pytest.mark.parametrize("inside", ["", "run/"])
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_a_training_run_in_an_archive_is_not_a_set_of_images(tmp_path, make, inside):
+    files = {f"{inside}losses.png": PNG, f"{inside}samples/1.png": PNG}
+    path = make(tmp_path / f"a.{'zip' if make is zipped else 'tar'}", files)
+    assert open_images(path).count == open_images([path]).count == 2
+    path.unlink()
+    make(path, files | {f"{inside}log.jsonl": b"{}"})
+    for source in (path, [path]):
+        with pytest.raises(InputError, match="is the folder of a training run: its losses.png"):
+            open_images(source)
+    assert open_images(path, exclude="losses.png").count == 1
+
+
 def test_the_index_is_small(tmp_path):
     path = tarred(tmp_path / "a.tar", {f"{i:05d}.png": b"" for i in range(4000)})
     tracemalloc.start()

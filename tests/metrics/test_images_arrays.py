@@ -8,9 +8,10 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from image_samples import assert_same_batches, crops, images_in
+from image_samples import assert_same_batches, crop, crops, encode, images_in, write
 
 from ganfast.errors import InputError
+from ganfast.metrics import evaluate
 from ganfast.metrics.images import is_statistics_file, open_images
 
 N = 7
@@ -203,3 +204,98 @@ def test_statistics_files(tmp_path):
     for other in ("images.npz", "broken.npz", "missing.npz", "stats.npy", ""):
         assert not is_statistics_file(tmp_path / other)
     assert not is_statistics_file(IMAGES)
+
+
+PARTS = ((0, 3), (3, 3), (3, 4), (4, 7))  # one of them empty
+
+
+def write_shards(folder, kind):
+    """The images in several files, as samplers of several processes write them."""
+    folder.mkdir(exist_ok=True)
+    for number, (start, stop) in enumerate(PARTS):
+        path = folder / f"samples_{number:05}.{kind[:3]}"
+        part = IMAGES[start:stop]
+        if kind == "npy":
+            np.save(path, part)
+        else:
+            save = np.savez if kind == "npz" else np.savez_compressed
+            save(path, part, np.arange(len(part)))  # arr_1: labels, as ADM's
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "npz compressed"])
+@pytest.mark.parametrize("form", ["folder", "pattern", "range", "list", "txt"])
+def test_shards_are_one_array(tmp_path, kind, form):
+    folder, end = write_shards(tmp_path / "shards", kind), kind[:3]
+    (tmp_path / "l.txt").write_text("".join(f"{path}\n" for path in sorted(folder.iterdir())))
+    source = {
+        "folder": folder,
+        "pattern": folder / f"*.{end}",
+        "range": folder / f"samples_{{00000..00003}}.{end}",
+        "list": sorted(folder.iterdir()),
+        "txt": tmp_path / "l.txt",
+    }[form]
+    opened = open_images(source)
+    assert (opened.count, opened.resumable) == (N, True)
+    expected = list(open_images(IMAGES).batches(2))
+    assert_same_batches(list(opened.batches(2)), expected)
+    assert_same_batches(list(opened.batches(2, start=1)), expected[1:])
+    assert_same_batches(list(opened.batches(2, rank=1, world_size=2)), expected[1::2])
+    assert_same_batches(
+        list(open_images(source, num=5, shuffle_seed=3).batches(5)),
+        list(open_images(IMAGES, num=5, shuffle_seed=3).batches(5)),
+    )
+
+
+def test_only_one_shard_is_held(tmp_path):
+    images = np.zeros((64, 64, 64, 3), np.uint8)
+    for number in range(12):
+        np.savez_compressed(tmp_path / f"{number:02}.npz", images)
+    source = open_images(tmp_path)
+    assert source.count == 12 * 64
+    tracemalloc.start()
+    for _ in source.batches(8):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < images.nbytes  # of 12
+
+
+def test_a_folder_of_single_images_in_npy_is_a_folder_of_images(tmp_path):
+    for number, image in enumerate(IMAGES):
+        np.save(tmp_path / f"{number}.npy", image)
+    assert_same_batches(
+        list(open_images(tmp_path).batches(3)), list(open_images(IMAGES).batches(3))
+    )
+
+
+def test_arrays_beside_images_are_left_out(tmp_path):
+    write_shards(write(tmp_path, {"a.png": encode(crop(0))}), "npz")
+    for source in (tmp_path, tmp_path / "*"):
+        assert open_images(source).count == 1
+
+
+def test_shards_that_are_refused(tmp_path):
+    np.savez(tmp_path / "0.npz", IMAGES)
+    np.savez(tmp_path / "1.npz", IMAGES[:, :4])
+    with pytest.raises(InputError) as caught:
+        open_images(tmp_path, name="fake")
+    assert str(caught.value) == (
+        f"fake: '{tmp_path}/1.npz' has images of shape (4, 24, 3), uint8, and '{tmp_path}/0.npz' "
+        "images of shape (20, 24, 3), uint8; give shards that agree"
+    )
+    np.savez(tmp_path / "1.npz", mu=np.zeros(3), sigma=np.eye(3))
+    with pytest.raises(InputError, match="1.npz' holds statistics"):
+        open_images(tmp_path)
+    (tmp_path / "1.npz").write_bytes((tmp_path / "0.npz").read_bytes()[:100])
+    with pytest.raises(InputError, match="cannot read '.*1.npz'"):
+        open_images(tmp_path)
+    with pytest.raises(InputError, match="there is no '.*/2.npz', of"):
+        open_images(tmp_path / "{0..2}.npz")
+
+
+def test_sides_that_share_shards_are_refused(tmp_path):
+    folder = write_shards(tmp_path, "npz")
+    sides = [folder / f"samples_0000{{{ends}}}.npz" for ends in ("0..2", "2..3")]
+    with pytest.raises(InputError, match="got 1 files that are on both sides, such as '.*2.npz'"):
+        evaluate(*sides, extractor="tiny_network:network")

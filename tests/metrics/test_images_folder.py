@@ -38,6 +38,39 @@ def test_what_the_system_left_is_no_image(tmp_path):
     assert names_in(tmp_path) == ["a.png"] and source.ignored == {}
 
 
+LEFT = [".AppleDouble", "__MACOSX", ".ipynb_checkpoints", "@eaDir", "#recycle", "$RECYCLE.BIN"]
+LEFT += ["lost+found", ".Trash-1000", ".snapshot", ".zfs", ".thumbnails", ".git", "@Recycle"]
+LEFT += [".@__thumb", "System Volume Information", "~snapshot", "#snapshot", "__pycache__"]
+LEFT_FILES = [".DS_Store", "Thumbs.db", "ehthumbs.db", "desktop.ini", "._a.png", "Icon\r"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "pattern"])
+def test_what_a_server_or_a_system_leaves_is_no_image(tmp_path, kind):
+    own = ["a.png", "snapshots/e.png", "thumbnails/b.png", "recycle/c.png", "tmp/d.png"]
+    left = [f"{folder}/x.png" for folder in LEFT] + [f"in/{LEFT[3]}/a.png/thumb.jpg", *LEFT_FILES]
+    write(tmp_path / "all", dict.fromkeys([*own, *left], PNG))
+    if kind in ("zip", "tar"):
+        import shutil
+
+        path = shutil.make_archive(str(tmp_path / "all"), kind, tmp_path / "all")
+    else:
+        path = str(tmp_path / "all") + ("/**" if kind == "pattern" else "")
+    source = open_images(path)
+    prefix = f"{tmp_path}/all/" if kind == "pattern" else ""
+    assert sorted(source._files.names) == sorted(prefix + name for name in own)
+    assert source.ignored == {}
+
+
+def test_a_folder_that_is_named_is_meant(tmp_path):
+    write(tmp_path / "@eaDir", {"a.png": PNG})
+    assert open_images(tmp_path / "@eaDir").count == 1
+    assert open_images(tmp_path / "@eaDir" / "*.png").count == 1
+    write(tmp_path, {".run1/a.png": PNG, ".run2/a.png": PNG, "x/b.png": PNG})
+    for pattern in (".run{1..2}/*.png", ".run*/a.png", ".r*/*.png"):
+        assert open_images(tmp_path / pattern).count == 2
+    assert open_images(tmp_path / "*" / "*.png").count == 1
+
+
 def test_other_files_are_counted(tmp_path):
     write(
         tmp_path, {"a.png": PNG, "b.heic": b"", "c/d.HEIC": b"", "labels.csv": b"", "README": b""}

@@ -41,7 +41,9 @@ def test_a_list_of_paths_in_its_order(folder, make):
 def test_what_cannot_be_in_a_list(folder):
     with pytest.raises(InputError, match="got 'x.tar.gz' among images or folders"):
         open_images([folder / "3.JPG", "x.tar.gz"])
-    with pytest.raises(InputError, match="got a list with 'x.npz', which holds many images"):
+    with pytest.raises(InputError, match="got 'x.npz' among images or folders; give arrays by"):
+        open_images([folder / "3.JPG", "x.npz"])
+    with pytest.raises(InputError, match="cannot read 'x.npz': .*No such file"):
         open_images(["x.npz"])
     paths = [folder / "a/0.png", folder / "gone.png"]
     with pytest.raises(InputError, match="cannot read .*gone.png: No such file"):
@@ -113,7 +115,7 @@ def test_a_file_that_lists_paths(folder, name, monkeypatch, tmp_path):
         ("l.csv", "", "has no column of paths; call it one of path"),
         ("l.csv", "label,size\ncat,3\n", "has no column of paths"),
         ("l.csv", "path\n", "names no files"),
-        ("l.txt", "a.npz", "give it by itself"),
+        ("l.txt", "a.npz\nb.png", "give arrays by themselves"),
     ],
 )
 def test_lists_that_are_refused(tmp_path, name, text, message):

@@ -27,6 +27,7 @@ def test_a_missing_path_has_a_neighbour(tmp_path):
     assert message(tmp_path / "celeba" / "trian") == (
         f"real: '{tmp_path}/celeba/trian' does not exist; did you mean '{tmp_path}/celeba/train'?"
     )
+    assert message(tmp_path / "CelebA" / "train").endswith(f"mean '{tmp_path}/celeba'?")
     assert message(tmp_path / "celebb" / "train").endswith(f"mean '{tmp_path}/celeba'?")
     assert message(tmp_path / "qqq") == f"real: '{tmp_path}/qqq' does not exist"
     assert "does not exist" in message(tmp_path / "celeba" / "train" / "0.png" / "x")

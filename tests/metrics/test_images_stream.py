@@ -7,11 +7,12 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from image_samples import assert_same_batches, crop, crops, images_in
+from image_samples import assert_same_batches, crop, crops, encode, images_in
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from ganfast.errors import InputError
+from ganfast.metrics import image_statistics
 from ganfast.metrics.images import open_images
 
 N = 10
@@ -225,3 +226,69 @@ def test_memory_does_not_grow_with_the_number_of_images():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 30 * 64 * 64 * 3
+
+
+PNGS = [encode(image.numpy()) for image in IMAGES]
+DICTS = {
+    "Hugging Face": ("img", lambda i: {"label": i, "img": Image.fromarray(IMAGES[i].numpy())}),
+    "a processor's": ("pixel_values", lambda i: {"pixel_values": FIRST[i : i + 1]}),
+    "WebDataset": ("PNG", lambda i: {"__key__": "x", "cls": 1, "PNG": IMAGES[i]}),
+    "WebDataset's bytes": ("png", lambda i: {"__url__": "x", "png": PNGS[i]}),
+    "not decoded": ("image", lambda i: {"image": {"bytes": PNGS[i], "path": None}, "label": 1}),
+    "lists": ("image", lambda i: {"image": [{"bytes": PNGS[i], "path": "x"}], "label": [1]}),
+    "lists of bytes": ("jpg", lambda i: {"jpg": [PNGS[i]], "cls": [1]}),
+}
+
+
+@pytest.mark.parametrize("kind", DICTS)
+def test_dicts_by_the_usual_names_and_by_key(kind):
+    name, make = DICTS[kind]
+    items = [make(i) for i in range(N)]
+    assert_same_batches(list(open_images(items).batches(4)), EXPECTED)
+    assert_same_batches(list(open_images(items, key=name).batches(4)), EXPECTED)
+    other = [{"theirs": item[name], "image": 1} for item in items]
+    assert_same_batches(list(open_images(other, key="theirs").batches(4)), EXPECTED)
+    assert len(images_in(open_images(other, key="theirs", num=3))) == 3
+
+
+def test_a_batch_in_a_dict_is_all_of_it():
+    batch = {"image": [{"bytes": data, "path": None} for data in PNGS]}
+    assert_same_batches(list(open_images([batch]).batches(4)), EXPECTED)
+    assert_same_batches(list(open_images([{"jpg": PNGS}]).batches(4)), EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("item", "key", "message"),
+    [
+        (
+            {"real": FIRST, "label": 1},
+            None,
+            "fake: got a batch that is a dict with the keys real, label; give it images or image, "
+            "or say which has the images by key=...",
+        ),
+        (
+            {"image": FIRST, "img": FIRST},
+            None,
+            "fake: got a batch that is a dict with the keys image, img, of which image, img could "
+            "be images; say which has the images by key=...",
+        ),
+        (
+            {"real": FIRST, "label": 1},
+            "Reel",
+            "key: got 'Reel', and a batch of fake has the keys real, label; give one of them; did "
+            "you mean 'real'?",
+        ),
+        ({}, None, "fake: got a batch that is a dict with the keys none; give it"),
+        ({"png": b"text"}, None, "fake: got an image that can't be used: holds text"),
+    ],
+)
+def test_dicts_that_are_refused(item, key, message):
+    with pytest.raises(InputError) as caught:
+        images_in(open_images([item], name="fake", key=key))
+    assert str(caught.value).startswith(message)
+
+
+def test_an_evaluation_takes_the_key():
+    items = [{"theirs": IMAGES}]
+    made = image_statistics(items, key="theirs", extractor="tiny_network:network")
+    assert torch.equal(made.mu, image_statistics(IMAGES, extractor="tiny_network:network").mu)

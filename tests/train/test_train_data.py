@@ -180,3 +180,20 @@ def test_patterns_and_lists_choose_what_is_learned(tmp_path):
     (tmp_path / "list.txt").write_text("3_fake_B.png\n0_real_B.png\n")
     source = open_source(TrainConfig(data=f"folder:{tmp_path / 'list.txt'}", image_size=8))
     assert source.images[:, 0, 0, 0].tolist() == [3, 0]
+
+
+def test_a_url_is_a_folder(tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    fs = fsspec.filesystem("memory")
+    fs.put(str(tmp_path), "/pictures", recursive=True)
+    try:
+        config = TrainConfig(game="nonsaturating", data="folder:memory://pictures", image_size=16)
+        source = open_source(config)
+        assert torch.equal(source.images, torch.from_numpy(pictures).permute(0, 3, 1, 2))
+        with pytest.raises(InputError, match="data: cannot list 'memory://gone': No such file"):
+            folder("memory://gone", 16)
+    finally:
+        fs.rm("/pictures", recursive=True)

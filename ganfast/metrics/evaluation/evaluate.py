@@ -33,10 +33,10 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         real, fake: a folder, a .zip or .tar archive, a .npy or .npz file (uint8, NHWC); a .npz
             file of statistics (``mu`` and ``sigma``: ours, pytorch-fid's; other tools' .npz, .npy
             and .pt too, and of features (n, d)) or a Statistics; a list of paths, or a .txt or
-            .csv of them, or a pattern (``"out/*_fake_B.png"``); a uint8
-            tensor or array (n, h, w, 3) or (n, 3, h, w); a DataLoader or another iterable of
-            batches; a function that returns an iterator of batches. ``images.open_images`` has
-            the details of each.
+            .csv of them, or a pattern (``"out/*_fake_B.png"``), each of these also as a URL
+            (``"s3://..."``); a uint8 tensor or array (n, h, w, 3) or (n, 3, h, w); a DataLoader or
+            another iterable of batches; a function that returns an iterator of batches.
+            ``images.open_images`` has the details of each.
         {options}
 
     An Extractor itself may be given as ``extractor``; it then brings its own weights, protocol,

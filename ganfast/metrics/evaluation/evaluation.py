@@ -271,6 +271,7 @@ def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | S
         exclude=options.exclude,
         num=options.num,
         shuffle_seed=options.shuffle_seed,
+        key=options.key,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ganfast._remote import shown
 from ganfast.errors import InputError
 from ganfast.metrics.images import ImageSource
 from ganfast.metrics.statistics import Statistics
@@ -60,7 +61,7 @@ def _same_files(real: ImageSource | Statistics, fake: ImageSource | Statistics) 
     if shared and ours != theirs:
         raise InputError(
             f"real, fake: got {len(shared):,} files that are on both sides, such as "
-            f"{min(shared)!r} ({len(ours):,} real and {len(theirs):,} fake in all); give each side "
-            "a folder of its own"
+            f"{shown(min(shared))!r} ({len(ours):,} real and {len(theirs):,} fake in all); give "
+            "each side a folder of its own"
         )
     return bool(shared)

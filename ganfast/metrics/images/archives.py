@@ -10,6 +10,7 @@ import zlib
 from functools import partial
 from typing import Any, BinaryIO
 
+from ganfast._remote import Location, name_of, shown
 from ganfast.errors import InputError
 from ganfast.metrics.images.encoded import (
     EncodedFiles,
@@ -17,7 +18,7 @@ from ganfast.metrics.images.encoded import (
     is_archived_image,
     is_archived_rest,
 )
-from ganfast.metrics.images.formats import count_endings
+from ganfast.metrics.images.formats import count_endings, is_of_a_run
 
 try:
     from lzma import LZMAError
@@ -46,23 +47,27 @@ class ZipFiles(EncodedFiles):
     as for a program that unpacks them."""
 
     def __init__(self, path: str, what: str) -> None:
-        self.path = path
+        self.path, place = path, Location(path)
         try:
-            with zipfile.ZipFile(path) as archive:
+            with _zip(place) as archive:
                 members = {m.filename: m for m in archive.infolist() if not m.is_dir()}
         except (zipfile.BadZipFile, OSError, NotImplementedError, EOFError) as error:
-            raise InputError(f"{what}: cannot read the archive {path!r}: {error}") from None
+            raise _unreadable(what, path, error) from None
         self.names = sorted(name for name in members if is_archived_image(name))
         self.sizes = [members[name].file_size for name in self.names]
         self.ignored = count_endings(
             name for name in members if not is_archived_image(name) and not is_archived_rest(name)
         )
+        self._of_runs = frozenset(filter(is_of_a_run, members))
         if any(members[name].flag_bits & 1 for name in self.names):
             raise InputError(
-                f"{what}: {path!r} is encrypted, which is not supported; unpack it and give the "
-                "folder"
+                f"{what}: {shown(path)!r} is encrypted, which is not supported; unpack it and give "
+                "the folder"
             )
-        self._archive = PerProcess(partial(zipfile.ZipFile, path))
+        self._archive = PerProcess(partial(_zip, place))
+
+    def has(self, name: str) -> bool:
+        return name in self._of_runs
 
     def read(self, position: int) -> bytes:
         return self._archive.get().read(self.names[position])
@@ -82,13 +87,14 @@ class TarFiles(EncodedFiles):
 
     def __init__(self, path: str, what: str) -> None:
         self.path = path
-        kind = next(end for end in sorted(OPENERS, key=len)[::-1] if path.lower().endswith(end))
-        opener = partial(_open, OPENERS[kind], path)
+        low = name_of(path).lower()
+        kind = next(end for end in sorted(OPENERS, key=len)[::-1] if low.endswith(end))
+        opener = partial(_open, OPENERS[kind], Location(path))
         try:
             with opener() as file:
                 spans, others = _index(file)
         except (*DAMAGED, ImportError) as error:
-            raise InputError(f"{what}: cannot read the archive {path!r}: {error}") from None
+            raise _unreadable(what, path, error) from None
         if kind == ".tar":
             self.names = sorted(spans)
         else:
@@ -97,7 +103,11 @@ class TarFiles(EncodedFiles):
         self._spans = [spans[name] for name in self.names]
         self.sizes = [size for _, size in self._spans]
         self.ignored = count_endings(others)
+        self._of_runs = frozenset(filter(is_of_a_run, others))
         self._file: PerProcess[BinaryIO] = PerProcess(opener)
+
+    def has(self, name: str) -> bool:
+        return name in self._of_runs
 
     def read(self, position: int) -> bytes:
         offset, size = self._spans[position]
@@ -114,8 +124,18 @@ class TarFiles(EncodedFiles):
         self._file.close()
 
 
-def _open(module: str, path: str) -> Any:
-    return importlib.import_module(module).open(path, "rb")
+def _zip(place: Location) -> zipfile.ZipFile:
+    return zipfile.ZipFile(place.source())
+
+
+def _open(module: str, place: Location) -> Any:
+    if module == "io":
+        return place.open()
+    return importlib.import_module(module).open(place.source(), "rb")
+
+
+def _unreadable(what: str, path: str, error: Exception) -> InputError:
+    return InputError(f"{what}: cannot read the archive {shown(path)!r}: {shown(str(error))}")
 
 
 def _index(file: BinaryIO) -> tuple[dict[str, tuple[int, int]], list[str]]:

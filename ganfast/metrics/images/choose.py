@@ -90,6 +90,9 @@ class ChosenFiles(EncodedFiles):
     def full_name(self, position: int) -> str:
         return self._files.full_name(self._positions[position])
 
+    def has(self, name: str) -> bool:
+        return self._files.has(name)
+
     def read(self, position: int) -> bytes:
         return self._files.read(self._positions[position])
 
@@ -101,7 +104,7 @@ class ChosenRows(ArrayImages):
     """The images of an array at ``positions``, which ascend."""
 
     def __init__(self, source: ArrayImages, positions: Sequence[int], what: str) -> None:
-        super().__init__(_Rows(source._rows, positions), source.name, what)
+        super().__init__(_Rows(source._rows, positions), source.name, what, source.files)
         self.fingerprint = fingerprint(source.fingerprint, map(str, positions))
 
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+from ganfast._remote import is_url, shown
 from ganfast.metrics.images.formats import is_image_name, is_left_out
 
 T = TypeVar("T")
@@ -25,18 +26,28 @@ class EncodedFiles(ABC):
     ignored: dict[str, int]
 
     def full_name(self, position: int) -> str:
-        return f"{self.path.rstrip('/')}/{self.names[position]}"
+        return f"{shown(self.path).rstrip('/')}/{self.names[position]}"
 
     def places(self) -> Iterator[str]:
         """Where each image really lies, links followed: for a member, in the archive."""
+        if is_url(self.path):
+            yield from (f"{self.path.rstrip('/')}/{name}" for name in self.names)
+            return
         folders: dict[str, str] = {}
         in_archive = os.path.isfile(self.path)
         for name in self.names:
+            if is_url(name):
+                yield name
+                continue
             folder, last = ("", name) if in_archive else os.path.split(name)
             if folder not in folders:
                 folders[folder] = os.path.realpath(os.path.join(self.path, folder))
             place = os.path.join(folders[folder], last)
             yield os.path.realpath(place) if not in_archive and os.path.islink(place) else place
+
+    def has(self, name: str) -> bool:
+        """Whether a file of a training run (RUN_FILES) has this name in ``names``' form."""
+        return os.path.exists(os.path.join(self.path, name))
 
     @abstractmethod
     def read(self, position: int) -> bytes:

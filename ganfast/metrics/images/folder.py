@@ -5,10 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from urllib.parse import unquote
 
-from ganfast.errors import InputError
-from ganfast.metrics.images.encoded import EncodedFiles
-from ganfast.metrics.images.formats import count_endings, is_image_name, is_left_out
+from ganfast import _remote
+from ganfast._remote import is_url, shown
+from ganfast.errors import InputError, one_line
+from ganfast.metrics.images.encoded import EncodedFiles, is_archived_rest
+from ganfast.metrics.images.formats import (
+    count_endings,
+    is_image_name,
+    is_left_out,
+    is_of_a_run,
+)
 
 
 class FolderFiles(EncodedFiles):
@@ -59,8 +67,37 @@ class FolderFiles(EncodedFiles):
         return read_file(os.path.join(self.path, self.names[position]))
 
 
+class RemoteFolder(EncodedFiles):
+    """Every image under a URL whose server can list what is there, sorted by its relative name."""
+
+    def __init__(self, url: str, what: str) -> None:
+        self.path = url.rstrip("/")
+        try:
+            sizes = _remote.listing(url)
+        except OSError as error:
+            raise InputError(f"{what}: cannot list {shown(url)!r}: {one_line(error)}") from None
+        names = sorted(sizes)
+        # A web server's names are quoted: %40eaDir.
+        kept = [name for name in names if not is_archived_rest(unquote(name))]
+        self.top = [name for name in kept if "/" not in name]
+        """The files in the folder itself."""
+        self.names = [name for name in kept if is_image_name(name)]
+        self.sizes = [sizes[name] for name in self.names]
+        others = [name for name in kept if not is_image_name(name)]
+        self.ignored = count_endings(others)
+        self._of_runs = frozenset(filter(is_of_a_run, others))
+
+    def has(self, name: str) -> bool:
+        return name in self._of_runs
+
+    def read(self, position: int) -> bytes:
+        return _remote.read(f"{self.path}/{self.names[position]}")
+
+
 def read_file(path: str) -> bytes:
     """All bytes of a regular file: opening a pipe would wait for its writer."""
+    if is_url(path):
+        return _remote.read(path)
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
     with open(path, "rb") as file:

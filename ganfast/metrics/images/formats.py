@@ -21,7 +21,20 @@ PILLOW_FORMATS = (
 """What a file may be, whatever its name says. Not all that Pillow knows: for some, such as EPS, it
 starts other programs, and a .png from the internet must not."""
 
-LEFT_OUT = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+LEFT_OUT = frozenset(
+    ("__macosx", "icon\r", "network trash folder", "temporary items")  # macOS
+    + ("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "recycler")
+    + ("system volume information", "lost+found", "__pycache__")
+    + ("@eadir", "@tmp", "#recycle", "#snapshot")  # Synology
+    + ("@recycle", "@recently-snapshot", "@__thumb")  # QNAP
+    + ("~snapshot",)  # NetApp
+)
+"""What systems, servers and file managers leave in folders, in lower case, beside all that is
+hidden: .DS_Store, .AppleDouble, .Trash-1000, .snapshot, .zfs, .thumbnails, .git."""
+
+RUN_CHART = "losses.png"
+RUN_FILES = frozenset(("config.json", "log.jsonl", "checkpoint.safetensors"))
+"""What `ganfast train`, and other trainers, leave in a folder beside each other."""
 
 
 def ending(name: str) -> str:
@@ -35,8 +48,18 @@ def is_image_name(name: str) -> bool:
 
 def is_left_out(part: str) -> bool:
     """Whether a file or folder of this name is the system's or an editor's, not the user's:
-    hidden (``.ipynb_checkpoints``, ``._photo.jpg``), ``__MACOSX``, ``Thumbs.db``."""
-    return part.startswith(".") or part.lower() in LEFT_OUT
+    hidden (``.ipynb_checkpoints``, ``._photo.jpg``), or one of LEFT_OUT (``@eaDir``)."""
+    return part.startswith(".") or is_the_systems(part)
+
+
+def is_the_systems(part: str) -> bool:
+    """Whether a name is in LEFT_OUT."""
+    return part.lower() in LEFT_OUT
+
+
+def is_of_a_run(name: str) -> bool:
+    """Whether a file of this name says that its folder is a training run's."""
+    return name.rpartition("/")[2] in RUN_FILES
 
 
 def count_endings(names: Iterable[str]) -> dict[str, int]:

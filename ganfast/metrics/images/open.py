@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -11,15 +10,17 @@ import numpy as np
 from torch import Tensor
 
 from ganfast import _checks
+from ganfast._remote import is_url, name_of, shown
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.choices import BACKGROUNDS, ON_ERROR
-from ganfast.metrics.images.archives import OPENERS, TarFiles, ZipFiles
+from ganfast.metrics.images.archives import OPENERS
 from ganfast.metrics.images.arrays import ArrayImages, npy_images, npz_images
 from ganfast.metrics.images.choose import by_name, some_of
 from ganfast.metrics.images.decode import Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
-from ganfast.metrics.images.formats import is_image_name
+from ganfast.metrics.images.formats import IMAGE_ENDINGS, is_image_name
 from ganfast.metrics.images.lists import (
+    archive_at,
     files_at,
     files_in_folder,
     files_of_list,
@@ -46,6 +47,7 @@ def open_images(
     exclude: str | Sequence[str] = (),
     num: int | None = None,
     shuffle_seed: int | None = None,
+    key: str | None = None,
 ) -> ImageSource:
     """The images that ``source`` holds, uint8 RGB in a fixed order, of any sizes.
 
@@ -58,11 +60,17 @@ def open_images(
     * a pattern, ``"out/*_fake_B.png"``: the files that a shell would put for it, sorted, ``**``
       being any number of folders, ``{00..12}`` all of these numbers; also of .zip or .tar shards;
     * a list of paths, or the path of a .txt (one path a line) or .csv of them, in its order;
-    * a path to an .npy or .npz of uint8 images, (n, h, w, 3) or (n, 3, h, w), read as needed;
+    * a path to an .npy or .npz of uint8 images, (n, h, w, 3) or (n, 3, h, w), read as needed; a
+      folder, pattern or list of these is one array;
     * a tensor or array of these shapes;
     * a DataLoader, dataset, or any iterable of batches or images, or a function without arguments
       that returns an iterator (see StreamImages);
     * an ImageSource, which is returned as it is.
+
+    A path may be a URL that fsspec knows: s3://, gs://, hf://, http(s)://, memory:// (``pip
+    install 'ganfast[remote]'``). What is read is held in blocks, never the whole file; of a server
+    that gives no part of a file, a temporary copy is made. A lost connection ends the reading,
+    whatever ``on_error`` says.
 
     Args:
         name: how messages call ``source``.
@@ -75,6 +83,8 @@ def open_images(
             part of a name, "val/*" about all of it.
         num: take so many images, the first ones.
         shuffle_seed: with ``num``, choose them at random, the same for the same seed.
+        key: of batches that are dicts, which item has the images; None for the only one of a usual
+            name (image, img, pixel_values, jpg, png: see StreamImages).
         on_error: "raise" ends with InputError at the first file that can't be read, "skip" names it
             in Batch.skipped.
 
@@ -88,14 +98,17 @@ def open_images(
     include, exclude = ((x,) if isinstance(x, str) else tuple(x) for x in (include, exclude))
     opened: EncodedFiles | ImageSource
     if isinstance(source, (str, os.PathLike)):
-        label = os.path.expanduser(os.fspath(source))
-        opened = _at_path(label, name)
+        path = _checks.place(name, source)
+        label = shown(path)
+        opened = _at_path(path, name)
+        if isinstance(opened, ArrayImages):
+            opened.name = label
     elif is_list_of_paths(source):
         label = name
-        opened = files_at([os.path.expanduser(os.fspath(path)) for path in source], name)
+        opened = files_at([_checks.place(name, path) for path in source], name)
     else:
         label = name
-        opened = _in_memory(source, name, background)
+        opened = _in_memory(source, name, background, key)
     if isinstance(opened, EncodedFiles):
         opened = by_name(opened, include, exclude, name)
         opened = FileImages(opened, Decoder(background, exif, max_pixels), on_error, label, name)
@@ -107,7 +120,7 @@ def open_images(
     return opened if num is None else some_of(opened, num, shuffle_seed, name)
 
 
-def _in_memory(source: Any, name: str, background: str) -> ImageSource:
+def _in_memory(source: Any, name: str, background: str, key: str | None) -> ImageSource:
     if isinstance(source, ImageSource):
         return source
     if isinstance(source, (Tensor, np.ndarray)):
@@ -115,9 +128,9 @@ def _in_memory(source: Any, name: str, background: str) -> ImageSource:
     if isinstance(source, (bytes, dict, set, frozenset)):
         pass
     elif isinstance(source, Iterable) or _is_dataset(source):
-        return StreamImages(lambda: source, name, background)
+        return StreamImages(lambda: source, name, background, key)
     elif callable(source):
-        return StreamImages(_checked(source, name), name, background)
+        return StreamImages(_checked(source, name), name, background, key)
     raise InputTypeError(
         f"{name}: got a {type(source).__name__}; give a path, a tensor or array, an iterable of "
         "batches, or a function that returns an iterator"
@@ -125,9 +138,12 @@ def _in_memory(source: Any, name: str, background: str) -> ImageSource:
 
 
 def _at_path(path: str, what: str) -> EncodedFiles | ImageSource:
-    low = path.lower()
+    low = name_of(path).lower()
     if is_pattern(path):
         return matching_files(path, what)
+    if is_url(path):
+        files = (*IMAGE_ENDINGS, ".zip", *OPENERS, ".npz", ".txt", ".csv")
+        return _of_file(path, low, what) if low.endswith(files) else files_in_folder(path, what)
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in it
@@ -138,17 +154,21 @@ def _at_path(path: str, what: str) -> EncodedFiles | ImageSource:
         return files_in_folder(path, what)
     if not os.path.isfile(path):
         raise InputError(f"{what}: {path!r} is neither a file nor a folder; give {KINDS}")
-    if low.endswith(".zip"):
-        return ZipFiles(path, what)
-    if low.endswith(tuple(OPENERS)):
-        return TarFiles(path, what)
+    return _of_file(path, low, what)
+
+
+def _of_file(path: str, low: str, what: str) -> EncodedFiles | ImageSource:
+    """What is in a file, by ``low``: its name in lower case."""
+    if low.endswith((".zip", *OPENERS)):
+        return archive_at(path, what)
     if low.endswith(".npz"):
         return npz_images(path, path, what)
     if low.endswith(".npy"):
         return npy_images(path, path, what)
     if low.endswith((".txt", ".csv")):
         return files_of_list(path, what)
-    if is_image_name(path):
+    path = shown(path)
+    if is_image_name(low):
         raise InputError(f"{what}: {path!r} is a single image; give the folder that holds them")
     raise InputError(f"{what}: {path!r} is of no known kind; give {KINDS}")
 
@@ -159,10 +179,10 @@ def _meant(path: str) -> str:
     while not os.path.isdir(parent):
         parent, wanted = os.path.split(parent)
     try:
-        close = difflib.get_close_matches(wanted, os.listdir(parent), n=1)
+        near = _checks.nearest(wanted, os.listdir(parent))
     except OSError:
-        close = []
-    return f"; did you mean {os.path.join(parent, close[0])!r}?" if close else ""
+        near = None
+    return f"; did you mean {os.path.join(parent, near)!r}?" if near else ""
 
 
 def _is_dataset(source: Any) -> bool:

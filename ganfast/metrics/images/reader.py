@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ganfast._remote import RemoteError, shown
 from ganfast._terminal import printable
 from ganfast.errors import InputError, one_line
 from ganfast.metrics.images.batch import BatchStream, PackedBatch, Skipped
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
-from ganfast.metrics.images.formats import IMAGE_ENDINGS
+from ganfast.metrics.images.formats import IMAGE_ENDINGS, RUN_CHART, RUN_FILES
 from ganfast.metrics.images.source import ImageSource, fingerprint
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
@@ -49,6 +50,12 @@ class BatchDataset(Dataset[Any]):
             try:
                 images.append(self._decode(position))
                 positions.append(position)
+            except RemoteError as error:  # no fault of this file, so nothing to skip
+                name = printable(self._files.full_name(position), lines=False)
+                return InputError(
+                    f"cannot read {name}: {one_line(error)}; see to the connection, and run it "
+                    "again"
+                )
             except DecodeError as error:
                 name, reason = self._files.full_name(position), one_line(error)
                 if self._on_error == "raise":
@@ -62,6 +69,8 @@ class BatchDataset(Dataset[Any]):
     def _decode(self, position: int) -> Any:
         try:
             data = self._files.read(position)
+        except RemoteError:
+            raise
         except Exception as error:  # of a damaged archive zipfile raises zlib.error and others
             why = error.strerror if isinstance(error, OSError) else None
             raise DecodeError(why or one_line(error)) from None
@@ -190,15 +199,11 @@ def lookahead(
     except Exception:  # it will be reported in its turn
         return workers, AHEAD
     mean = sum(files.sizes) / len(files.sizes)
-    batch = max(1.0, first * mean / max(files.sizes[0], 1) * batch_size)
+    share = mean / files.sizes[0] if files.sizes[0] else 1.0  # else sizes are not known
+    batch = max(1.0, first * share * batch_size)
     if batch * workers * AHEAD <= BUDGET:
         return workers, AHEAD
     return max(1, min(workers, int(BUDGET / batch))), 1
-
-
-RUN_CHART = "losses.png"
-RUN_FILES = ("config.json", "log.jsonl", "checkpoint.safetensors")
-"""What `ganfast train`, and other trainers, leave in a folder beside each other."""
 
 
 class FileImages(ImageSource):
@@ -210,7 +215,9 @@ class FileImages(ImageSource):
         self, files: EncodedFiles, decoder: Decoder, on_error: str, name: str, what: str
     ) -> None:
         if not files.names:
-            raise InputError(f"{what}: no images in {files.path!r}: {_instead(files.ignored)}")
+            raise InputError(
+                f"{what}: no images in {shown(files.path)!r}: {_instead(files.ignored)}"
+            )
         _refuse_training_run(files, what)
         self._files, self._decoder, self._on_error = files, decoder, on_error
         self.name = name
@@ -236,11 +243,11 @@ def _refuse_training_run(files: EncodedFiles, what: str) -> None:
     for name in files.names:
         if not name.endswith(RUN_CHART):
             continue
-        folder, last = os.path.split(os.path.join(files.path, name))
-        beside = (os.path.join(folder, one) for one in RUN_FILES)
-        if last == RUN_CHART and any(map(os.path.exists, beside)):
+        folder, last = os.path.split(name)
+        if last == RUN_CHART and any(files.has(os.path.join(folder, one)) for one in RUN_FILES):
+            run = os.path.join(shown(files.path), folder).rstrip("/")
             raise InputError(
-                f"{what}: {folder!r} is the folder of a training run: its {RUN_CHART} is a chart, "
+                f"{what}: {run!r} is the folder of a training run: its {RUN_CHART} is a chart, "
                 "and a picture in samples/ is a sheet of many; save samples one by one in a folder "
                 "of their own and give that"
             )

@@ -12,11 +12,19 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, default_collate, default_convert
 
+from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.images.batch import Batch, BatchStream, images_of
 from ganfast.metrics.images.decode import DecodeError, Decoder
+from ganfast.metrics.images.formats import IMAGE_ENDINGS
 from ganfast.metrics.images.layout import as_tensor, channels_axis, check_uint8, to_rgb
 from ganfast.metrics.images.source import ImageSource, fingerprint
+
+USUAL_KEYS = frozenset(
+    ("images", "image", "imgs", "img", "pixel_values")  # Hugging Face's data sets and processors
+    + tuple(ending[1:] for ending in IMAGE_ENDINGS if ending != ".npy")  # WebDataset's
+)
+"""What the images in a dict are called, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +41,10 @@ class Beginning:
 class StreamImages(ImageSource):
     """The images of an iterable, or of the iterator that a function returns, in its order.
 
-    An item is a batch (4 axes), or one image (3 axes, or a PIL image), or a dict with ``images`` or
-    ``image``. A tuple, and a list that has anything but single images, begins with its images:
-    labels follow, or the other half of a pair. A list of nothing but single images is a batch.
+    An item is a batch (4 axes), or one image (3 axes, a PIL image, or the bytes of a file), or a
+    dict of which ``key`` has these; without it, the only one of its keys that is in USUAL_KEYS. A
+    tuple, and a list that has anything but single images, begins with its images: labels follow,
+    or the other half of a pair. A list of nothing but single images is a batch.
 
     Where a DataLoader makes the batches (torch's own collate_fn), an item of 3 axes is refused: it
     is a batch of gray images without their axis of channels. Where it makes none (batch_size=None),
@@ -48,8 +57,15 @@ class StreamImages(ImageSource):
 
     resumable = False
 
-    def __init__(self, make: Callable[[], Iterable[Any]], name: str, background: str) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Iterable[Any]],
+        name: str,
+        background: str,
+        key: str | None = None,
+    ) -> None:
         self._make = make
+        self._key = key
         self._background = background
         self.name = name
         self.count = None
@@ -119,13 +135,12 @@ class StreamImages(ImageSource):
     def _parts(self, item: Any, converted: bool) -> list[Any]:
         """The arrays of images in one item; ``converted`` where a list may have been a tuple."""
         if isinstance(item, Mapping):
-            for key in ("images", "image"):
-                if key in item:
-                    return self._parts(item[key], converted)
-            raise InputError(
-                f"{self.name}: got a batch that is a dict with the keys "
-                f"{', '.join(map(str, item)) or 'none'}; give it images or image"
-            )
+            if isinstance(item.get("bytes"), bytes):  # a data set's image that is not decoded
+                return [item["bytes"]]
+            found = item[self._key_of(item)]
+            if isinstance(found, list) and found and all(isinstance(x, Mapping) for x in found):
+                return [part for one in found for part in self._parts(one, converted)]
+            return self._parts(found, converted)
         if isinstance(item, list) and item and all(map(_is_one_image, item)) and not converted:
             return item
         if isinstance(item, (tuple, list)):
@@ -142,10 +157,34 @@ class StreamImages(ImageSource):
             return self._parts(item[0], converted)
         return [item]
 
+    def _key_of(self, item: Mapping[Any, Any]) -> Any:
+        """Which of its keys has the images."""
+        usual = [key for key in item if str(key).lower() in USUAL_KEYS]
+        if self._key is None and len(usual) == 1:
+            return usual[0]
+        if self._key is not None and self._key in item:
+            return self._key
+        keys = ", ".join(map(str, item)) or "none"
+        if self._key is not None:
+            near = _checks.suggestion(self._key, map(str, item))
+            raise InputError(
+                f"key: got {self._key!r}, and a batch of {self.name} has the keys {keys}; give one "
+                f"of them{near}"
+            )
+        several = f", of which {', '.join(map(str, usual))} could be images" if usual else ""
+        cure = "" if usual else "give it images or image, or "
+        raise InputError(
+            f"{self.name}: got a batch that is a dict with the keys {keys}{several}; {cure}say "
+            "which has the images by key=..."
+        )
+
     def _rgb(self, images: Any) -> Tensor:
-        if _is_pillow(images):
+        if _is_pillow(images) or isinstance(images, bytes):
+            decoder = Decoder(self._background)
             try:
-                return as_tensor(Decoder(self._background).pixels(images))[None]
+                encoded = isinstance(images, bytes)
+                pixels = decoder.decode(images, "") if encoded else decoder.pixels(images)
+                return as_tensor(pixels)[None]
             except DecodeError as error:
                 raise InputError(f"{self.name}: got an image that can't be used: {error}") from None
         if not isinstance(images, (Tensor, np.ndarray)):
@@ -198,7 +237,9 @@ def _named(sampler: Any) -> str:
 
 
 def _is_one_image(item: Any) -> bool:
-    return _is_pillow(item) or (isinstance(item, (Tensor, np.ndarray)) and item.ndim == 3)
+    if isinstance(item, (Tensor, np.ndarray)):
+        return item.ndim == 3
+    return _is_pillow(item) or isinstance(item, bytes)
 
 
 def _is_images(item: Any) -> bool:

@@ -7,13 +7,14 @@ import os
 import pickle
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ganfast import _checks
+from ganfast._remote import fetched, is_url, shown
 from ganfast.errors import InputError, one_line
 from ganfast.metrics.inception.download import DownloadError, download
 from ganfast.metrics.inception.network import expected_state
@@ -32,15 +33,15 @@ URLS = (
 @dataclass(frozen=True)
 class Weights:
     """``state``: the float32 tensors of ``expected_state()`` by name; ``path``: where they were
-    read; ``published``: whether that file is the published one, byte for byte."""
+    read, a URL as text; ``published``: whether that file is the published one, byte for byte."""
 
     state: dict[str, Tensor]
-    path: Path
+    path: Path | str
     published: bool
 
 
 def load_weights(path: str | os.PathLike[str] | None = None, *, progress: bool = False) -> Weights:
-    """The weights in ``path``, else those in torch hub's cache, else from the network.
+    """The weights in ``path`` (a URL too), else those in torch hub's cache, else from the network.
 
     A file that the user names may hold other weights, as long as every name and shape is that of
     the network; from the cache and the network only the published file is taken. Nothing in a file
@@ -51,7 +52,8 @@ def load_weights(path: str | os.PathLike[str] | None = None, *, progress: bool =
             that can be neither found nor downloaded.
     """
     if path is not None:
-        return _read(_checks.path("weights", path))
+        given = _checks.place("weights", path)
+        return _read_at(given) if is_url(given) else _read(Path(given))
     cached = find_weights()
     return _read(_fetched(progress) if cached is None else cached)
 
@@ -95,6 +97,18 @@ def _fetched(progress: bool) -> Path:
             f"or name it with --weights PATH (weights=PATH)"
         ) from None
     return path
+
+
+def _read_at(url: str) -> Weights:
+    """Those at a URL, of which a copy is kept no longer than it takes to read it."""
+    try:
+        with fetched(url) as copy:
+            try:
+                return replace(_read(Path(copy)), path=shown(url))
+            except InputError as error:
+                raise InputError(str(error).replace(copy, shown(url))) from None
+    except OSError as error:
+        raise InputError(f"weights: cannot read {shown(url)!r}: {one_line(error)}") from None
 
 
 def _read(path: Path) -> Weights:
