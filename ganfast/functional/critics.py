@@ -147,14 +147,17 @@ def check_twice(critic: Critic, gradient: Tensor, points: Inputs) -> None:
 def check_graph(gradient: Tensor, points: Inputs) -> None:
     """RuntimeError where an operation in the graph of ``gradient`` has no second derivative."""
     names = set()
-    for node, following in _graph(gradient.grad_fn):
-        name = node.name().rsplit("::", 1)[-1]
+    for node in _graph(gradient.grad_fn):
+        name = node.name()
+        if name in _proven or name in names:
+            continue
         names.add(name)
-        if name in ("NotImplemented", "DelayedError", "Error"):
-            raise RuntimeError(_NO_SECOND.format(**_diagnosis(following)))
-        if name.startswith("CompiledFunction"):
+        short = name.rsplit("::", 1)[-1]
+        if short in ("NotImplemented", "DelayedError", "Error"):
+            raise RuntimeError(_NO_SECOND.format(**_diagnosis(node)))
+        if short.startswith("CompiledFunction"):
             raise RuntimeError(_COMPILED.format(what="a part of it"))
-    if not names <= _proven:
+    if names:
         _take_second(gradient, points)
         _proven.update(names)
 
@@ -175,19 +178,21 @@ def _take_second(gradient: Tensor, points: Inputs) -> None:
         raise RuntimeError(_SECOND_RAISES.format(error=one_line(error))) from error
 
 
-def _graph(root: Any) -> Iterator[tuple[Any, list[str]]]:
-    """Every node of an autograd graph, with the names of the nodes that it leads to."""
+def _graph(root: Any) -> Iterator[Any]:
+    """Every node of an autograd graph."""
     seen, todo = {root}, [root]
     while todo:
         node = todo.pop()
-        following = [next_ for next_, _ in node.next_functions if next_ is not None]
-        yield node, [next_.name() for next_ in following]
-        todo += [next_ for next_ in following if next_ not in seen]
-        seen.update(following)
+        yield node
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                todo.append(following)
 
 
-def _diagnosis(following: list[str]) -> dict[str, str]:
+def _diagnosis(node: Any) -> dict[str, str]:
     """Which operation has no second derivative, and what to use instead."""
+    following = [next_.name() for next_, _ in node.next_functions if next_ is not None]
     names = " ".join(following)
     if "Attention" in names:
         return {

@@ -17,6 +17,8 @@ from ganfast.functional.scores import Scores, scores_of
 
 __all__ = ["finite_difference_penalty"]
 
+_transforms_active = torch._C._are_functorch_transforms_active
+
 
 def finite_difference_penalty(
     critic: Critic,
@@ -99,4 +101,6 @@ def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
     if generator is not None and generator.device.type != x.device.type and not is_compiling():
         key = int(new_key(x.device, generator))
         generator = torch.Generator(x.device).manual_seed(key)
+    if _transforms_active():  # vmap(randomness="different") fills nothing that all samples share
+        return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
     return torch.empty_like(x).normal_(generator=generator)
