@@ -19,6 +19,7 @@ _MASK32 = 0xFFFFFFFF
 _MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
+_HALF = 2**62  # of the 63 bits of a key
 
 _CPU = torch.device("cpu")
 _transforms_active = torch._C._are_functorch_transforms_active
@@ -48,10 +49,13 @@ def new_key(device: torch.device, generator: torch.Generator | None) -> Key:
     each replay.
     """
     where = device if generator is None else generator.device
+    if _transforms_active():  # in vmap each sample's own key or the same, as its randomness says
+        bits = torch.randint(-_HALF, _HALF, (), generator=generator, device=where)
+        return bits + _HALF  # what random_() would have drawn
     if is_compiling():  # the compiler does not know Tensor.random_; eager draws the same number
         blank = torch.empty((), dtype=torch.int64, device=where)
         return torch.ops.aten.random(blank, generator=generator)
-    if where != _CPU or _transforms_active() or _dispatch_modes():
+    if where != _CPU or _dispatch_modes():
         bits = torch.empty((), dtype=torch.int64, device=where).random_(generator=generator)
         # A FakeTensor has no number to read, and a graph being recorded would keep this one.
         return int(bits) if where.type == "cpu" and not _dispatch_modes() else bits

@@ -13,8 +13,10 @@ from ganfast.errors import InputError, InputTypeError
 from ganfast.functional import losses
 from ganfast.functional.critics import Critic
 from ganfast.functional.gradient_penalty import AT, gradient_penalty
+from ganfast.functional.inputs import Inputs
 from ganfast.functional.losses import Logits
 from ganfast.functional.penalty import make_spec
+from ganfast.functional.scores import Scores
 from ganfast.games import Reduction
 
 
@@ -162,7 +164,7 @@ class GradientPenalty(torch.nn.Module):
         (loss + penalty(critic, real, fake)).backward()
 
     Args:
-        weight, target, one_sided, at, group_size, generator: as for the function.
+        weight, target, one_sided, at, group_size, generator, scores: as for the function.
 
     Raises:
         ValueError: at construction, for a setting that is out of its range.
@@ -177,6 +179,7 @@ class GradientPenalty(torch.nn.Module):
         at: str = "interpolated",
         group_size: int = 1,
         generator: torch.Generator | None = None,
+        scores: Scores = None,
     ) -> None:
         super().__init__()
         _checks.one_of("at", at, AT)
@@ -188,10 +191,12 @@ class GradientPenalty(torch.nn.Module):
             "at": at,
             "group_size": group_size,
         }
+        if scores is not None:
+            self.settings["scores"] = scores
         self.generator = generator
 
     def forward(
-        self, critic: Critic, real: Tensor | None, fake: Tensor | None, **critic_kwargs: Any
+        self, critic: Critic, real: Inputs | None, fake: Inputs | None, **critic_kwargs: Any
     ) -> Tensor:
         """The penalty, 0-d, of ``critic`` on one batch; the rest goes to the critic."""
         return gradient_penalty(

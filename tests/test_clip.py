@@ -247,3 +247,21 @@ def test_subclasses_are_clipped_by_torch():
 def test_the_reference_counts():
     x = torch.tensor([2.0, -2.0, 0.1])
     assert reference.optim.clip_weights_([x, x], 1.0, True) == 4
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        nn.utils.spectral_norm,
+        nn.utils.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.weight_norm,
+    ],
+    ids=["old spectral", "old weight", "spectral", "weight"],
+)
+def test_a_weight_that_is_made_from_what_is_clipped_is_said(wrap):
+    module = nn.Sequential(nn.Linear(3, 2), wrap(nn.Linear(2, 2)))
+    with pytest.warns(UserWarning, match=r"parameters: 1.weight is parametrised") as caught:
+        GF.clip_weights_(module, 0.01)
+    assert caught[0].filename == __file__

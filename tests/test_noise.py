@@ -200,3 +200,97 @@ def test_threads_draw_their_own_keys():
         alone_keys, alone_points = draw(seed)
         assert keys == alone_keys
         assert all(torch.equal(a, b) for a, b in zip(points, alone_points, strict=True))
+
+
+def draws_of_real(x, **options):
+    """The targets of the real side: the root of what a square loss is at x = 0, drawn above 0."""
+    return GF.discriminator_loss(x, x, game="lsgan", reduction="none", **options)[0].mul(2).sqrt()
+
+
+DRAWS = {
+    "label noise": lambda x: draws_of_real(x, label_noise=0.5),
+    "smooth labels with noise": lambda x: draws_of_real(x, label_smoothing=0.1, label_noise=0.5),
+    "label flips": lambda x: draws_of_real(x, label_flip=0.5),
+    "module": lambda x: ganfast.GANLoss("lsgan", label_noise=0.5)(x, True).expand(x.shape),
+    "interpolate": lambda x: GF.interpolate(x + 1, x),
+    "interpolate several": lambda x: GF.interpolate([x, x + 1], [x, x])[1],
+    "gradient penalty": lambda x: GF.gradient_penalty(
+        lambda points: points.square().sum(), x + 1, x
+    ).expand(x.shape),
+    "finite differences": lambda x: GF.finite_difference_penalty(
+        lambda points: points, x[:, None], sigma=1.0
+    ).expand(x.shape),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize(
+    ("draw", "compiled"),
+    [(draw, False) for draw in DRAWS]
+    + [(draw, True) for draw in ("label noise", "label flips", "interpolate")],
+)
+def test_vmap_draws_as_its_randomness_says(draw, compiled):
+    """Of a batched tensor and of one that all samples share; torch's own draws do the same."""
+    torch.compiler.reset()
+
+    def run(of, *arguments, randomness):
+        def call(*arguments):
+            return torch.func.vmap(of, randomness=randomness)(*arguments)
+
+        if compiled:
+            call = torch.compile(call, fullgraph=True, backend="aot_eager")
+        return call(*arguments)
+
+    x, shared = torch.zeros(8, 64), torch.zeros(64)
+    for of, argument in (
+        (DRAWS[draw], x),
+        (lambda scale: DRAWS[draw](shared) * scale, torch.ones(8)),
+    ):
+        same = run(of, argument, randomness="same")
+        assert torch.equal(same, same[:1].expand_as(same))
+        different = run(of, argument, randomness="different")
+        assert different.shape == (8, 64) and len(different.unique(dim=0)) == 8
+        if not compiled:  # torch.compile does not look for it, neither in torch.rand
+            with pytest.raises(RuntimeError, match="randomness error mode"):
+                run(of, argument, randomness="error")
+
+
+def test_vmap_draws_independent_uniform_noise():
+    n, samples = 500, 40
+    noise = torch.func.vmap(DRAWS["label noise"], randomness="different")(torch.zeros(samples, n))
+    noise = (noise - 1).double()
+    assert noise.abs().max() <= 0.5
+    assert abs(noise.mean()) < 4 * 0.5 / 3**0.5 / (n * samples) ** 0.5
+    assert abs(noise.var() - 0.25 / 3) < 0.05 * 0.25 / 3
+    across = torch.corrcoef(noise) - torch.eye(samples)
+    assert across.abs().max() < 5 / n**0.5
+
+
+def test_vmap_within_vmap_and_under_grad():
+    def nested(outer, inner):
+        within = torch.func.vmap(DRAWS["label noise"], randomness=inner)
+        return torch.func.vmap(within, randomness=outer)(torch.zeros(2, 3, 16))
+
+    rows = {
+        (outer, inner): len(nested(outer, inner).flatten(0, 1).unique(dim=0))
+        for outer in ("same", "different")
+        for inner in ("same", "different")
+    }
+    assert rows == {
+        ("same", "same"): 1,
+        ("same", "different"): 3,
+        ("different", "same"): 2,
+        ("different", "different"): 6,
+    }
+    gradient = torch.func.grad(lambda x: GF.discriminator_loss(x, x, game="lsgan", label_noise=0.5))
+    each = torch.func.vmap(gradient, randomness="different")(torch.zeros(5, 16))
+    assert len(each.unique(dim=0)) == 5
+
+
+def test_a_seed_gives_the_same_noise_under_a_transform_as_without():
+    x = torch.zeros(16)
+    plain = draws_of_real(x, label_noise=0.5, generator=seeded(3))
+    mapped = torch.func.vmap(
+        lambda x: draws_of_real(x, label_noise=0.5, generator=seeded(3)), randomness="same"
+    )(x.expand(2, 16))
+    torch.testing.assert_close(mapped, plain.expand(2, 16))

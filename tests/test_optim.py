@@ -646,3 +646,27 @@ def test_rounding_cannot_make_a_centered_variance_negative():
     run(RMSprop, [p], grads, centered=True, alpha=0.3, eps=1e-3)
     if "cpu" in BACKENDS:
         assert p.isfinite().all()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.distributed.checkpoint warns at its import
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("kind", "chosen"), BOTH, ids=name_of)
+def test_asking_for_the_state_changes_no_weight(kind, chosen, backend):
+    """torch.distributed.checkpoint makes a state that is not there yet by a step at lr = 0."""
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+    module = nn.Linear(3, 2)
+    kept = [p.detach().clone() for p in module.parameters()]
+    optimizer = kind(module.parameters(), lr=0.1, weight_clip=0.01, **chosen)
+    with ganfast.backend(backend):
+        optimizer.state_dict(), repr(optimizer)
+        assert not optimizer.state
+        asked = get_optimizer_state_dict(module, optimizer)
+        assert asked["state"].keys() == {"weight", "bias"}
+        assert all(map(torch.equal, module.parameters(), kept))
+        assert optimizer.param_groups[0]["weight_clip"] == 0.01
+        # Any gradient makes it a step, whatever its learning rate.
+        fresh = kind(module.parameters(), lr=0.0, weight_clip=0.01, **chosen)
+        module(torch.ones(1, 3)).sum().backward()
+        fresh.step()
+    assert max(p.abs().max() for p in module.parameters()) <= 0.01

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -484,3 +486,128 @@ def test_an_error_of_the_critics_own_passes_through():
         raise RuntimeError("shape mismatch in layer 3")
 
     refused(broken, RuntimeError, "shape mismatch in layer 3")
+
+
+# ---- critics that return more than scores ----------------------------------------------
+
+
+class Outputs(NamedTuple):
+    logits: torch.Tensor
+    features: torch.Tensor
+    label: torch.Tensor | None
+
+
+class ManyOutputs(nn.Module):
+    """As StudioGAN's discriminators return them: a dict with scores, features, labels and None."""
+
+    def __init__(self, form=dict):
+        super().__init__()
+        self.body, self.last, self.form = nn.Linear(3, 8), nn.Linear(8, 1), form
+
+    def forward(self, x, label=None):
+        h = self.body(x).tanh()
+        scores = self.last(h).squeeze(1)
+        if self.form is dict:
+            label = torch.zeros(len(x), dtype=torch.int64) if label is None else label
+            return {"h": h, "adv_output": scores, "embed": None, "label": label}
+        return self.form(scores, h, None) if self.form is Outputs else (scores, h, None)
+
+
+@pytest.mark.parametrize(
+    ("form", "scores"),
+    [(dict, "adv_output"), (dict, ["adv_output"]), (tuple, 0), (tuple, -3), (Outputs, "logits")],
+)
+def test_scores_are_named(form, scores):
+    critic = ManyOutputs(form).double()
+    x = torch.randn(5, 3).double()
+    expected = by_hand(lambda x: critic.last(critic.body(x).tanh()), x)
+    assert_weights = weight_gradients(critic, expected)
+    module = ganfast.GradientPenalty(at="real", scores=scores)
+    assert f"scores={scores!r}" in repr(module)
+    for value in (
+        GF.gradient_penalty(critic, x, x, at="real", scores=scores),
+        module(critic, x, None),
+    ):
+        torch.testing.assert_close(value, expected)
+        for got, truth in zip(weight_gradients(critic, value), assert_weights, strict=True):
+            torch.testing.assert_close(got, truth) if truth is not None else None
+    leaf = x.clone().requires_grad_()
+    value = GF.r1_penalty(critic(leaf), leaf, gamma=2.0, scores=scores)
+    torch.testing.assert_close(
+        value, by_hand(lambda x: critic.last(critic.body(x).tanh()), x, 1.0, 0.0)
+    )
+    alone = GF.finite_difference_penalty(
+        lambda x: critic.last(critic.body(x).tanh()), x, sigma=0.1, generator=seeded()
+    )
+    named = GF.finite_difference_penalty(critic, x, sigma=0.1, generator=seeded(), scores=scores)
+    torch.testing.assert_close(named, alone)
+
+
+def test_several_scores_are_named():
+    critic, x = ManyOutputs(tuple).double(), torch.randn(5, 3).double()
+    value = GF.gradient_penalty(critic, x, x, at="real", scores=[0, 1])
+    torch.testing.assert_close(value, by_hand(lambda x: critic(x)[0] + critic(x)[1].sum(1), x))
+
+
+@pytest.mark.parametrize(
+    ("critic", "scores", "message"),
+    [
+        (ManyOutputs(), None, r"NoneType as output \['embed'\]; .* scores='adv_output'"),
+        (ManyOutputs(tuple), None, r"NoneType as output \[2\]; name the scores alone, scores=0"),
+        (ManyOutputs(), "embed", r"it returned a NoneType as output \['embed'\]; give a tensor"),
+        (ManyOutputs(), "label", r"it returned torch.int64 as output \['label'\]; scores are real"),
+        (ManyOutputs(), "logits", "scores: got 'logits'; the critic returned a dict with outputs"),
+        (ManyOutputs(), 0, "scores: got 0; .* 'h', 'adv_output', 'embed', 'label'"),
+        (ManyOutputs(tuple), 3, "scores: got 3; the critic returned a tuple with outputs 0, 1, 2"),
+        (ManyOutputs(tuple), "h", "scores: got 'h'; the critic returned a tuple"),
+        (ManyOutputs(Outputs), "h", "scores: got 'h'; .*Outputs with outputs logits, features"),
+        (mlp(), 0, "scores: got 0; the critic returned a Tensor, which has no outputs by name"),
+        (mlp(), "grad", "scores: got 'grad'; the critic returned a Tensor"),
+        (lambda x: (mlp()(x), x.argmax(1)), None, r"torch.int64 as output \[1\].* scores=0"),
+    ],
+)
+def test_outputs_that_are_no_scores_are_named(critic, scores, message):
+    refused(critic, (TypeError, ValueError), message, scores=scores)
+
+
+def test_feature_maps_beside_scores_are_said():
+    body, last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 1, 3)
+
+    def heads(x):
+        features = body(x).tanh()
+        return {"map": last(features), "features": features}
+
+    x = torch.randn(2, 3, 6, 6)
+    with pytest.warns(UserWarning, match=r"output \['features'\] has the.* scores='map'") as caught:
+        GF.gradient_penalty(heads, x, x)
+    assert caught[0].filename == __file__
+    leaf = x.clone().requires_grad_()
+    with pytest.warns(UserWarning, match=r"output \['features'\]") as caught:
+        GF.r1_penalty(heads(leaf), leaf)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match=r"output \[0\]\[1\].* give a function"):
+        GF.gradient_penalty(lambda x: [list(heads(x).values())], x, x)
+    # Nothing is said of maps of patches, of features that are named, or that carry no gradient.
+    GF.gradient_penalty(lambda x: [heads(x)["map"], heads(x)["map"].flatten(1)], x, x)
+    GF.gradient_penalty(heads, x, x, scores=["map", "features"])
+    GF.gradient_penalty(lambda x: (heads(x)["map"], body(x).detach()), x, x)
+
+
+def test_r1_finds_an_operation_without_a_second_derivative_at_the_call():
+    inner = nn.Linear(3, 5)
+
+    def scores(x):
+        h = inner(x)
+        return h.sum(1) + torch.exp(-torch.cdist(h, h)).sum(1)
+
+    x = torch.randn(4, 3, requires_grad=True)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="^critic: .*_cdist_backward.*finite_difference_p"):
+            GF.r1_penalty(scores(x), x)
+    attention = Attention()
+    with pytest.raises(RuntimeError, match="scaled_dot_product_attention.*SDPBackend.MATH"):
+        GF.r1_penalty(attention(x), x)
+    with torch.no_grad():
+        with torch.enable_grad():
+            found = scores(x)
+        assert GF.r1_penalty(found, x) > 0

@@ -8,19 +8,16 @@ import torch
 from torch import Tensor
 
 from ganfast._dispatch import call, must_trace, serve
-from ganfast._philox import Key, new_key
+from ganfast._philox import Key
 from ganfast.reference import penalty as reference
 
 _OP = "interpolate"
 
 
-def interpolate(
-    real: Tensor, fake: Tensor, generator: torch.Generator | None, group_size: int
-) -> Tensor:
+def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
     """eps_i real_i + (1 - eps_i) fake_i of checked samples, by the backend that serves."""
     kernels = serve(_OP, (real, fake))
     differentiated = (real.requires_grad or fake.requires_grad) and torch.is_grad_enabled()
-    key = new_key(real.device, generator)
     if differentiated and kernels is not reference:
         return _apply_interpolate(kernels, key, group_size, real, fake)
     points: Tensor = call(_OP, kernels, "interpolate", real, fake, key, group_size)

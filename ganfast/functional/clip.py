@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
+from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from ganfast import _checks
 from ganfast._dispatch import FLOATING, call, serve
@@ -19,6 +24,7 @@ _OP = "clip_weights_"
 
 Parameters = nn.Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
 
+_OLD = (SpectralNorm, WeightNorm)
 _NORM_LAYERS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
@@ -55,6 +61,9 @@ def clip_weights_(
             sparse or uninitialised weights, by their name; norm_layers=False without a module.
         TypeError: something that is not a tensor, by its name.
 
+    Warns:
+        UserWarning: a weight of the module is parametrised, so that the clip does not bound it.
+
     Example:
         >>> critic = torch.nn.Linear(2, 1)
         >>> clip_weights_(critic, 0.01)
@@ -62,6 +71,8 @@ def clip_weights_(
         True
     """
     bound = _checks.number("bound", bound, above=0, hint="as WGAN's 0.01")
+    if isinstance(parameters, nn.Module) and not is_compiling():
+        _warn_of_recomputed(parameters)
     named = _list(parameters, norm_layers)
     tensors = [item[1] for item in named] if named and isinstance(named[0], tuple) else named
     first = tensors[0] if tensors and isinstance(tensors[0], Tensor) else None
@@ -76,6 +87,22 @@ def clip_weights_(
     if not return_fraction:
         return None
     return (count / sum(x.numel() for x in tensors)).float()
+
+
+def _warn_of_recomputed(module: nn.Module) -> None:
+    """Says which weight is made from what is clipped at each forward, and so is not bounded."""
+    for name, layer in module.named_modules():
+        made = [hook.name for hook in layer._forward_pre_hooks.values() if isinstance(hook, _OLD)]
+        if is_parametrized(layer):
+            made += list(layer.parametrizations)
+        if made:
+            warnings.warn(
+                f"parameters: {f'{name}.{made[0]}'.lstrip('.')} is parametrised (spectral_norm, "
+                "weight_norm, ...): it is made anew from what is clipped, and need not lie within "
+                "the bound; clip a critic without parametrisations",
+                stacklevel=3,
+            )
+            return
 
 
 def _list(parameters: Parameters, norm_layers: bool) -> list[Any]:

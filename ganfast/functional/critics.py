@@ -1,18 +1,20 @@
-"""What a critic gives, and whether it can be differentiated twice, before a penalty trusts it."""
+"""A critic's input gradient, and whether it can be differentiated again."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganfast.errors import InputError, InputTypeError, one_line
+from ganfast.errors import InputError, one_line
+from ganfast.functional.inputs import Inputs, joined, tensors_of
+from ganfast.functional.scores import Scores, scores_of
 
 Critic = Callable[..., Any]
 
@@ -38,68 +40,48 @@ _SECOND_RAISES = (
 )
 
 
-def scores_of(outputs: Any) -> list[Tensor]:
-    """Every tensor in what a critic returned: a tensor, or lists, tuples and dicts of them."""
-    found = list(_tensors(outputs))
-    if not found:
-        raise InputError("critic: it returned no tensor; return its scores, one or more a sample")
-    return found
-
-
-def _tensors(outputs: Any) -> Iterator[Tensor]:
-    if isinstance(outputs, Tensor):
-        if not outputs.is_floating_point():
-            raise InputError(f"critic: it returned {outputs.dtype}; scores are real numbers")
-        yield outputs
-    elif isinstance(outputs, (list, tuple)):
-        for item in outputs:
-            yield from _tensors(item)
-    elif isinstance(outputs, dict):
-        for item in outputs.values():
-            yield from _tensors(item)
-    else:
-        raise InputTypeError(
-            f"critic: it returned a {type(outputs).__name__}; "
-            "give a tensor of scores, or a list, tuple or dict of them"
-        )
-
-
-def input_gradient(critic: Critic, points: Tensor, kwargs: dict[str, Any]) -> Tensor:
+def input_gradient(
+    critic: Critic, points: Inputs, kwargs: dict[str, Any], scores: Scores = None
+) -> Tensor:
     """d (sum of all scores) / d points, ready to be differentiated again where gradients are
-    enabled. ``points`` is a detached tensor."""
+    enabled. ``points`` is detached; of several tensors the gradient is :func:`joined`."""
     again = torch.is_grad_enabled()
     if torch.is_inference_mode_enabled():
         raise InputError("a penalty needs gradients; call it under no_grad, not inference_mode")
     if again:
         refuse_compiled(critic)
     with torch.enable_grad():
-        points = points.requires_grad_()
-        scores = scores_of(critic(points, **kwargs))
-        gradient = differentiate(scores, points, again, "critic")
+        for x in tensors_of(points):
+            x.requires_grad_()
+        found = scores_of(critic(points, **kwargs), scores, depth=5)
+        gradient = differentiate(found, points, again, "critic")
     if again:
         check_twice(critic, gradient, points)
     return gradient
 
 
-def differentiate(scores: list[Tensor], points: Tensor, again: bool, name: str) -> Tensor:
+def differentiate(scores: list[Tensor], points: Inputs, again: bool, name: str) -> Tensor:
     """torch.autograd.grad of the sum of ``scores``, with errors that say what to do."""
     depending = [score for score in scores if score.requires_grad]
-    gradient = None
+    tensors = tensors_of(points)
+    gradients: Sequence[Tensor | None] = ()
     if depending:
         # Ones, not .sum(): the sum of many half precision scores may be inf.
         ones = [torch.ones_like(score) for score in depending]
         try:
-            (gradient,) = torch.autograd.grad(
-                depending, points, ones, create_graph=again, allow_unused=True
+            gradients = torch.autograd.grad(
+                depending, tensors, ones, create_graph=again, allow_unused=True
             )
         except RuntimeError as error:
             raise _explained(error) from error
-    if gradient is None:
+    if all(gradient is None for gradient in gradients):
         raise InputError(
             f"{name}: the scores do not depend on the inputs through autograd; score the inputs "
             "themselves, without detach(), no_grad or a conversion to NumPy on the way"
         )
-    return gradient
+    if isinstance(points, Tensor):
+        return gradients[0]  # type: ignore[return-value]
+    return joined(gradients, tensors)
 
 
 def _explained(error: RuntimeError) -> RuntimeError:
@@ -137,7 +119,7 @@ def refuse_compiled(critic: Critic) -> None:
             )
 
 
-def check_twice(critic: Critic, gradient: Tensor, points: Tensor) -> None:
+def check_twice(critic: Critic, gradient: Tensor, points: Inputs) -> None:
     """RuntimeError where the penalty's own backward would fail, or change nothing.
 
     torch finds out in the user's ``backward()`` at the earliest; here the cure can be named. The
@@ -157,27 +139,38 @@ def check_twice(critic: Critic, gradient: Tensor, points: Tensor) -> None:
             return
     except TypeError:  # not hashable or without weak references: look each time
         pass
-    before: Any = None
-    names = set()
-    for node, before in _graph(gradient.grad_fn):
-        name = node.name().rsplit("::", 1)[-1]
-        names.add(name)
-        if name in ("NotImplemented", "DelayedError", "Error"):
-            raise RuntimeError(_NO_SECOND.format(**_diagnosis(before)))
-        if name.startswith("CompiledFunction"):
-            raise RuntimeError(_COMPILED.format(what="a part of it"))
-    if not names <= _proven:
-        _take_second(gradient, points)
-        _proven.update(names)
+    check_graph(gradient, points)
     with contextlib.suppress(TypeError):
         _twice.add(critic)
 
 
-def _take_second(gradient: Tensor, points: Tensor) -> None:
+def check_graph(gradient: Tensor, points: Inputs) -> None:
+    """RuntimeError where an operation in the graph of ``gradient`` has no second derivative."""
+    names = set()
+    for node in _graph(gradient.grad_fn):
+        name = node.name()
+        if name in _proven or name in names:
+            continue
+        names.add(name)
+        short = name.rsplit("::", 1)[-1]
+        if short in ("NotImplemented", "DelayedError", "Error"):
+            raise RuntimeError(_NO_SECOND.format(**_diagnosis(node)))
+        if short.startswith("CompiledFunction"):
+            raise RuntimeError(_COMPILED.format(what="a part of it"))
+    if names:
+        _take_second(gradient, points)
+        _proven.update(names)
+
+
+def _take_second(gradient: Tensor, points: Inputs) -> None:
     """RuntimeError where it raises: some operations (torch.cdist) have a node that only does so."""
     try:
         torch.autograd.grad(
-            gradient, points, torch.ones_like(gradient), retain_graph=True, allow_unused=True
+            gradient,
+            tensors_of(points),
+            torch.ones_like(gradient),
+            retain_graph=True,
+            allow_unused=True,
         )
     except torch.OutOfMemoryError:
         raise
@@ -185,19 +178,21 @@ def _take_second(gradient: Tensor, points: Tensor) -> None:
         raise RuntimeError(_SECOND_RAISES.format(error=one_line(error))) from error
 
 
-def _graph(root: Any) -> Iterator[tuple[Any, list[str]]]:
-    """Every node of an autograd graph, with the names of the nodes that it leads to."""
+def _graph(root: Any) -> Iterator[Any]:
+    """Every node of an autograd graph."""
     seen, todo = {root}, [root]
     while todo:
         node = todo.pop()
-        following = [next_ for next_, _ in node.next_functions if next_ is not None]
-        yield node, [next_.name() for next_ in following]
-        todo += [next_ for next_ in following if next_ not in seen]
-        seen.update(following)
+        yield node
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                todo.append(following)
 
 
-def _diagnosis(following: list[str]) -> dict[str, str]:
+def _diagnosis(node: Any) -> dict[str, str]:
     """Which operation has no second derivative, and what to use instead."""
+    following = [next_.name() for next_, _ in node.next_functions if next_ is not None]
     names = " ".join(following)
     if "Attention" in names:
         return {

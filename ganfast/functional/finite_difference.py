@@ -11,10 +11,13 @@ from torch.compiler import is_compiling
 from ganfast import _checks
 from ganfast._philox import new_key
 from ganfast.errors import InputError
-from ganfast.functional.critics import Critic, scores_of
-from ganfast.functional.interpolate import check_samples
+from ganfast.functional.critics import Critic
+from ganfast.functional.inputs import check_samples
+from ganfast.functional.scores import Scores, scores_of
 
 __all__ = ["finite_difference_penalty"]
+
+_transforms_active = torch._C._are_functorch_transforms_active
 
 
 def finite_difference_penalty(
@@ -26,6 +29,7 @@ def finite_difference_penalty(
     target: float = 0.0,
     generator: torch.Generator | None = None,
     critic_kwargs: dict[str, Any] | None = None,
+    scores: Scores = None,
 ) -> Tensor:
     """gamma/2 * mean_i ((D(x_i + sigma n_i) - D(x_i - sigma n_i)) / (2 sigma))^2, n ~ N(0, I): an
     estimate of R1 (real inputs) or R2 (fake ones) from two forwards and one ordinary backward.
@@ -54,6 +58,7 @@ def finite_difference_penalty(
             scaled so that c E|n . g| = ||g||, is least at ||g|| = 2/pi, not at 1.
         generator: source of n, on the inputs' device or on the CPU.
         critic_kwargs: keyword arguments of the critic.
+        scores: which of the critic's outputs are its scores, as for :func:`gradient_penalty`.
 
     Returns:
         a 0-d tensor, float64 for float64 scores, else float32.
@@ -74,8 +79,8 @@ def finite_difference_penalty(
         raise InputError("inputs: has no samples, and the mean of nothing is undefined")
     inputs = inputs.detach()
     step = sigma * normal_like(inputs, generator)
-    ahead = scores_of(critic(inputs + step, **(critic_kwargs or {})))
-    behind = scores_of(critic(inputs - step, **(critic_kwargs or {})))
+    ahead = scores_of(critic(inputs + step, **(critic_kwargs or {})), scores)
+    behind = scores_of(critic(inputs - step, **(critic_kwargs or {})), scores)
     slopes = sum(_difference(a, b, len(inputs)) for a, b in zip(ahead, behind, strict=True))
     return (slopes / (2.0 * sigma)).square().mean() * (gamma / 2.0)
 
@@ -96,4 +101,6 @@ def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
     if generator is not None and generator.device.type != x.device.type and not is_compiling():
         key = int(new_key(x.device, generator))
         generator = torch.Generator(x.device).manual_seed(key)
+    if _transforms_active():  # vmap(randomness="different") fills nothing that all samples share
+        return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
     return torch.empty_like(x).normal_(generator=generator)

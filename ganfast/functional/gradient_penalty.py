@@ -12,12 +12,14 @@ from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError
 from ganfast.functional.critics import (
     Critic,
+    check_graph,
     differentiate,
     input_gradient,
-    scores_of,
 )
-from ganfast.functional.interpolate import check_samples, interpolate
+from ganfast.functional.inputs import Inputs, check_inputs, joined, like, names_of, tensors_of
+from ganfast.functional.interpolate import interpolate
 from ganfast.functional.penalty import make_spec, penalty_from_gradient
+from ganfast.functional.scores import Scores, scores_of
 
 __all__ = ["AT", "gradient_penalty", "r1_penalty"]
 
@@ -29,8 +31,8 @@ _transforms_active = torch._C._are_functorch_transforms_active
 
 def gradient_penalty(
     critic: Critic,
-    real: Tensor | None,
-    fake: Tensor | None,
+    real: Inputs | None,
+    fake: Inputs | None,
     *,
     weight: float = 10.0,
     target: float = 1.0,
@@ -39,6 +41,7 @@ def gradient_penalty(
     group_size: int = 1,
     generator: torch.Generator | None = None,
     critic_kwargs: dict[str, Any] | None = None,
+    scores: Scores = None,
 ) -> Tensor:
     """weight * mean_i (||d critic(x_i) / d x_i||_2 - target)^2, to add to the critic's loss.
 
@@ -60,8 +63,13 @@ def gradient_penalty(
     **What is penalised** is the gradient of the SUM of everything the critic returns for a sample:
     a tensor (n, 1), a map of patch scores (n, 1, h, w), a list, tuple or dict of heads. So a
     PatchGAN's target grows with the number of its patches; for the gradient of their mean give
-    ``lambda x: critic(x).mean((1, 2, 3))``. Where a critic returns features besides scores, give
-    ``lambda x: critic(x)[0]``.
+    ``lambda x: critic(x).mean((1, 2, 3))``. Where a critic returns features, labels or None besides
+    its scores, name these: ``scores=0`` of a tuple, ``scores="adv_output"`` of a dict.
+
+    **Several inputs**, such as images at several scales (arXiv:1903.06048) or the adjacency and the
+    features of graphs (arXiv:1805.11973): give ``real`` and ``fake`` as lists, tuples or dicts of
+    tensors, and the critic is called with such a one. A sample has one eps in all of them, and one
+    norm over all of them. An input on which the scores do not depend adds nothing to it.
 
     **Mixed precision.** Call it inside autocast like the critic itself: the norms are float32 in
     any case. With a GradScaler scale the whole loss, ``scaler.scale(loss + penalty).backward()``,
@@ -80,7 +88,8 @@ def gradient_penalty(
 
     Args:
         critic: a module or function of a batch of samples.
-        real, fake: samples (n, ...), as for :func:`interpolate`. With "both" their numbers may
+        real, fake: samples (n, ...) or several tensors of them, as for :func:`interpolate`. With
+            "both" their numbers may
             differ; with "real" or "fake" the other may be None. A fake of another dtype is
             converted to that of ``real``.
         weight: multiplies the penalty; lambda.
@@ -91,6 +100,8 @@ def gradient_penalty(
             that of the group.
         generator: source of eps.
         critic_kwargs: keyword arguments of the critic, such as labels for a conditional one.
+        scores: which of the critic's outputs are its scores: a key, an index or the name of a
+            field, or a list of them. None: all.
 
     Returns:
         a 0-d tensor, float64 for float64 samples, else float32. Under no_grad it is the value
@@ -98,14 +109,16 @@ def gradient_penalty(
 
     Raises:
         ValueError: wrong arguments, as :func:`interpolate` and :func:`penalty_from_gradient`; a
-            compiled critic; scores that do not depend on the samples.
+            compiled critic; scores that do not depend on the samples, or are integers; an output
+            that the critic does not have.
         RuntimeError: the critic has an operation without a second derivative (fused attention,
             cuDNN's recurrent layers, a reentrant checkpoint) or its input gradient does not depend
             on its weights.
-        TypeError: the critic returns something that holds no tensors.
+        TypeError: one of the critic's outputs is no tensor, such as None.
 
     Warns:
-        UserWarning: the critic has BatchNorm in training mode.
+        UserWarning: the critic has BatchNorm in training mode, or it returns feature maps (n, c,
+            ...) beside its scores and ``scores`` is None.
 
     Example:
         >>> critic = torch.nn.Linear(2, 1)
@@ -124,9 +137,9 @@ def gradient_penalty(
     total: Tensor | None = None
     for points in samples:
         if is_compiling() or _transforms_active():
-            gradient = _traced_gradient(critic, points, critic_kwargs or {})
+            gradient = _traced_gradient(critic, points, critic_kwargs or {}, scores)
         else:
-            gradient = input_gradient(critic, points, critic_kwargs or {})
+            gradient = input_gradient(critic, points, critic_kwargs or {}, scores)
         term = penalty_from_gradient(
             gradient,
             target=spec.target,
@@ -139,34 +152,42 @@ def gradient_penalty(
     return total
 
 
-def _samples(real: Any, fake: Any, at: str, group_size: int) -> list[Tensor]:
+def _samples(real: Any, fake: Any, at: str, group_size: int) -> list[Any]:
     """What the penalty is about, checked and detached: the real samples, the fake ones or both."""
     wanted = {"real": [("real", real)], "fake": [("fake", fake)]}
-    found: list[Tensor] = []
+    found: list[Any] = []
+    dtype = None
     for name, x in wanted.get(at, [("real", real), ("fake", fake)]):
-        check_samples(x, name, group_size)
-        if x.shape[0] == 0:
+        tensors = check_inputs(x, name, group_size)
+        if tensors[0].shape[0] == 0:
             raise InputError(f"{name}: has no samples, and the mean of nothing is undefined")
-        found.append(x.detach() if not found else x.detach().to(found[0].dtype))
+        dtype = dtype or tensors[0].dtype
+        found.append(like(x, [each.detach().to(dtype) for each in tensors]))
     return found
 
 
-def _traced_gradient(critic: Critic, points: Tensor, kwargs: dict[str, Any]) -> Tensor:
+def _traced_gradient(
+    critic: Critic, points: Inputs, kwargs: dict[str, Any], scores: Scores
+) -> Tensor:
     """As input_gradient(), by torch.func: what torch.compile can trace and differentiate again."""
 
-    def total(x: Tensor) -> Tensor:
-        scores = scores_of(critic(x, **kwargs))
-        terms = [score.float().sum() if _half(score) else score.sum() for score in scores]
+    def total(tensors: list[Tensor]) -> Tensor:
+        found = scores_of(critic(like(points, tensors), **kwargs), scores)
+        terms = [score.float().sum() if _half(score) else score.sum() for score in found]
         return sum(terms[1:], terms[0])
 
-    return torch.func.grad(total)(points)
+    tensors = tensors_of(points)
+    gradients = torch.func.grad(total)(tensors)
+    return gradients[0] if isinstance(points, Tensor) else joined(gradients, tensors)
 
 
 def _half(x: Tensor) -> bool:
     return x.dtype in (torch.float16, torch.bfloat16)
 
 
-def r1_penalty(real_scores: Any, real_inputs: Tensor, *, gamma: float = 10.0) -> Tensor:
+def r1_penalty(
+    real_scores: Any, real_inputs: Inputs, *, gamma: float = 10.0, scores: Scores = None
+) -> Tensor:
     """gamma/2 * mean_i ||d scores_i / d real_i||^2 on a graph that exists: R1 without a second
     forward (Mescheder et al. 2018, arXiv:1801.04406). For fakes it is R2.
 
@@ -177,29 +198,36 @@ def r1_penalty(real_scores: Any, real_inputs: Tensor, *, gamma: float = 10.0) ->
     Args:
         real_scores: what the critic returned for ``real_inputs``: a tensor, or a list, tuple or
             dict of them, of which the sum is differentiated.
-        real_inputs: the samples (n, ...), which required gradients when the critic saw them.
+        real_inputs: the samples (n, ...), which required gradients when the critic saw them; or
+            several tensors of them, as for :func:`gradient_penalty`.
         gamma: the weight; the factor 1/2 is the paper's.
+        scores: which of ``real_scores`` are scores, as for :func:`gradient_penalty`.
 
     Returns:
         a 0-d tensor, float64 for float64 samples, else float32.
 
     Raises:
-        ValueError: ``real_inputs`` does not require gradients, the scores do not depend on it, or
-            gamma is negative.
+        ValueError: ``real_inputs`` does not require gradients, the scores do not depend on it,
+            gamma is negative, or ``scores`` is not there.
+        TypeError: one of the outputs is no tensor, such as None.
         RuntimeError: under torch.compile, or an operation without a second derivative.
     """
-    check_samples(real_inputs, "real_inputs")
+    tensors = check_inputs(real_inputs, "real_inputs")
     if is_compiling() or _transforms_active():
         raise RuntimeError(
             "r1_penalty: a graph cannot be differentiated inside torch.compile; use "
             "gradient_penalty(critic, real, fake, at='real', target=0.0, weight=gamma / 2)"
         )
     gamma = _checks.number("gamma", gamma, least=0)
-    if not real_inputs.requires_grad:
-        raise InputError(
-            "real_inputs: do not require gradients; call real_inputs.requires_grad_() before the "
-            "critic sees them"
-        )
+    for x, name in zip(tensors, names_of(real_inputs, "real_inputs"), strict=True):
+        if not x.requires_grad:
+            raise InputError(
+                f"{name}: do not require gradients; call {name}.requires_grad_() before the "
+                "critic sees them"
+            )
     again = torch.is_grad_enabled()
-    gradient = differentiate(scores_of(real_scores), real_inputs, again, "real_scores")
+    found = scores_of(real_scores, scores)
+    gradient = differentiate(found, real_inputs, again, "real_scores")
+    if again and gradient.requires_grad:
+        check_graph(gradient, real_inputs)
     return penalty_from_gradient(gradient, target=0.0, weight=gamma / 2)

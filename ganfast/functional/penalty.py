@@ -11,7 +11,7 @@ from torch.compiler import is_dynamo_compiling
 from ganfast import _checks
 from ganfast._autograd import penalty as _autograd
 from ganfast.errors import InputError
-from ganfast.functional.interpolate import check_samples
+from ganfast.functional.inputs import check_samples
 from ganfast.reference.penalty import PenaltySpec
 
 __all__ = ["PenaltyAndNorms", "penalty_from_gradient"]

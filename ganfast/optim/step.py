@@ -59,6 +59,8 @@ class StepAndClip(Optimizer):
             return loss
         if not first.is_floating_point():
             first = next((p for p in params if p.is_floating_point()), first)
+        if not self.state and not torch.compiler.is_compiling() and self._makes_state_alone():
+            return self._without_clip(loss)
         kernels = serve(self._op, (first,))
         try:
             try:
@@ -68,6 +70,31 @@ class StepAndClip(Optimizer):
                 getattr(kernels, self._op)(self)
         except Refusal as refusal:
             self._step_apart(kernels, refusal)
+        return loss
+
+    def _makes_state_alone(self) -> bool:
+        """Whether this is torch.distributed.checkpoint's way to ask for a state that is not there
+        yet: a first step at a learning rate of 0 by gradients of 0, which must change no weight."""
+        if all(group["weight_clip"] is None for group in self.param_groups):
+            return False
+        for group in self.param_groups:
+            lr = group["lr"]
+            if (isinstance(lr, Tensor) and not lr.is_cpu) or float(lr) != 0:
+                return False
+        grads = [p.grad for group in self.param_groups for p in group["params"]]
+        given = [grad for grad in grads if grad is not None and not grad.is_meta]
+        return bool(given) and not any(bool((grad != 0).any()) for grad in given)
+
+    def _without_clip(self, loss: Any) -> Any:
+        groups = self.param_groups
+        clips = [group["weight_clip"] for group in groups]
+        try:
+            for group in groups:
+                group["weight_clip"] = None
+            self._step()
+        finally:
+            for group, clip in zip(groups, clips, strict=True):
+                group["weight_clip"] = clip
         return loss
 
     _watched_step = Optimizer.profile_hook_step(_step)
