@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 
@@ -22,19 +23,23 @@ def check_precision(precision: str, device: torch.device) -> None:
         )
 
 
-_SETTINGS = (
-    torch.backends.cuda.matmul,
-    torch.backends.cudnn.conv,  # type: ignore[attr-defined]
-    torch.backends.cudnn.rnn,
+def _newer_switches() -> tuple[Any, ...]:
+    """torch's switches by kind of operation, those of GPUs first; torch before 2.9 has none."""
+    backends: Any = torch.backends
+    if not hasattr(backends.cudnn, "conv"):
+        return ()
+    gpu = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
     # On CPUs oneDNN may be allowed bfloat16 for float32, by set_float32_matmul_precision too.
-    torch.backends.mkldnn.matmul,  # type: ignore[attr-defined]
-    torch.backends.mkldnn.conv,  # type: ignore[attr-defined]
-)
+    return (*gpu, backends.mkldnn.matmul, backends.mkldnn.conv)
+
+
+_SWITCHES = _newer_switches()
+_ON_GPU = (True, True, True, False, False)[: len(_SWITCHES)]
 
 
 def _set(values: Iterable[str]) -> None:
-    for setting, value in zip(_SETTINGS, values, strict=True):
-        setting.fp32_precision = value
+    for switch, value in zip(_SWITCHES, values, strict=True):
+        switch.fp32_precision = value
 
 
 @contextlib.contextmanager
@@ -47,14 +52,14 @@ def float32_products(precision: str) -> Iterator[None]:
     not. All is as it was before when the block ends.
     """
     tf32 = precision == "tf32"
-    before = [setting.fp32_precision for setting in _SETTINGS]
+    before = [switch.fp32_precision for switch in _SWITCHES]
     try:
-        _set(["ieee"] * 5)  # with which the older ones can be read
+        _set(["ieee" for _ in _SWITCHES])  # with which the older ones can be read
         products, convolutions = torch.get_float32_matmul_precision(), _allows_tf32()
         try:
             torch.set_float32_matmul_precision("high" if tf32 else "highest")
             torch.backends.cudnn.allow_tf32 = tf32
-            _set([*["tf32" if tf32 else "ieee"] * 3, "ieee", "ieee"])
+            _set(["tf32" if tf32 and gpu else "ieee" for gpu in _ON_GPU])
             yield
         finally:
             torch.set_float32_matmul_precision(products)
