@@ -208,7 +208,9 @@ inline void read_by_attributes(PyObject* object, View& v) {
   while (i < std::size(kDtypes) && dtype.ptr() != imports().dtypes[i]) ++i;
   v.need(i < std::size(kDtypes), "has a dtype that no kernel takes");
   v.dtype = static_cast<Dtype>(i);
-  v.data = reinterpret_cast<void*>(x.attr("data_ptr")().cast<std::uintptr_t>());
+  PyObject* address = PyObject_CallMethod(object, "data_ptr", nullptr);
+  if (address == nullptr) PyErr_Clear(), v.name.refuse(kNoMemory);  // the batched gradients of is_grads_batched
+  v.data = reinterpret_cast<void*>(checked(address).cast<std::uintptr_t>());
   const auto shape = x.attr("shape").cast<std::vector<std::int64_t>>();
   const auto strides = x.attr("stride")().cast<std::vector<std::int64_t>>();
   std::shared_ptr<std::int64_t[]> sizes(new std::int64_t[2 * shape.size() + 1]);

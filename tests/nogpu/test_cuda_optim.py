@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch._dynamo  # now: gpu() takes back the modules that are first imported inside
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import ganfast.functional as GF
 from ganfast import _dispatch
@@ -68,6 +69,36 @@ def test_clips_all_in_one_launch(on_the_cuda_backend):
     assert fraction.item() == pytest.approx(at_bound / sum(x.numel() for x in tensors))
     with pytest.raises(Refusal, match="tensor 1 is no dense"):
         cuda_optim.clip_weights_([torch.ones(3), torch.ones(4, 6)[:, ::2]], 0.3, False)
+
+
+@pytest.fixture
+def flushed():
+    """As CuPy compiles, with -ftz=true: a float32 denormal counts as 0."""
+    assert torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
+
+
+def test_every_half_is_read_and_written_where_denormals_are_flushed(flushed):
+    halves = torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.float16)
+    clipped = halves.clone()
+    GF.clip_weights_([clipped], 65504.0)
+    finite = halves.isfinite()
+    assert torch.equal(clipped[finite].view(torch.int16), halves[finite].view(torch.int16))
+    assert torch.equal(clipped.isnan(), halves.isnan()) and not clipped.isinf().any()
+
+
+@pytest.mark.parametrize(
+    "kind, name, decay", [(RMSprop, "square_avg", 0.99), (Adam, "exp_avg_sq", 0.999)]
+)
+def test_small_halves_move_on_where_denormals_are_flushed(kind, name, decay, flushed):
+    param = nn.Parameter(torch.full((40,), 3e-5, dtype=torch.float16))
+    optimizer = kind([param], lr=1e-5)
+    for _ in range(3):
+        param.grad = torch.full_like(param, 0.03)
+        optimizer.step()
+    wanted = torch.full_like(param, 0.03**2 * (1 - decay**3))
+    torch.testing.assert_close(optimizer.state[param][name], wanted, rtol=0.05, atol=0)
 
 
 @pytest.mark.parametrize("kind, chosen", CASES, ids=lambda v: getattr(v, "__name__", None))
@@ -147,6 +178,34 @@ def test_a_scaler_is_read_where_it_is(kind, chosen):
     for p, q in zip(params, plain, strict=True):
         torch.testing.assert_close(p, q)
         torch.testing.assert_close(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scaled_step_costs_no_more_for_more_weights(kind):
+    def operations(count):
+        params = [nn.Parameter(torch.ones(8)) for _ in range(count)]
+        optimizer = kind(params)
+        for p in params:
+            p.grad = torch.ones(8)
+        optimizer.step()
+        optimizer.grad_scale, optimizer.found_inf = torch.tensor(2.0), torch.tensor(0.0)
+        with Counted() as counted:
+            getattr(cuda_optim, kind._op)(optimizer)
+        assert all(state["step"] == 2 for state in optimizer.state.values())
+        return counted.calls
+
+    assert operations(30) == operations(2)
+
+
+class Counted(TorchDispatchMode):
+    """Counts what torch executes, each of which is a launch on a GPU; there a counter is not read
+    by the host, as it is here."""
+
+    calls = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.calls += func is not torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
 
 
 def test_groups_idle_weights_and_other_counters():
