@@ -58,6 +58,7 @@ def report(result: dict[str, Any]) -> str:
         ("images", f"{_count(result['n_real'])} real, {_count(result['n_fake'])} fake"),
         ("protocol", result["protocol"]),
         ("extractor", result["extractor"]),
+        ("features", _whole(result.get("dims"))),
         ("precision", result["precision"]),
         ("certified", _certified(result.get("certificate"))),
         ("speed", f"{_number(result['images_per_second'], 4)} images/s, {result['seconds']:.1f} s"),
@@ -79,6 +80,10 @@ def _number(value: float | None, digits: int = 6) -> str:
 
 def _count(value: int | None) -> str:
     return "an unknown number of" if value is None else f"{value:,}"
+
+
+def _whole(value: int | None) -> str | None:
+    return None if value is None else f"{value:,}"
 
 
 def _interval(bounds: Any) -> str | None:

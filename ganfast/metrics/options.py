@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ganfast._options import check, option
 from ganfast.errors import InputError
-from ganfast.metrics.choices import BACKGROUNDS, EXTRACTORS, ON_ERROR, PRECISIONS
+from ganfast.metrics.choices import BACKGROUNDS, DIMS, EXTRACTORS, ON_ERROR, PRECISIONS
 from ganfast.metrics.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -44,6 +44,13 @@ class ImageOptions:
         "file of the Inception weights",
         unset="from torch.hub's folder, or downloaded",
         metavar="FILE",
+    )
+    dims: int | None = option(
+        None,
+        "features of the Inception network, each number another layer: {choices}; fewer suit fewer "
+        "images, and compare only with the same",
+        choices=DIMS,
+        unset="2048",
     )
     protocol: str = option(
         "pytorch-fid",

@@ -40,7 +40,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--fid-infinity", "--seed", "3", "--background", "black", "--exif"]
     argv += ["--max-pixels", "0", "--on-error", "skip", "--state", state, "--allow-mismatch"]
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
-    argv += ["--same-number", "--shuffle-seed", "4"]
+    argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -69,6 +69,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "num": 9,
         "same_number": True,
         "shuffle_seed": 4,
+        "dims": 64,
         "progress": False,
     }
     assert {"real", "fake", *given} == set(inspect.signature(EVALUATE).parameters)

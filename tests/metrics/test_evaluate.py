@@ -23,6 +23,7 @@ from ganfast.metrics.evaluation import run_state
 from ganfast.metrics.extractors import load_extractor
 from ganfast.metrics.images import open_images
 from testing import pictures
+from testing.inception_weights import save_random_weights
 
 COUNT = 40
 TINY = "tiny_network:network"
@@ -197,6 +198,44 @@ def test_statistics_of_another_network_are_refused(folders, tmp_path):
     np.savez(tmp_path / "other.npz", mu=np.zeros(3), sigma=np.eye(3))
     with pytest.raises(InputError, match="3 features.* has 12"):
         evaluate(tmp_path / "other.npz", folders.fake)
+
+
+@pytest.fixture(scope="module")
+def inception_weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    save_random_weights(path)
+    return {"weights": path, "device": "cpu"}
+
+
+def test_layers_are_not_mixed(folders, inception_weights, tmp_path):
+    first = metrics.image_statistics(folders.real, dims=64, **inception_weights)
+    second = metrics.image_statistics(folders.fake, dims=192, **inception_weights)
+    first.save(tmp_path / "first.npz")
+    with np.load(tmp_path / "first.npz") as file:
+        assert int(file["layer"]) == 64
+    read = metrics.Statistics.load(tmp_path / "first.npz")
+    assert read.layer == read.dim == 64
+    found = metrics.evaluate(read, folders.fake, dims=64, **inception_weights)
+    assert found["dims"] == 64 and found["inception_score_mean"] is None
+    apart = metrics.image_statistics(folders.fake, dims=64, **inception_weights)
+    assert found["fid"] == metrics.evaluate(first, apart)["fid"]
+    for call, words in (
+        (lambda: metrics.evaluate(first, second), "the same layer of it .--dims., for both"),
+        (
+            lambda: metrics.evaluate(read, folders.fake, dims=192, **inception_weights),
+            r"have 64 features .* has 192: give --dims 64 \(dims=64\), or make",
+        ),
+        (
+            lambda: metrics.evaluate(first, apart, dims=192),
+            "dims: got 192, and the statistics have 64 features; leave dims out",
+        ),
+        (
+            lambda: metrics.evaluate(folders.real, folders.fake, extractor=TINY, dims=64),
+            "dims: got 64, and the extractor .* has features of its own",
+        ),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
 
 
 def test_statistics_have_no_kernel_distance(folders):

@@ -60,6 +60,8 @@ def test_what_has_no_score(tmp_path, monkeypatch):
         score(crops(4), **GIVEN)
     with pytest.raises(InputError, match="images: got statistics, which have no Inception Score"):
         score(image_statistics(crops(4), **GIVEN), **GIVEN)
+    with pytest.raises(InputError, match="dims: got 64, a layer without logits"):
+        score(crops(12), dims=64, device="cpu")
     with pytest.raises(InputError, match="extractor: got .*which gives no logits"):
         score(crops(12), extractor=f"{__name__}:features_only", device="cpu")
 

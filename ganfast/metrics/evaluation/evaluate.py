@@ -47,7 +47,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         2 (S_r S_f)^1/2), whose sum it is; ``n_real``, ``n_fake`` (None where a statistics file
         does not say); ``inception_score_mean``, ``inception_score_std``, ``kid_mean``,
         ``kid_std``, ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error`` (None
-        where not asked for or not known); ``protocol``, ``extractor``, ``precision``;
+        where not asked for or not known); ``protocol``, ``extractor``, ``precision``,
+        ``dims`` (features of an image);
         ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
         ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
 

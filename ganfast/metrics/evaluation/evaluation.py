@@ -11,6 +11,7 @@ import torch
 
 from ganfast import _checks
 from ganfast.errors import InputError
+from ganfast.metrics.choices import DIMS
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.overlap import same_images
@@ -120,16 +121,21 @@ class Evaluation:
             return known
         assert self.extractor is not None
         return Statistics.from_moments(
-            known.moments, **_how_made(self.extractor), skipped=self.skipped
+            known.moments,
+            **_how_made(self.extractor),
+            layer=self.extractor.layer,
+            skipped=self.skipped,
         )
 
     def provenance(self) -> dict[str, Any]:
-        """``protocol``, ``extractor`` and ``precision`` of the numbers; None where statistics don't
-        say."""
+        """``protocol``, ``extractor`` and ``precision`` of the numbers, None where statistics don't
+        say, and ``dims``, of how many features they are."""
         if self.extractor is not None:
-            return {**_how_made(self.extractor), "extractor": self.extractor.name}
+            made = {**_how_made(self.extractor), "extractor": self.extractor.name}
+            return {**made, "dims": self.extractor.dim}
         (first, *_) = self._sides.values()
-        return {name: getattr(first, name) for name in ("protocol", "extractor", "precision")}
+        made = {name: getattr(first, name) for name in ("protocol", "extractor", "precision")}
+        return {**made, "dims": first.dim}
 
     @property
     def _image_sets(self) -> list[ImageSet]:
@@ -151,6 +157,11 @@ class Evaluation:
         if not any(isinstance(source, ImageSource) for source in opened.values()):
             return None
         if isinstance(options.extractor, Extractor):
+            if options.dims not in (None, options.extractor.dim):
+                raise InputError(
+                    f"dims: got {options.dims}, and the extractor gives {options.extractor.dim} "
+                    "features; leave dims out"
+                )
             return options.extractor
         return load_extractor(
             options.extractor,
@@ -159,6 +170,7 @@ class Evaluation:
             precision=options.precision,
             device=device,
             compile=options.compile,
+            dims=options.dims,
             progress=options.progress and self.ranks.first,
         )
 
@@ -188,12 +200,19 @@ class Evaluation:
                 self.notes += own.check_comparable(other, allow_mismatch=allow)
         for one in statistics:
             if self.extractor is None:
+                if self.options.dims not in (None, one.dim):
+                    raise InputError(
+                        f"dims: got {self.options.dims}, and the statistics have {one.dim} "
+                        "features; leave dims out"
+                    )
                 continue
             if one.dim != self.extractor.dim:
+                layer = self.extractor.layer is not None and one.dim in DIMS
                 raise InputError(
                     f"the statistics have {one.dim} features and the network "
-                    f"{self.extractor.name!r} has {self.extractor.dim}: make them anew with "
-                    "ganfast stats"
+                    f"{self.extractor.name!r} has {self.extractor.dim}: "
+                    + (f"give --dims {one.dim} (dims={one.dim}), or " if layer else "")
+                    + "make them anew with ganfast stats"
                 )
             self.notes += one.check_comparable(**_how_made(self.extractor), allow_mismatch=allow)
 
