@@ -170,7 +170,7 @@ def _from_text(one: dataclasses.Field[Any], flag: str, text: str) -> Any:
             value = number(text)
     known: _Option = one.metadata["option"]
     try:
-        if known.choices and number is None:  # of a union too: on the command line all of it is text
+        if known.choices and number is None:  # of a union too: all of it is text here
             return _checks.one_of(flag, text, known.choices, form=known.form, pattern=known.pattern)
         return _checked(one, flag, value)
     except InputError as error:

@@ -93,7 +93,19 @@ def test_a_wrong_value_is_named(wrong, message):
 
 def test_a_flag_for_each_and_what_is_left_out_is_left_to_the_class():
     assert parsed() == {}
-    argv = ["--size", "7", "--layer", "64", "--rate", "0.5", "--game", "minimax", "--data", "folder:x", "--exif"]
+    argv = [
+        "--size",
+        "7",
+        "--layer",
+        "64",
+        "--rate",
+        "0.5",
+        "--game",
+        "minimax",
+        "--data",
+        "folder:x",
+        "--exif",
+    ]
     assert parsed(
         *argv, "--device", "cuda", "--no-score", "--out", "there", "--only=a", "--only=b"
     ) == {

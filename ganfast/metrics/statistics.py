@@ -36,7 +36,8 @@ class Statistics:
     identity: a hash of architecture and weights), ``protocol`` (of preprocessing), ``precision``
     (of the network), ``layer`` (of the Inception network, by its number of features) and
     ``version`` (of ganfast). ``skipped`` names the files that could not be
-    read when these were made; it is not kept in the file.
+    read when these were made, and ``notes`` says why and what else to know; they are not kept in
+    the file.
 
     Raises:
         ValueError: (an InputError) a shape or dtype that doesn't fit, values that are not finite,
@@ -52,6 +53,7 @@ class Statistics:
     version: str | None = None
     skipped: tuple[str, ...] = ()
     layer: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         wrong = fault(self.mu, self.sigma)
@@ -79,6 +81,7 @@ class Statistics:
         precision: str | None = None,
         layer: int | None = None,
         skipped: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> Statistics:
         """Of at least two images; the covariance divides by n - 1."""
         if moments.count < 2:
@@ -92,6 +95,7 @@ class Statistics:
             precision=precision,
             version=_version(),
             skipped=tuple(skipped),
+            notes=tuple(notes),
             layer=layer,
         )
 

@@ -238,6 +238,15 @@ def test_layers_are_not_mixed(folders, inception_weights, tmp_path):
             call()
 
 
+def test_nothing_is_chosen_from_statistics(folders):
+    made = metrics.image_statistics(folders.real, **options_of_statistics())
+    found = evaluate(made, folders.fake, num=20, include="*.png")
+    assert (found["n_real"], found["n_fake"]) == (COUNT, 20)
+    assert "real is statistics of all its images: num, include chose none" in str(found["notes"])
+    with pytest.raises(InputError, match="num: got statistics, whose images can't be chosen"):
+        evaluate(made, made, num=20)
+
+
 def test_statistics_have_no_kernel_distance(folders):
     made = metrics.image_statistics(folders.real, **options_of_statistics())
     with pytest.raises(InputError, match="kid: .* real is a file of statistics"):
@@ -288,6 +297,7 @@ def test_or_is_skipped_and_named(folders, damaged, arrays):
     kept = [i for i in range(COUNT) if i != 3]
     assert found["fid"] == pytest.approx(by_hand(arrays[0], arrays[1][kept]), rel=1e-6)
     made = metrics.image_statistics(damaged, **options_of_statistics(on_error="skip"))
+    assert "images: 1 skipped, the first" in " ".join(made.notes)
     assert [Path(name).name for name in made.skipped] == ["00003.png"]
 
 

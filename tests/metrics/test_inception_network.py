@@ -197,7 +197,7 @@ def test_the_pool_of_each_block(name, kind):
 
 
 def restated(state: dict[str, Tensor], x: Tensor) -> dict[int, Tensor]:
-    """The features of each layer once more, with functions and strings alone, as the paper's tables go."""
+    """Each layer's features once more, of functions and strings alone, as the paper's tables go."""
 
     def conv(x: Tensor, name: str, stride: int = 1, padding: Any = 0) -> Tensor:
         x = nn.functional.conv2d(x, state[f"{name}.conv.weight"], stride=stride, padding=padding)

@@ -55,6 +55,14 @@ def test_it_is_the_score_by_its_formula(monkeypatch):
     )
 
 
+def test_too_few_images_are_told_before_the_pass(monkeypatch):
+    from ganfast.metrics.evaluation.evaluation import Evaluation
+
+    monkeypatch.setattr(Evaluation, "scan", lambda self: pytest.fail("it has begun"))
+    with pytest.raises(InputError, match="splits: got 10, and there are 4 images; give fewer"):
+        score(crops(4), **GIVEN)
+
+
 def test_what_has_no_score(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="splits: got 10, and there are 4 images; give fewer"):
         score(crops(4), **GIVEN)

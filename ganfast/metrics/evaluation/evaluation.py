@@ -48,6 +48,7 @@ class Evaluation:
         device = _checks.device("device", default if options.device is None else options.device)
         check_precision(options.precision, device)
         opened = {name: _open(source, name, options) for name, source in given.items()}
+        self.notes += _not_chosen_from(opened, options)
         if options.same_number:
             opened = at_same_number(opened, options.shuffle_seed)
         same = same_images(given, opened)
@@ -114,6 +115,12 @@ class Evaluation:
         side = self._sides[name]
         return side if isinstance(side, Statistics) else side.summary
 
+    def source(self, name: str) -> ImageSource:
+        """The images of a side that has some."""
+        side = self._sides[name]
+        assert isinstance(side, ImageSet)
+        return side.source
+
     def statistics(self, name: str) -> Statistics:
         """The same as what can be saved."""
         known = self.known(name)
@@ -125,6 +132,7 @@ class Evaluation:
             **_how_made(self.extractor),
             layer=self.extractor.layer,
             skipped=self.skipped,
+            notes=self.notes,
         )
 
     def provenance(self) -> dict[str, Any]:
@@ -134,6 +142,7 @@ class Evaluation:
             made = {**_how_made(self.extractor), "extractor": self.extractor.name}
             return {**made, "dims": self.extractor.dim}
         (first, *_) = self._sides.values()
+        assert isinstance(first, Statistics)
         made = {name: getattr(first, name) for name in ("protocol", "extractor", "precision")}
         return {**made, "dims": first.dim}
 
@@ -291,6 +300,23 @@ def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | S
         num=options.num,
         shuffle_seed=options.shuffle_seed,
     )
+
+
+def _not_chosen_from(
+    opened: Mapping[str, ImageSource | Statistics], options: EvaluationOptions
+) -> list[str]:
+    """Which sides are statistics, from which nothing can be chosen; InputError if that is all."""
+    asked = [name for name in ("num", "include", "exclude") if getattr(options, name)]
+    if not asked:
+        return []
+    settled = [name for name, source in opened.items() if isinstance(source, Statistics)]
+    if len(settled) == len(opened):
+        raise InputError(
+            f"{', '.join(asked)}: got statistics, whose images can't be chosen any more; give "
+            "images, or leave it out"
+        )
+    return [f"{name} is statistics of all its images: {', '.join(asked)} chose none of them"
+            for name in settled]  # fmt: skip
 
 
 def _ignored(name: str, source: ImageSource | Statistics) -> list[str]:

@@ -48,6 +48,9 @@ def score(source: Any, options: ScoreOptions) -> dict[str, Any]:
             f"extractor: got {evaluation.extractor.name!r}, which gives no logits, and the "
             "Inception Score is made of them; give one that returns (features, logits)"
         )
+    known = evaluation.source("images").count
+    if known is not None and known < options.splits:
+        raise InputError(f"splits: got {options.splits}, and there are {known} images; give fewer")
     evaluation.scan()
     if images.count < options.splits:
         raise InputError(
