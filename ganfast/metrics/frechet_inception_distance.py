@@ -52,8 +52,8 @@ class FrechetInceptionDistance(nn.Module):
 
     It is a torch.nn.Module, as in torchmetrics: ``.to()`` and ``.cuda()`` say where the network
     runs and never change a dtype, and its state is in the state_dict of whatever holds it. The
-    weights of the network are in neither ``parameters()`` nor ``state_dict()``, and ``train()`` leaves it
-    in evaluation mode. ``forward`` is ``update``.
+    weights of the network are in neither ``parameters()`` nor ``state_dict()``, and ``train()``
+    leaves it in evaluation mode. ``forward`` is ``update``.
 
     Args:
         feature: 64, 192, 768 or 2048: a layer of the FID Inception network, whose weights are

@@ -170,6 +170,11 @@ class EvaluationOptions(ScoreOptions):
         "also FID extrapolated to infinitely many fake images (arXiv:1911.07023; 1 GB of memory a "
         "side)",
     )
+    per_class: bool = option(
+        False,
+        "also the FID of each class, a folder of one name in both sources, and their mean "
+        "(intra-FID, arXiv:1802.05637); 50 MB of memory per class and side at 2,048 features",
+    )
     seed: int = option(0, "seed of all that is drawn at random", least=0)
     same_number: bool = option(
         False, "take as many images of the larger side as the smaller one has"
@@ -182,6 +187,12 @@ class EvaluationOptions(ScoreOptions):
         super().__post_init__()
         if 0 < self.bootstrap < 4:
             raise InputError(f"bootstrap: got {self.bootstrap}; give 0 for none, or at least 4")
+
+        if self.per_class and self.chunks:
+            raise InputError(
+                "per_class: got it with bootstrap or fid_infinity, which divide the images "
+                "otherwise; make two runs"
+            )
 
     @property
     def chunks(self) -> int:

@@ -15,6 +15,7 @@ from ganfast.metrics.choices import DIMS
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.overlap import same_images
+from ganfast.metrics.evaluation.per_class import class_folders
 from ganfast.metrics.evaluation.run_state import RunState
 from ganfast.metrics.evaluation.same_number import at_same_number
 from ganfast.metrics.extractors import Extractor, load_extractor
@@ -53,6 +54,7 @@ class Evaluation:
             opened = at_same_number(opened, options.shuffle_seed)
         same = same_images(given, opened)
         self.notes += [note for name, source in opened.items() for note in _ignored(name, source)]
+        self.classes = class_folders(opened) if options.per_class else {}
         with self.stopwatch("load"):
             self.extractor = self._load(opened, device)
         self.notes += self.extractor.notes if self.extractor is not None else ()
@@ -188,14 +190,16 @@ class Evaluation:
             return source
         assert self.extractor is not None
         options = self.options
+        folders = self.classes.get(name)
         scored = options.inception_score and name != "real"
         summary = Summary(
             self.extractor.dim,
             classes=self.extractor.classes if scored else None,
             splits=options.splits,
-            chunks=options.chunks,
+            chunks=options.chunks if folders is None else len(folders.names),
             sample=options.sample,
             seed=options.seed,
+            chunk_of=None if folders is None else folders.class_of,
             device=self.extractor.device,
         )
         return ImageSet(name, source, summary)
@@ -252,6 +256,7 @@ class Evaluation:
         assert self.extractor is not None
         return {
             **{name: getattr(self.options, name) for name in _LASTING},
+            **({"per_class": True} if self.classes else {}),
             **{f"the images of {one.name}": one.source.fingerprint for one in self._image_sets},
             **_how_made(self.extractor),
             "process": f"{self.ranks.rank} of {self.ranks.count}",
