@@ -44,7 +44,8 @@ class FrechetInceptionDistance(nn.Module):
     result does not depend on the division into batches. Under torch.distributed compute() is over
     the images of all processes, which may have different numbers of them; what each has stays its
     own, so that compute() may be called again. All processes must call it; with ``sync=False`` one
-    may call it alone, for its own images. Copies and pickles are objects of their own.
+    may call it alone, for its own images; a wait of half a minute is warned of. Copies and pickles
+    are objects of their own.
 
     Differences from torchmetrics: the number is pytorch-fid's (its resizing, float64 throughout)
     with the default extractor; floats are rounded to 1/255 and not truncated, and refused out of
@@ -338,7 +339,8 @@ class FrechetInceptionDistance(nn.Module):
 
     def _reduced(self, own: Moments | None) -> Moments | None:
         # A process that has no image of this side doesn't know how many features they have.
-        dims = gather(torch.tensor(0 if own is None else own.dim), self.process_group)
+        own_dim = torch.tensor(0 if own is None else own.dim)
+        dims = gather(own_dim, self.process_group, waiting=_tell_waiting)
         if not int(dims.max()):
             return None
         whole = Moments(int(dims.max()) if own is None else own.dim)
@@ -346,6 +348,15 @@ class FrechetInceptionDistance(nn.Module):
             whole.merge(own)
         whole.all_reduce(self.process_group)
         return whole
+
+
+def _tell_waiting() -> None:
+    warnings.warn(
+        "compute() waits for the other processes, and ends only when all have called it; call it "
+        "in all of them, or with sync=False for this one's images alone",
+        UserWarning,
+        stacklevel=9,  # the caller of compute
+    )
 
 
 def _side(real: Any) -> bool:
