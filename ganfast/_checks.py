@@ -35,6 +35,14 @@ def integer(name: str, got: Any, *, least: int | None = None) -> int:
     raise kind(f"{name}: got {got!r}; give {wanted}")
 
 
+def integer_of(name: str, got: Any, known: Iterable[int]) -> int:
+    """One of the whole numbers ``known``."""
+    value, numbers = integer(name, got), list(known)
+    if value not in numbers:
+        raise InputError(f"{name}: got {got!r}; give one of {', '.join(map(str, numbers))}")
+    return value
+
+
 def number(
     name: str,
     got: Any,

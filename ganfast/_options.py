@@ -47,7 +47,7 @@ def option(
     default: T,
     help: str,
     *,
-    choices: Iterable[str] = (),
+    choices: Iterable[str | int] = (),
     form: str = "",
     pattern: str = "",
     least: float | None = None,
@@ -63,7 +63,7 @@ def option(
     Args:
         default: its default.
         help: one phrase, for ``--help`` and for the docstring; "{choices}" in it lists them.
-        choices: the words that it may be.
+        choices: the words, or of an int the numbers, that it may be.
         form, pattern: what else it may be: as a person is shown it ("module:factory"), and the
             regular expression that all of it matches.
         least, above: the lower bound, included or not.
@@ -90,7 +90,7 @@ def option(
 @dataclass(frozen=True)
 class _Option:
     help: str
-    choices: tuple[str, ...]
+    choices: tuple[Any, ...]
     form: str
     pattern: str
     bounds: Mapping[str, Any]
@@ -113,6 +113,8 @@ def _checked(one: dataclasses.Field[Any], name: str, value: Any) -> Any:
     kind = _kind(one)
     if value is None and str(one.type).endswith("| None"):
         return None
+    if kind == "int" and known.choices:
+        return _checks.integer_of(name, value, known.choices)
     if kind == "int":
         return _checks.integer(name, value, **known.bounds)
     if kind == "float":
@@ -168,7 +170,7 @@ def _from_text(one: dataclasses.Field[Any], flag: str, text: str) -> Any:
             value = number(text)
     known: _Option = one.metadata["option"]
     try:
-        if known.choices:  # of a union too: on the command line all of it is text
+        if known.choices and number is None:  # of a union too: all of it is text here
             return _checks.one_of(flag, text, known.choices, form=known.form, pattern=known.pattern)
         return _checked(one, flag, value)
     except InputError as error:
@@ -184,7 +186,7 @@ def given(arguments: argparse.Namespace, cls: type) -> dict[str, Any]:
 def _text(one: dataclasses.Field[Any]) -> str:
     """What an option is, and its default."""
     known: _Option = one.metadata["option"]
-    words = [*known.choices, *filter(None, [known.form])]
+    words = [*map(str, known.choices), *filter(None, [known.form])]
     listed = " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
     text = known.help.replace("{choices}", listed)
     default = known.unset if one.default in (None, ()) else str(one.default)

@@ -19,6 +19,7 @@ from ganfast.errors import InputError
 class Options:
     size: int = option(50, "images at once", least=1)
     rate: float | None = option(None, "learning rate, 5% of it", above=0, unset="the game's own")
+    layer: int | None = option(None, "one of {choices}", choices=(64, 192), unset="all")
     game: str = option("hinge", "what is played: {choices}", choices=("hinge", "minimax"))
     data: str = option(
         "ring",
@@ -72,6 +73,8 @@ def test_values_become_plain_python():
         ({"size": 0}, "size: got 0; give a whole number of at least 1"),
         ({"size": True}, "size: got True; give a whole number of at least 1"),
         ({"size": None}, "size: got None; give a whole number of at least 1"),
+        ({"layer": 65}, "layer: got 65; give one of 64, 192"),
+        ({"layer": "64"}, "layer: got '64'; give a whole number"),
         ({"rate": 0}, "rate: got 0; give a finite number above 0"),
         ({"game": "hing"}, "game: got 'hing'; give one of hinge, minimax; did you mean 'hinge'?"),
         ({"data": "folder:"}, "data: got 'folder:'; give one of ring, grid, folder:PATH"),
@@ -90,11 +93,24 @@ def test_a_wrong_value_is_named(wrong, message):
 
 def test_a_flag_for_each_and_what_is_left_out_is_left_to_the_class():
     assert parsed() == {}
-    argv = ["--size", "7", "--rate", "0.5", "--game", "minimax", "--data", "folder:x", "--exif"]
+    argv = [
+        "--size",
+        "7",
+        "--layer",
+        "64",
+        "--rate",
+        "0.5",
+        "--game",
+        "minimax",
+        "--data",
+        "folder:x",
+        "--exif",
+    ]
     assert parsed(
         *argv, "--device", "cuda", "--no-score", "--out", "there", "--only=a", "--only=b"
     ) == {
         "size": 7,
+        "layer": 64,
         "rate": 0.5,
         "game": "minimax",
         "data": "folder:x",
@@ -113,6 +129,7 @@ def test_a_flag_for_each_and_what_is_left_out_is_left_to_the_class():
     [
         (["--size", "1.5"], "--size: got '1.5'; give a whole number of at least 1"),
         (["--size", "0"], "--size: got 0; give a whole number of at least 1"),
+        (["--layer", "65"], "--layer: got 65; give one of 64, 192"),
         (["--rate", "fast"], "--rate: got 'fast'; give a finite number above 0"),
         (["--device", "tpu"], "--device: got 'tpu'; give one of cpu, cuda; did you mean 'cpu'?"),
     ],
@@ -131,6 +148,7 @@ def test_help_says_what_is_known(capsys):
     for words in (
         "--size N images at once (default: 50)",
         "--rate X learning rate, 5% of it (default: the game's own)",
+        "--layer N one of 64 or 192 (default: all)",
         "--game GAME what is played: hinge or minimax (default: hinge)",
         "--data DATA one of ring, grid or folder:PATH (default: ring)",
         "--exif turn the images",

@@ -45,6 +45,7 @@ def _to_json(value: Any) -> Any:
 
 def report(result: dict[str, Any]) -> str:
     """A few aligned lines; what was not asked for, or is not to be had, has none."""
+    by_class = result.get("fid_per_class") or {}
     rows = [
         (
             "FID",
@@ -55,9 +56,12 @@ def report(result: dict[str, Any]) -> str:
         ("FID-infinity", with_error(result, "fid_infinity", "fid_infinity_error")),
         ("IS", with_error(result, "inception_score_mean", "inception_score_std")),
         ("KID", with_error(result, "kid_mean", "kid_std")),
+        ("intra-FID", with_error(result, "intra_fid", "")),
+        *((f"FID {name}", _number(fid)) for name, fid in by_class.items()),
         ("images", f"{_count(result['n_real'])} real, {_count(result['n_fake'])} fake"),
         ("protocol", result["protocol"]),
         ("extractor", result["extractor"]),
+        ("features", _whole(result.get("dims"))),
         ("precision", result["precision"]),
         ("certified", _certified(result.get("certificate"))),
         ("speed", f"{_number(result['images_per_second'], 4)} images/s, {result['seconds']:.1f} s"),
@@ -69,7 +73,7 @@ def report(result: dict[str, Any]) -> str:
 
 def aligned(rows: list[tuple[str, str | None]]) -> str:
     """A line for each name that has a text."""
-    lines = (f"{name:14}{text}" for name, text in rows if text is not None)
+    lines = (f"{name:13} {text}" for name, text in rows if text is not None)
     return "\n".join(printable(line, lines=False) for line in lines)
 
 
@@ -79,6 +83,10 @@ def _number(value: float | None, digits: int = 6) -> str:
 
 def _count(value: int | None) -> str:
     return "an unknown number of" if value is None else f"{value:,}"
+
+
+def _whole(value: int | None) -> str | None:
+    return None if value is None else f"{value:,}"
 
 
 def _interval(bounds: Any) -> str | None:

@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not place.first:
         return DONE
     if not arguments.quiet:
-        images.report_on_stderr([], statistics.skipped)
+        images.report_on_stderr(statistics.notes, statistics.skipped)
     line = f"{arguments.out}: mu and sigma of {statistics.n:,} images, {statistics.protocol}"
     print(printable(line, lines=False))
     return SKIPPED if statistics.skipped else DONE

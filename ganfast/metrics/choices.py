@@ -8,5 +8,9 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 """fp32: products and sums in float32. tf32: products of 10 bits, on NVIDIA GPUs since Ampere.
 bf16: products of 8 bits, sums in float32."""
 
+DIMS = (64, 192, 768, 2048)
+"""Layers of the Inception network by their number of features, as pytorch-fid has them: after the
+first and the second max pool, before the auxiliary classifier's place (Mixed_6e), and the last."""
+
 BACKGROUNDS = {"white": 255, "black": 0}
 ON_ERROR = ("raise", "skip")

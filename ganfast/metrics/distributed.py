@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -27,12 +29,25 @@ def require_group(group: Any = None) -> tuple[int, torch.device]:
     return world, torch.device("cpu")
 
 
-def gather(own: Tensor, group: Any = None) -> Tensor:
-    """(processes, ...): the ``own`` of all, of one shape and dtype, by rank; on its device."""
+PATIENCE = 30.0
+"""Seconds of waiting for other processes after which that is said: the group's own time-out is 10
+or 30 minutes, and until then nothing tells it from a hang."""
+
+
+def gather(own: Tensor, group: Any = None, *, waiting: Callable[[], None] | None = None) -> Tensor:
+    """(processes, ...): the ``own`` of all, of one shape and dtype, by rank; on its device.
+    ``waiting`` is called once where others have not come for PATIENCE seconds."""
     world, device = require_group(group)
     sent = own.to(device).contiguous()
     received = [torch.empty_like(sent) for _ in range(world)]
-    dist.all_gather(received, sent, group=group)
+    work = dist.all_gather(received, sent, group=group, async_op=waiting is not None)
+    if waiting is not None and work is not None:
+        began = time.monotonic()
+        while not work.is_completed() and time.monotonic() - began < PATIENCE:
+            time.sleep(0.001)
+        if not work.is_completed():
+            waiting()
+        work.wait()
     return torch.stack(received).to(own.device)
 
 

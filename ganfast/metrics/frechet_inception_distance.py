@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError, one_line
+from ganfast.metrics.choices import DIMS
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distributed import gather
-from ganfast.metrics.images.layout import usual_range
+from ganfast.metrics.images.layout import channels_axis, to_rgb, usual_range
 from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.summary import Moments
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_NAMES = {True: "real", False: "fake"}
 
 Extract = Callable[[Tensor], Any]
 """uint8 images to features (n, d), or to a pair of them and logits (or None)."""
 
 
-class FrechetInceptionDistance:
+class FrechetInceptionDistance(nn.Module):
     """FID between the images of two streams.
 
     ::
@@ -37,36 +44,58 @@ class FrechetInceptionDistance:
     result does not depend on the division into batches. Under torch.distributed compute() is over
     the images of all processes, which may have different numbers of them; what each has stays its
     own, so that compute() may be called again. All processes must call it; with ``sync=False`` one
-    may call it alone, for its own images. Copies and pickles are objects of their own.
+    may call it alone, for its own images; a wait of half a minute is warned of. Copies and pickles
+    are objects of their own.
 
     Differences from torchmetrics: the number is pytorch-fid's (its resizing, float64 throughout)
     with the default extractor; floats are rounded to 1/255 and not truncated, and refused out of
     range (by more than round-off); too few images for a covariance of full rank are warned of.
 
+    It is a torch.nn.Module, as in torchmetrics: ``.to()`` and ``.cuda()`` say where the network
+    runs and never change a dtype, and its state is in the state_dict of whatever holds it. The
+    weights of the network are in neither ``parameters()`` nor ``state_dict()``, and ``train()``
+    leaves it in evaluation mode. ``forward`` is ``update``.
+
     Args:
-        extractor: None: the FID Inception network, ganfast.metrics.extractors.load_extractor, whose
-            weights are looked for at the first update. Or a callable that takes uint8 images
+        feature: 64, 192, 768 or 2048: a layer of the FID Inception network, whose weights are
+            looked for at the first update. Or what ``extractor`` may be.
+        reset_real_features: whether reset() forgets the real side as well.
+        normalize: images are floats from 0 to 1; else uint8.
+        extractor: in place of ``feature``, a callable that takes uint8 images
             (n, h, w, 3), as an Extractor does, and gives features (n, d), alone or in a pair with
             logits. Or a torch.nn.Module, which gets whatever update() is given, as torchmetrics has
             it (neither checked nor converted, whatever ``normalize``); it is put into evaluation
             mode.
-        reset_real_features: whether reset() forgets the real side as well.
-        normalize: images are floats from 0 to 1; else uint8.
-        device: of the default extractor; by default that of the first images.
+        feature_extractor_weights_path: the file of the Inception weights; by default torch hub's
+            cache, else a download.
+        device: of the Inception network; by default that of the first images.
         process_group: over which to sum; by default all processes.
         sync: whether compute() is over the images of all processes.
     """
 
+    extractor: Extract | None
+
     def __init__(
         self,
-        extractor: Extract | None = None,
-        *,
+        feature: int | Extract = 2048,
         reset_real_features: bool = True,
         normalize: bool = False,
+        *,
+        extractor: Extract | None = None,
+        feature_extractor_weights_path: str | os.PathLike[str] | None = None,
         device: torch.device | str | None = None,
         process_group: Any = None,
         sync: bool = True,
     ) -> None:
+        super().__init__()
+        self._dims = DIMS[-1]
+        self._probe = torch.empty(0, dtype=torch.uint8)
+        if callable(feature) and extractor is None:
+            extractor = feature
+        elif isinstance(feature, nn.Module) or callable(feature):
+            raise InputTypeError("feature, extractor: got both; give one of them")
+        else:
+            self._dims = _checks.integer_of("feature", feature, DIMS)
         if extractor is not None and not callable(extractor):
             raise InputTypeError(
                 f"extractor: got a {type(extractor).__name__}; give None, or a callable that gives "
@@ -76,12 +105,16 @@ class FrechetInceptionDistance:
         self._as_given = isinstance(extractor, nn.Module) and not hasattr(extractor, "protocol")
         if isinstance(extractor, nn.Module):
             extractor.eval()
-        self.extractor = extractor
+        # Not as a submodule: its weights are no part of what is trained or saved.
+        object.__setattr__(self, "extractor", extractor)
+        self._own_network = extractor is None
+        self._weights = feature_extractor_weights_path
         self.reset_real_features = _checks.flag("reset_real_features", reset_real_features)
         self.normalize = _checks.flag("normalize", normalize)
         self.process_group = process_group
         self.sync = _checks.flag("sync", sync)
         self._device = device
+        self._dtype = torch.float64
         self._sides: dict[bool, Moments] = {}
 
     def __repr__(self) -> str:
@@ -98,15 +131,16 @@ class FrechetInceptionDistance:
         return self._count(False)
 
     def update(self, images: Tensor, real: bool) -> None:
-        """Take in ``images``, (n, 3, h, w) or (n, h, w, 3): uint8, or with ``normalize`` floats
-        from 0 to 1, which become round(255 x). On any device; they are not modified.
+        """Take in ``images``, (n, 3, h, w) or (n, h, w, 3), or 1 for the 3 of gray ones: uint8, or
+        with ``normalize`` floats from 0 to 1, which become round(255 x). On any device; they are
+        not modified. ``real`` is a bool, or 1 or 0.
 
         Raises:
             ValueError: (an InputError) another shape or dtype, floats out of range, or an extractor
                 whose features are not finite, not (n, d), or not as wide as before; nothing is
                 taken in then.
         """
-        real = _checks.flag("real", real)
+        real = _side(real)
         features = self._features(images if self._as_given else self._uint8(images))
         dim = features.shape[1]
         for side in self._sides.values():
@@ -120,8 +154,8 @@ class FrechetInceptionDistance:
 
     @no_autograd
     def compute(self, *, sync: bool | None = None) -> Tensor:
-        """The FID, a float64 tensor without axes, on the CPU. ``sync`` as at construction, for this
-        call.
+        """The FID, a tensor without axes, float64 but for set_dtype(), on the CPU. ``sync`` as at
+        construction, for this call.
 
         Warns below d + 1 images of a side, where the covariance is singular and FID tells more of
         the number of images than of the images.
@@ -148,35 +182,76 @@ class FrechetInceptionDistance:
                 UserWarning,
                 stacklevel=4,  # the caller of compute: no_autograd() is in between
             )
-        return torch.tensor(frechet_terms(real, fake).fid, dtype=torch.float64)
+        return torch.tensor(frechet_terms(real, fake).fid, dtype=self._dtype)
 
     def reset(self) -> None:
         """Forget the images: all, or the generated ones alone without ``reset_real_features``."""
         kept = {} if self.reset_real_features else {True: self._sides.get(True)}
         self._sides = {real: side for real, side in kept.items() if side is not None}
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Copies of the moments of both sides, of this process."""
-        return {
-            f"{'real' if real else 'fake'}.{key}": value
-            for real, side in sorted(self._sides.items())
-            for key, value in side.state_dict().items()
-        }
+    def forward(self, images: Tensor, real: bool) -> None:
+        """As update()."""
+        self.update(images, real)
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Replace all images by those of ``state``, which ``state_dict()`` made."""
+    def set_dtype(self, dtype: torch.dtype) -> Self:
+        """Make ``dtype`` that of what compute() returns; the sums are float64 whatever it is."""
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise InputTypeError(f"dtype: got {dtype!r}; give one of floats, such as torch.float32")
+        self._dtype = dtype
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Note the mode; a network that measures stays in evaluation mode."""
+        self.training = _checks.flag("mode", mode)
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What .to(), .cuda(), .half() and others do to a module: the device alone is taken. A
+        probe of bytes tells it, which a conversion of floats leaves as they are."""
+        held = self._probe.device
+        self._probe = torch.empty(0, dtype=torch.uint8, device=fn(self._probe).device)
+        device = self._probe.device
+        if device == held:
+            return self
+        self._device = device
+        if self._own_network:
+            object.__setattr__(self, "extractor", None)  # made anew there
+        elif self._as_given:
+            assert isinstance(self.extractor, nn.Module)
+            self.extractor.to(device)
+        for real, side in self._sides.items():
+            self._sides[real] = _moments(side.state_dict(), device)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A network of its own is packed for this machine, and made anew from its weights.
+        return {**self.__dict__, **({"extractor": None} if self._own_network else {})}
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Copies of the moments of both sides, of this process; nothing of the network."""
+        for real, side in sorted(self._sides.items()):
+            for key, value in side.state_dict().items():
+                destination[f"{prefix}{_NAMES[real]}.{key}"] = value
+
+    def _load_from_state_dict(
+        self, state: Any, prefix: str, local: Any, strict: bool, missing: Any, unexpected: Any,
+        errors: Any,
+    ) -> None:  # fmt: skip
+        """Replace all images by those of ``state``."""
+        own = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
         sides = {}
-        for name, real in (("real", True), ("fake", False)):
+        for real, name in _NAMES.items():
             start = f"{name}."
-            own = {k[len(start) :]: v for k, v in state.items() if k.startswith(start)}
-            if own:
-                if "mean" not in own:
+            part = {k[len(start) :]: own.pop(k) for k in list(own) if k.startswith(start)}
+            if part:
+                if "mean" not in part:
                     raise InputError(
-                        f"state: got {list(own)}; give what state_dict() of such a metric gave"
+                        f"state: got {list(part)}; give what state_dict() of such a metric gave"
                     )
-                sides[real] = Moments(len(own["mean"]))
-                sides[real].load_state_dict(own)
+                sides[real] = _moments(part, None)
         self._sides = sides
+        if strict:
+            unexpected += [prefix + key for key in own]
 
     def _count(self, real: bool) -> int:
         return self._sides[real].count if real in self._sides else 0
@@ -185,14 +260,7 @@ class FrechetInceptionDistance:
         """(n, h, w, 3)"""
         if not isinstance(images, Tensor):
             raise InputTypeError(f"images: got a {type(images).__name__}; give a torch tensor")
-        shape = tuple(images.shape)
-        if len(shape) != 4 or 3 not in (shape[1], shape[3]) or 0 in shape[1:]:
-            raise InputError(
-                f"images: got shape {shape}; give (n, 3, h, w) or (n, h, w, 3), with a grey "
-                "channel repeated three times"
-            )
-        if shape[1] == 3:
-            images = images.permute(0, 2, 3, 1)
+        images = to_rgb(images, channels_axis(tuple(images.shape), "images"))
         if not self.normalize:
             if images.dtype != torch.uint8:
                 raise InputError(
@@ -226,13 +294,21 @@ class FrechetInceptionDistance:
         if self.extractor is None:
             # With its network and preprocessing only for who has no extractor.
             extractors = importlib.import_module("ganfast.metrics.extractors")
-            self.extractor = extractors.load_extractor(
-                "inception", device=self._device or images.device
+            made = extractors.load_extractor(
+                "inception",
+                dims=self._dims,
+                weights=self._weights,
+                device=self._device or images.device,
             )
+            object.__setattr__(self, "extractor", made)
+        extract = self.extractor
+        assert extract is not None
         with torch.no_grad():
-            output = self.extractor(images)
+            output = extract(images)
         features = output[0] if isinstance(output, tuple) else output
         n = len(images)
+        if n == 1 and isinstance(features, Tensor) and features.dim() == 1:
+            features = features[None]
         if (
             not isinstance(features, Tensor)
             or features.dim() != 2
@@ -263,7 +339,8 @@ class FrechetInceptionDistance:
 
     def _reduced(self, own: Moments | None) -> Moments | None:
         # A process that has no image of this side doesn't know how many features they have.
-        dims = gather(torch.tensor(0 if own is None else own.dim), self.process_group)
+        own_dim = torch.tensor(0 if own is None else own.dim)
+        dims = gather(own_dim, self.process_group, waiting=_tell_waiting)
         if not int(dims.max()):
             return None
         whole = Moments(int(dims.max()) if own is None else own.dim)
@@ -271,3 +348,28 @@ class FrechetInceptionDistance:
             whole.merge(own)
         whole.all_reduce(self.process_group)
         return whole
+
+
+def _tell_waiting() -> None:
+    warnings.warn(
+        "compute() waits for the other processes, and ends only when all have called it; call it "
+        "in all of them, or with sync=False for this one's images alone",
+        UserWarning,
+        stacklevel=9,  # the caller of compute
+    )
+
+
+def _side(real: Any) -> bool:
+    """True or False, or the 1 or 0 that stands for them in code for torchmetrics."""
+    if isinstance(real, bool):
+        return real
+    try:
+        return bool(_checks.integer_of("real", real, (0, 1)))
+    except InputError:
+        raise InputTypeError(f"real: got {real!r}; give True or False") from None
+
+
+def _moments(state: dict[str, Tensor], device: torch.device | None) -> Moments:
+    made = Moments(len(state["mean"]), device=device)
+    made.load_state_dict(state)
+    return made

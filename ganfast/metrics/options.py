@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ganfast._options import check, option
 from ganfast.errors import InputError
-from ganfast.metrics.choices import BACKGROUNDS, EXTRACTORS, ON_ERROR, PRECISIONS
+from ganfast.metrics.choices import BACKGROUNDS, DIMS, EXTRACTORS, ON_ERROR, PRECISIONS
 from ganfast.metrics.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -44,6 +44,13 @@ class ImageOptions:
         "file of the Inception weights, or its URL",
         unset="from torch.hub's folder, or downloaded",
         metavar="FILE",
+    )
+    dims: int | None = option(
+        None,
+        "features of the Inception network, each number another layer: {choices}; fewer suit fewer "
+        "images, and compare only with the same",
+        choices=DIMS,
+        unset="2048",
     )
     protocol: str = option(
         "pytorch-fid",
@@ -169,6 +176,11 @@ class EvaluationOptions(ScoreOptions):
         "also FID extrapolated to infinitely many fake images (arXiv:1911.07023; 1 GB of memory a "
         "side)",
     )
+    per_class: bool = option(
+        False,
+        "also the FID of each class, a folder of one name in both sources, and their mean "
+        "(intra-FID, arXiv:1802.05637); 50 MB of memory per class and side at 2,048 features",
+    )
     seed: int = option(0, "seed of all that is drawn at random", least=0)
     same_number: bool = option(
         False, "take as many images of the larger side as the smaller one has"
@@ -181,6 +193,12 @@ class EvaluationOptions(ScoreOptions):
         super().__post_init__()
         if 0 < self.bootstrap < 4:
             raise InputError(f"bootstrap: got {self.bootstrap}; give 0 for none, or at least 4")
+
+        if self.per_class and self.chunks:
+            raise InputError(
+                "per_class: got it with bootstrap or fid_infinity, which divide the images "
+                "otherwise; make two runs"
+            )
 
     @property
     def chunks(self) -> int:

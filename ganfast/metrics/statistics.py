@@ -23,6 +23,10 @@ _ASYMMETRY = 1e-5
 """Relative to the largest entry: files of other tools were often computed in float32."""
 
 
+_FACTS = ("n", "extractor", "protocol", "precision", "version", "layer")
+"""What a file says beside mu and sigma, where it is known."""
+
+
 @dataclass(frozen=True, eq=False)
 class Statistics:
     """What FID needs of one side: ``mu`` (d,) and ``sigma`` (d, d), both float64 on the CPU.
@@ -30,8 +34,10 @@ class Statistics:
     The other fields say how they were made and are None where that is not known, as in the files of
     pytorch-fid, clean-fid and edm, which hold mu and sigma alone: ``n`` images, ``extractor`` (the
     identity: a hash of architecture and weights), ``protocol`` (of preprocessing), ``precision``
-    (of the network) and ``version`` (of ganfast). ``skipped`` names the files that could not be
-    read when these were made; it is not kept in the file.
+    (of the network), ``layer`` (of the Inception network, by its number of features) and
+    ``version`` (of ganfast). ``skipped`` names the files that could not be
+    read when these were made, and ``notes`` says why and what else to know; they are not kept in
+    the file.
 
     Raises:
         ValueError: (an InputError) a shape or dtype that doesn't fit, values that are not finite,
@@ -46,6 +52,8 @@ class Statistics:
     precision: str | None = None
     version: str | None = None
     skipped: tuple[str, ...] = ()
+    layer: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         wrong = fault(self.mu, self.sigma)
@@ -71,7 +79,9 @@ class Statistics:
         extractor: str | None = None,
         protocol: str | None = None,
         precision: str | None = None,
+        layer: int | None = None,
         skipped: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> Statistics:
         """Of at least two images; the covariance divides by n - 1."""
         if moments.count < 2:
@@ -85,6 +95,8 @@ class Statistics:
             precision=precision,
             version=_version(),
             skipped=tuple(skipped),
+            notes=tuple(notes),
+            layer=layer,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -137,7 +149,7 @@ class Statistics:
             if wrong:
                 raise file.refusal(wrong)
             facts: dict[str, Any] = {}
-            for name in ("n", "extractor", "protocol", "precision", "version"):
+            for name in _FACTS:
                 if name in file:
                     facts[name] = _fact(file, name)
             read = cls(mu, sigma, **facts)
@@ -171,7 +183,7 @@ class Statistics:
             if other.dim != self.dim:
                 raise InputError(
                     f"statistics: got {self.dim} features on one side and {other.dim} on the "
-                    "other; use the same extractor for both"
+                    "other; use the same extractor, and the same layer of it (--dims), for both"
                 )
             theirs = {name: getattr(other, name) for name in theirs}
         notes, unknown = [], []
@@ -196,8 +208,10 @@ class Statistics:
         return notes
 
     def _facts(self) -> dict[str, Any]:
-        names = ("n", "extractor", "protocol", "precision", "version")
-        return {name: getattr(self, name) for name in names}
+        facts = {name: getattr(self, name) for name in _FACTS}
+        if self.layer is None:  # as in files from before there was one, whose hash has none
+            del facts["layer"]
+        return facts
 
     def _content_hash(self) -> str:
         content = hashlib.sha256(json.dumps(self._facts(), sort_keys=True).encode())
@@ -229,9 +243,10 @@ def fault(mu: Tensor, sigma: Tensor) -> str | None:
 
 def _fact(file: ArraysFile, name: str) -> int | str:
     value = file[name]
-    if value.shape != () or value.dtype.kind not in ("iu" if name == "n" else "U"):
-        raise file.refusal(f"its {name} is not one {'number' if name == 'n' else 'word'}")
-    return int(value) if name == "n" else str(value)
+    number = name in ("n", "layer")
+    if value.shape != () or value.dtype.kind not in ("iu" if number else "U"):
+        raise file.refusal(f"its {name} is not one {'number' if number else 'word'}")
+    return int(value) if number else str(value)
 
 
 def _short(value: str) -> str:

@@ -40,7 +40,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--fid-infinity", "--seed", "3", "--background", "black", "--exif"]
     argv += ["--max-pixels", "0", "--on-error", "skip", "--state", state, "--allow-mismatch"]
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
-    argv += ["--same-number", "--shuffle-seed", "4"]
+    argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -69,6 +69,8 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "num": 9,
         "same_number": True,
         "shuffle_seed": 4,
+        "dims": 64,
+        "per_class": True,
         "progress": False,
     }
     assert {"real", "fake", *given} == set(inspect.signature(EVALUATE).parameters)
@@ -109,6 +111,14 @@ def test_a_person_gets_aligned_lines(call, sides, evaluation):
         "speed         123.4 images/s, 409.3 s\n"
         "note          512 images are few.\n"
     )
+
+
+def test_a_row_for_each_class(call, sides, evaluation):
+    evaluation.changes = {"intra_fid": 3.5, "fid_per_class": {"cat": 3.5, "a very long dog": None}}
+    lines = call("fid", *sides)[1].splitlines()
+    assert lines[2:5] == [
+        "intra-FID     3.5", "FID cat       3.5", "FID a very long dog unknown"
+    ]  # fmt: skip
 
 
 def test_what_is_not_known_is_not_made_up(call, sides, evaluation):

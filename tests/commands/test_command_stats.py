@@ -15,7 +15,8 @@ from ganfast import metrics
 class Made:
     """Statistics that only know their size and how to be saved."""
 
-    def __init__(self, skipped: tuple[str, ...] = ()) -> None:
+    def __init__(self, skipped: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> None:
+        self.notes = notes
         self.n, self.protocol, self.skipped = 1234, "clean", skipped
 
     def save(self, path: str) -> None:
@@ -53,9 +54,11 @@ def test_the_flags_are_the_arguments_of_image_statistics(call):
 
 
 def test_skipped_files_are_named_and_told_by_the_exit_code(call, sides, statistics, tmp_path):
-    statistics.made = Made(("broken.png",))
+    statistics.made = Made(("broken.png",), ("images: 1 skipped: no image",))
     code, text, err = call("stats", sides[0], tmp_path / "out.npz", "--on-error", "skip")
-    assert code == 3 and err == "ganfast: note: skipped broken.png\n"
+    assert code == 3 and err == (
+        "ganfast: note: images: 1 skipped: no image\nganfast: note: skipped broken.png\n"
+    )
     code, text, err = call("stats", sides[0], tmp_path / "again.npz", "--on-error=skip", "-q")
     assert code == 3 and err == ""
 

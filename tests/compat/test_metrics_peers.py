@@ -10,8 +10,10 @@ from torch import nn
 
 from ganfast.metrics import Moments
 from ganfast.metrics.distances.kid import squared_discrepancy
+from ganfast.metrics.extractors import load_extractor
 from ganfast.metrics.frechet_inception_distance import FrechetInceptionDistance
 from ganfast.metrics.statistics import Statistics
+from testing.inception_weights import save_random_weights, smooth_pictures
 from testing.torchvision_stub import import_torchvision
 
 
@@ -50,6 +52,24 @@ def test_torchmetrics_in_its_own_words():
             metric.update(fake, real=False)
     ours, other = (float(metric.compute()) for metric in metrics)
     assert ours == pytest.approx(other, rel=1e-8)
+
+
+def test_torchmetrics_at_a_layer(tmp_path):
+    """The same weights and images of the network's size: torch-fidelity's scaling, as theirs."""
+    theirs = peer("torchmetrics.image.fid").FrechetInceptionDistance
+    path = str(tmp_path / "weights.pth")
+    save_random_weights(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = theirs(64, feature_extractor_weights_path=path)
+    extractor = load_extractor(weights=path, dims=64, protocol="torch-fidelity")
+    metrics = [FrechetInceptionDistance(extractor), other.set_dtype(torch.double)]
+    for i, side in enumerate((True, False)):
+        images = ((smooth_pictures(70, seed=i) + 1) * (127 - 20 * i)).to(torch.uint8)
+        for metric in metrics:
+            metric.update(images, real=side)
+    ours, found = (float(metric.compute()) for metric in metrics)
+    assert ours == pytest.approx(found, rel=1e-4)
 
 
 def test_pytorch_fid_reads_statistics(tmp_path):

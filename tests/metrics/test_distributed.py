@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data.distributed import DistributedSampler
 
 from ganfast.metrics import FrechetInceptionDistance, Moments, Summary, evaluate
+from ganfast.metrics import distributed as metrics_distributed
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
 
@@ -162,16 +164,23 @@ def alone_of(rank):
         return None
     own = metric.compute(sync=False)
     metric.sync = False
-    return own, metric.compute(), refusal(lambda: metric.compute(sync=True))
+    metrics_distributed.PATIENCE = 0.2  # in this process alone
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        refused = refusal(lambda: metric.compute(sync=True))
+    metrics_distributed.PATIENCE = 30.0
+    return own, metric.compute(), refused, [(str(one.message), one.filename) for one in caught]
 
 
 def test_one_process_alone(seen):
-    (own, again, refused), _ = seen.alone
+    (own, again, refused, warned), _ = seen.alone
     metric = FrechetInceptionDistance(channel_means, sync=False)
     metric.update(images(0, 40), real=True)
     metric.update(images(50, 50), real=False)
     assert own == again == metric.compute()
     assert "call it in all of them, or with sync=False" in refused
+    assert len(warned) == 1 and "waits for the other processes" in warned[0][0]
+    assert warned[0][1] == __file__
 
 
 def distances_of(rank):

@@ -23,6 +23,7 @@ from ganfast.metrics.evaluation import run_state
 from ganfast.metrics.extractors import load_extractor
 from ganfast.metrics.images import open_images
 from testing import pictures
+from testing.inception_weights import save_random_weights
 
 COUNT = 40
 TINY = "tiny_network:network"
@@ -199,6 +200,53 @@ def test_statistics_of_another_network_are_refused(folders, tmp_path):
         evaluate(tmp_path / "other.npz", folders.fake)
 
 
+@pytest.fixture(scope="module")
+def inception_weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    save_random_weights(path)
+    return {"weights": path, "device": "cpu"}
+
+
+def test_layers_are_not_mixed(folders, inception_weights, tmp_path):
+    first = metrics.image_statistics(folders.real, dims=64, **inception_weights)
+    second = metrics.image_statistics(folders.fake, dims=192, **inception_weights)
+    first.save(tmp_path / "first.npz")
+    with np.load(tmp_path / "first.npz") as file:
+        assert int(file["layer"]) == 64
+    read = metrics.Statistics.load(tmp_path / "first.npz")
+    assert read.layer == read.dim == 64
+    found = metrics.evaluate(read, folders.fake, dims=64, **inception_weights)
+    assert found["dims"] == 64 and found["inception_score_mean"] is None
+    apart = metrics.image_statistics(folders.fake, dims=64, **inception_weights)
+    assert found["fid"] == metrics.evaluate(first, apart)["fid"]
+    for call, words in (
+        (lambda: metrics.evaluate(first, second), "the same layer of it .--dims., for both"),
+        (
+            lambda: metrics.evaluate(read, folders.fake, dims=192, **inception_weights),
+            r"have 64 features .* has 192: give --dims 64 \(dims=64\), or make",
+        ),
+        (
+            lambda: metrics.evaluate(first, apart, dims=192),
+            "dims: got 192, and the statistics have 64 features; leave dims out",
+        ),
+        (
+            lambda: metrics.evaluate(folders.real, folders.fake, extractor=TINY, dims=64),
+            "dims: got 64, and the extractor .* has features of its own",
+        ),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
+
+
+def test_nothing_is_chosen_from_statistics(folders):
+    made = metrics.image_statistics(folders.real, **options_of_statistics())
+    found = evaluate(made, folders.fake, num=20, include="*.png")
+    assert (found["n_real"], found["n_fake"]) == (COUNT, 20)
+    assert "real is statistics of all its images: num, include chose none" in str(found["notes"])
+    with pytest.raises(InputError, match="num: got statistics, whose images can't be chosen"):
+        evaluate(made, made, num=20)
+
+
 def test_statistics_have_no_kernel_distance(folders):
     made = metrics.image_statistics(folders.real, **options_of_statistics())
     with pytest.raises(InputError, match="kid: .* real is a file of statistics"):
@@ -249,6 +297,7 @@ def test_or_is_skipped_and_named(folders, damaged, arrays):
     kept = [i for i in range(COUNT) if i != 3]
     assert found["fid"] == pytest.approx(by_hand(arrays[0], arrays[1][kept]), rel=1e-6)
     made = metrics.image_statistics(damaged, **options_of_statistics(on_error="skip"))
+    assert "images: 1 skipped, the first" in " ".join(made.notes)
     assert [Path(name).name for name in made.skipped] == ["00003.png"]
 
 

@@ -131,6 +131,33 @@ def test_inception(inception_file):
     assert "inception" in repr(extractor) and "pytorch-fid" in repr(extractor)
 
 
+@pytest.mark.parametrize("dims", [64, 192, 768])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_an_earlier_layer_of_inception(inception_file, dims, protocol):
+    extractor = load_extractor(weights=inception_file, dims=dims, protocol=protocol)
+    assert (extractor.dim, extractor.classes, extractor.layer) == (dims, None, dims)
+    features, logits = extractor(images(2))
+    with torch.inference_mode():
+        x = preprocess(images(2), protocol)
+        wanted = build_network(random_state_dict(0)).features(x, dims)
+    assert logits is None and features.shape == (2, dims)
+    assert float((features - wanted).norm() / wanted.norm()) < 1e-4
+
+
+def test_layers_are_extractors_apart(inception_file):
+    made = [load_extractor(weights=inception_file, dims=dims) for dims in (None, 64, 192, 2048)]
+    assert made[0].identity == made[3].identity and made[0].layer == 2048
+    assert len({one.identity for one in made}) == 3
+
+
+@pytest.mark.parametrize("dims, words", [(100, "give one of 64, 192, 768, 2048"), (64.0, "whole")])
+def test_a_layer_that_there_is_not(inception_file, dims, words):
+    with pytest.raises(InputError, match=rf"dims: got {dims}; .*{words}"):
+        load_extractor(weights=inception_file, dims=dims)
+    with pytest.raises(InputError, match="dims: got 64, and the extractor digits has features of"):
+        load_extractor("digits", dims=64)
+
+
 def test_inception_of_no_images(inception_file):
     features, logits = load_extractor(weights=inception_file)(images(0))
     assert features.shape == (0, 2048) and logits is not None and logits.shape == (0, 1008)

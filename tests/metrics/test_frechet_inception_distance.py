@@ -5,6 +5,7 @@ import pickle
 import sys
 import types
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -152,18 +153,78 @@ def test_modules(kind):
 def test_the_default_is_loaded_at_the_first_update(monkeypatch):
     asked = []
 
-    def load_extractor(name, *, device):
-        asked.append((name, torch.device(device)))
+    def load_extractor(name, *, device, dims, weights):
+        asked.append((name, torch.device(device), dims, weights))
         return lambda images: (channel_means(images), None)
 
     module = types.ModuleType("ganfast.metrics.extractors")
     module.load_extractor = load_extractor
     monkeypatch.setitem(sys.modules, "ganfast.metrics.extractors", module)
-    found = FrechetInceptionDistance()
+    found = FrechetInceptionDistance(64, feature_extractor_weights_path="w.pth")
     assert asked == []
     found.update(images(), real=True)
     found.update(images(), real=False)
-    assert asked == [("inception", torch.device("cpu"))]
+    assert asked == [("inception", torch.device("cpu"), 64, "w.pth")]
+    FrechetInceptionDistance().to("meta").update(images(), real=True)
+    assert asked[1] == ("inception", torch.device("meta"), 2048, None)
+    assert copy.deepcopy(found).extractor is None  # packed for this machine: made anew
+
+
+def test_it_is_a_module_whose_network_is_not_trained_saved_or_converted():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+            self.metrics = nn.ModuleDict({"fid": FrechetInceptionDistance(Network())})
+
+    model, real, fake = Model().train().half().double(), images(), images(30, 200)
+    fid = model.metrics["fid"]
+    assert fid.to("cpu") is fid and fid.cpu() is fid and fid.training
+    assert not fid.extractor.training and len(list(model.parameters())) == 2
+    assert {x.dtype for x in fid.extractor.parameters()} == {torch.float32}
+    assert list(model.state_dict()) == ["layer.weight", "layer.bias"]
+    fid(real, real=True)
+    fid(fake, real=False)
+    other = Model()
+    other.metrics["fid"].update(images(3), True)
+    other.load_state_dict(pickle.loads(pickle.dumps(model.state_dict())))
+    assert torch.equal(other.metrics["fid"].compute(), fid.compute())
+    assert (other.metrics["fid"].n_real, other.metrics["fid"].n_fake) == (N, 30)
+    with pytest.raises(RuntimeError, match="Unexpected key.*metrics.fid.other"):
+        other.load_state_dict({**model.state_dict(), "metrics.fid.other": torch.zeros(1)})
+    assert fid.set_dtype(torch.float32).compute().dtype == torch.float32
+    with pytest.raises(ValueError, match="dtype: got torch.int64"):
+        fid.set_dtype(torch.int64)
+
+
+def test_it_moves_with_the_module_that_holds_it():
+    network = Network()
+    fid = metric_of(network)
+    assert fid.to("meta") is fid
+    assert next(network.parameters()).device.type == "meta"
+
+
+def metric_of(network):
+    return FrechetInceptionDistance(feature=network)
+
+
+@pytest.mark.parametrize("one", [1, torch.tensor(1), np.int64(1)])
+def test_real_may_be_one_or_zero(one):
+    found = FrechetInceptionDistance(channel_means)
+    found.update(images(3), one)
+    found.update(images(4), real=one - 1)
+    assert (found.n_real, found.n_fake) == (3, 4)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_gray_is_the_same_in_all_channels(normalize):
+    gray = images(5)[..., :1]
+    given = gray.permute(0, 3, 1, 2)
+    seen = []
+    spy = lambda images: seen.append(images) or channel_means(images)  # noqa: E731
+    found = FrechetInceptionDistance(spy, normalize=normalize)
+    found.update(given / 255 if normalize else given, real=True)
+    assert torch.equal(seen[0], gray.expand(-1, -1, -1, 3))
 
 
 def test_inference_mode():
@@ -203,7 +264,7 @@ def test_too_few_images():
         (torch.rand(2, 3, 4, 4) * 255, {"normalize": True}, "of 0 to 255, x / 255"),
         (torch.full((2, 3, 4, 4), 1.00001), {"normalize": True}, r"got 1.00001 to 1.00001"),
         (torch.full((2, 3, 4, 4), torch.nan), {"normalize": True}, "from 0 to 1"),
-        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), {}, "grey"),
+        (torch.zeros(2, 2, 4, 4, dtype=torch.uint8), {}, "3 channels or 1"),
         (torch.zeros(3, 4, 4, dtype=torch.uint8), {}, "shape"),
         (torch.zeros(2, 3, 0, 4, dtype=torch.uint8), {}, "shape"),
         ([1], {}, "got a list; give a torch tensor"),
@@ -233,11 +294,15 @@ def test_bad_extractors_and_arguments():
     with pytest.raises(ValueError, match="got 4 features, and 3 before"):
         found.update(images(), real=False)
     for kwargs, match in (
+        ({"feature": 100}, "feature: got 100; give one of 64, 192, 768, 2048"),
+        ({"feature": [1, 2]}, "feature"),
+        ({"feature": channel_means, "extractor": channel_means}, "got both"),
         ({"extractor": 2048}, "extractor: got a int; give None, or a callable"),
         ({"normalize": 1}, "normalize"),
         ({"reset_real_features": None}, "reset_real_features"),
     ):
         with pytest.raises(ValueError, match=match):
             FrechetInceptionDistance(**kwargs)
-    with pytest.raises(ValueError, match="real: got 1; give True or False"):
-        found.update(images(), real=1)
+    for wrong in (2, "fake", 0.9, None):
+        with pytest.raises(ValueError, match=f"real: got {wrong!r}; give True or False"):
+            found.update(images(), real=wrong)

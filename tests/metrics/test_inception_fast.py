@@ -57,6 +57,18 @@ def test_float32(network, pictures, truth):
     assert relative(logits, truth[1]) < 1e-5
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dims", [64, 192, 768])
+def test_an_earlier_layer_is_a_network_that_ends_there(dims, dtype, network, pictures):
+    fast = FastInception(network, dims=dims, dtype=dtype)
+    convolutions = [module for module in fast.modules() if isinstance(module, FusedConv)]
+    assert len(convolutions) == {64: 3, 192: 5, 768: 70}[dims]  # of 94
+    with torch.inference_mode():
+        found, wanted = fast(pictures[:2]), network.features(pictures[:2], dims)
+    assert found.shape == (2, dims) and found.dtype == torch.float32
+    assert relative(found, wanted) < (1e-5 if dtype == torch.float32 else BF16)
+
+
 def test_without_packed_convolutions(network, pictures, truth, monkeypatch):
     monkeypatch.setattr(fused_conv, "can_pack", lambda dtype: False)
     fast = FastInception(network)

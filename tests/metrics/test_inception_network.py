@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ganfast.metrics.choices import DIMS
 from ganfast.metrics.inception import network as net
 from ganfast.metrics.inception.network import InceptionNetwork, build_network, expected_state
 from testing.inception_weights import random_state_dict, save_random_weights, smooth_pictures
@@ -195,8 +196,8 @@ def test_the_pool_of_each_block(name, kind):
     torch.testing.assert_close(found[channel], wanted)
 
 
-def restated(state: dict[str, Tensor], x: Tensor) -> Tensor:
-    """The features once more, with functions and strings alone, as the paper's tables go."""
+def restated(state: dict[str, Tensor], x: Tensor) -> dict[int, Tensor]:
+    """Each layer's features once more, of functions and strings alone, as the paper's tables go."""
 
     def conv(x: Tensor, name: str, stride: int = 1, padding: Any = 0) -> Tensor:
         x = nn.functional.conv2d(x, state[f"{name}.conv.weight"], stride=stride, padding=padding)
@@ -224,7 +225,9 @@ def restated(state: dict[str, Tensor], x: Tensor) -> Tensor:
 
     x = conv(conv(x, "Conv2d_1a_3x3", stride=2), "Conv2d_2a_3x3")
     x = pooled(conv(x, "Conv2d_2b_3x3", padding=1), "halve")
+    layers = [x]
     x = pooled(conv(conv(x, "Conv2d_3b_1x1"), "Conv2d_4a_3x3"), "halve")
+    layers.append(x)
     for name, kind, *_ in cells(MIXED):
         b = f"Mixed_{name}"
         double = [f"branch3x3dbl_{i}" for i in (1, 2, 3)]
@@ -251,17 +254,37 @@ def restated(state: dict[str, Tensor], x: Tensor) -> Tensor:
             parts += [run(deep, b, f"branch3x3dbl_3{side}") for side in "ab"]
             parts += [run(pooled(x, pool), b, "branch_pool")]
         x = torch.cat(parts, 1)
-    return x.mean((2, 3))
+        layers += [x] * (name in ("6e", "7c"))
+    return {x.shape[1]: x.mean((2, 3)) for x in layers}
 
 
 def test_against_a_restatement(pictures):
     """In float64, so that only a difference in what is computed can show."""
     state = {name: value.double() for name, value in random_state_dict(0).items()}
     x = pictures[:1, :, :123, :139].double()  # smaller than in use, and not square
+    network = build_network(state)
     with torch.inference_mode():
-        features, _ = build_network(state)(x)
+        found = {dims: network.features(x, dims) for dims in DIMS}
         wanted = restated(state, x)
-    assert float((features - wanted).norm() / wanted.norm()) < 1e-13
+        assert torch.equal(network(x)[0], found[2048])
+    assert found.keys() == wanted.keys() == {64, 192, 768, 2048}
+    for dims, features in found.items():
+        assert features.shape == (1, dims)
+        assert float((features - wanted[dims]).norm() / wanted[dims].norm()) < 1e-13
+
+
+def test_layers_after_the_one_asked_for_are_not_computed(network, pictures):
+    ran = []
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output, name=name: ran.append(name))
+        for name, module in network.named_children()
+    ]
+    small = pictures[:1, :, :139, :123]
+    with torch.inference_mode():
+        network.features(small, 192)
+    assert ran[-1] == "Conv2d_4a_3x3" and len(ran) == 5
+    for hook in hooks:
+        hook.remove()
 
 
 @pytest.fixture
@@ -292,11 +315,13 @@ def test_against_pytorch_fid(peer, monkeypatch, network, pictures):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = theirs.InceptionV3([3], resize_input=False, normalize_input=False).eval()
+        blocks = [theirs.InceptionV3.BLOCK_INDEX_BY_DIM[dims] for dims in DIMS]
+        model = theirs.InceptionV3(blocks, resize_input=False, normalize_input=False).eval()
     with torch.inference_mode():
-        (wanted,) = model(pictures)
-        features, _ = network(pictures)
-    assert relative(features, wanted.flatten(1)) < 1e-5
+        for dims, activations in zip(DIMS, model(pictures), strict=True):
+            # As its get_activations() does.
+            wanted = nn.functional.adaptive_avg_pool2d(activations, (1, 1)).flatten(1)
+            assert relative(network.features(pictures, dims), wanted) < 1e-5
 
 
 def test_against_torch_fidelity(peer, network, pictures, tmp_path):
@@ -306,11 +331,13 @@ def test_against_torch_fidelity(peer, network, pictures, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = theirs.FeatureExtractorInceptionV3(
-            "inception-v3-compat", ["2048", "logits_unbiased"], str(path)
+            "inception-v3-compat", [*map(str, DIMS), "logits_unbiased"], str(path)
         )
     images = ((pictures + 1) * 127).round().to(torch.uint8)
     with torch.inference_mode():
-        wanted, wanted_logits = model(images)
-        features, logits = network((images.float() - 128) / 128)
-    assert relative(features, wanted) < 1e-5
+        *layers, wanted_logits = model(images)
+        scaled = (images.float() - 128) / 128
+        for dims, wanted in zip(DIMS, layers, strict=True):
+            assert relative(network.features(scaled, dims), wanted) < 1e-5
+        _, logits = network(scaled)
     assert relative(logits, wanted_logits) < 1e-5

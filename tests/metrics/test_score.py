@@ -55,11 +55,21 @@ def test_it_is_the_score_by_its_formula(monkeypatch):
     )
 
 
+def test_too_few_images_are_told_before_the_pass(monkeypatch):
+    from ganfast.metrics.evaluation.evaluation import Evaluation
+
+    monkeypatch.setattr(Evaluation, "scan", lambda self: pytest.fail("it has begun"))
+    with pytest.raises(InputError, match="splits: got 10, and there are 4 images; give fewer"):
+        score(crops(4), **GIVEN)
+
+
 def test_what_has_no_score(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="splits: got 10, and there are 4 images; give fewer"):
         score(crops(4), **GIVEN)
     with pytest.raises(InputError, match="images: got statistics, which have no Inception Score"):
         score(image_statistics(crops(4), **GIVEN), **GIVEN)
+    with pytest.raises(InputError, match="dims: got 64, a layer without logits"):
+        score(crops(12), dims=64, device="cpu")
     with pytest.raises(InputError, match="extractor: got .*which gives no logits"):
         score(crops(12), extractor=f"{__name__}:features_only", device="cpu")
 

@@ -13,6 +13,7 @@ from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distances.kid import kernel_inception_distance
 from ganfast.metrics.evaluation.evaluation import Evaluation
+from ganfast.metrics.evaluation.per_class import fid_per_class
 from ganfast.metrics.options import EvaluationOptions, ImageOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
@@ -46,8 +47,9 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         a dict: ``fid``, ``mean_term`` |mu_r - mu_f|^2 and ``covariance_term`` Tr(S_r + S_f -
         2 (S_r S_f)^1/2), whose sum it is; ``n_real``, ``n_fake`` (None where a statistics file
         does not say); ``inception_score_mean``, ``inception_score_std``, ``kid_mean``,
-        ``kid_std``, ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error`` (None
-        where not asked for or not known); ``protocol``, ``extractor``, ``precision``;
+        ``kid_std``, ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error``,
+        ``intra_fid`` and ``fid_per_class`` {name: FID} (None where not asked for or not known);
+        ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image);
         ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
         ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
 
@@ -102,6 +104,7 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         **_score(options, fake, notes),
         **_kernel(options, real, fake, notes),
         **_uncertainty(evaluation, real, fake),
+        **_per_class(evaluation, real, fake, notes),
         **evaluation.provenance(),
         "skipped": evaluation.skipped,
         "notes": notes,
@@ -160,6 +163,15 @@ def _kernel(options: EvaluationOptions, real: Any, fake: Any, notes: list[str]) 
         why = f"the {real.count} and {fake.count} images make one subset"
         std = _known("kid_std", std, why, notes)
     return {"kid_mean": mean, "kid_std": std}
+
+
+def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
+    if not evaluation.classes:
+        return {"intra_fid": None, "fid_per_class": None}
+    with evaluation.stopwatch("distance"):
+        found, mean, more = fid_per_class({"real": real, "fake": fake}, evaluation.classes)
+    notes += more
+    return {"intra_fid": mean, "fid_per_class": found}
 
 
 def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]:

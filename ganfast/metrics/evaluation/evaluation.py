@@ -11,9 +11,11 @@ import torch
 
 from ganfast import _checks
 from ganfast.errors import InputError
+from ganfast.metrics.choices import DIMS
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.overlap import same_images
+from ganfast.metrics.evaluation.per_class import class_folders
 from ganfast.metrics.evaluation.run_state import RunState
 from ganfast.metrics.evaluation.same_number import at_same_number
 from ganfast.metrics.extractors import Extractor, load_extractor
@@ -47,10 +49,12 @@ class Evaluation:
         device = _checks.device("device", default if options.device is None else options.device)
         check_precision(options.precision, device)
         opened = {name: _open(source, name, options) for name, source in given.items()}
+        self.notes += _not_chosen_from(opened, options)
         if options.same_number:
             opened = at_same_number(opened, options.shuffle_seed)
         same = same_images(given, opened)
         self.notes += [note for name, source in opened.items() for note in _ignored(name, source)]
+        self.classes = class_folders(opened) if options.per_class else {}
         with self.stopwatch("load"):
             self.extractor = self._load(opened, device)
         self.notes += self.extractor.notes if self.extractor is not None else ()
@@ -113,6 +117,12 @@ class Evaluation:
         side = self._sides[name]
         return side if isinstance(side, Statistics) else side.summary
 
+    def source(self, name: str) -> ImageSource:
+        """The images of a side that has some."""
+        side = self._sides[name]
+        assert isinstance(side, ImageSet)
+        return side.source
+
     def statistics(self, name: str) -> Statistics:
         """The same as what can be saved."""
         known = self.known(name)
@@ -120,16 +130,23 @@ class Evaluation:
             return known
         assert self.extractor is not None
         return Statistics.from_moments(
-            known.moments, **_how_made(self.extractor), skipped=self.skipped
+            known.moments,
+            **_how_made(self.extractor),
+            layer=self.extractor.layer,
+            skipped=self.skipped,
+            notes=self.notes,
         )
 
     def provenance(self) -> dict[str, Any]:
-        """``protocol``, ``extractor`` and ``precision`` of the numbers; None where statistics don't
-        say."""
+        """``protocol``, ``extractor`` and ``precision`` of the numbers, None where statistics don't
+        say, and ``dims``, of how many features they are."""
         if self.extractor is not None:
-            return {**_how_made(self.extractor), "extractor": self.extractor.name}
+            made = {**_how_made(self.extractor), "extractor": self.extractor.name}
+            return {**made, "dims": self.extractor.dim}
         (first, *_) = self._sides.values()
-        return {name: getattr(first, name) for name in ("protocol", "extractor", "precision")}
+        assert isinstance(first, Statistics)
+        made = {name: getattr(first, name) for name in ("protocol", "extractor", "precision")}
+        return {**made, "dims": first.dim}
 
     @property
     def _image_sets(self) -> list[ImageSet]:
@@ -151,6 +168,11 @@ class Evaluation:
         if not any(isinstance(source, ImageSource) for source in opened.values()):
             return None
         if isinstance(options.extractor, Extractor):
+            if options.dims not in (None, options.extractor.dim):
+                raise InputError(
+                    f"dims: got {options.dims}, and the extractor gives {options.extractor.dim} "
+                    "features; leave dims out"
+                )
             return options.extractor
         return load_extractor(
             options.extractor,
@@ -159,6 +181,7 @@ class Evaluation:
             precision=options.precision,
             device=device,
             compile=options.compile,
+            dims=options.dims,
             progress=options.progress and self.ranks.first,
         )
 
@@ -167,14 +190,16 @@ class Evaluation:
             return source
         assert self.extractor is not None
         options = self.options
+        folders = self.classes.get(name)
         scored = options.inception_score and name != "real"
         summary = Summary(
             self.extractor.dim,
             classes=self.extractor.classes if scored else None,
             splits=options.splits,
-            chunks=options.chunks,
+            chunks=options.chunks if folders is None else len(folders.names),
             sample=options.sample,
             seed=options.seed,
+            chunk_of=None if folders is None else folders.class_of,
             device=self.extractor.device,
         )
         return ImageSet(name, source, summary)
@@ -188,12 +213,19 @@ class Evaluation:
                 self.notes += own.check_comparable(other, allow_mismatch=allow)
         for one in statistics:
             if self.extractor is None:
+                if self.options.dims not in (None, one.dim):
+                    raise InputError(
+                        f"dims: got {self.options.dims}, and the statistics have {one.dim} "
+                        "features; leave dims out"
+                    )
                 continue
             if one.dim != self.extractor.dim:
+                layer = self.extractor.layer is not None and one.dim in DIMS
                 raise InputError(
                     f"the statistics have {one.dim} features and the network "
-                    f"{self.extractor.name!r} has {self.extractor.dim}: make them anew with "
-                    "ganfast stats"
+                    f"{self.extractor.name!r} has {self.extractor.dim}: "
+                    + (f"give --dims {one.dim} (dims={one.dim}), or " if layer else "")
+                    + "make them anew with ganfast stats"
                 )
             self.notes += one.check_comparable(**_how_made(self.extractor), allow_mismatch=allow)
 
@@ -224,6 +256,7 @@ class Evaluation:
         assert self.extractor is not None
         return {
             **{name: getattr(self.options, name) for name in _LASTING},
+            **({"per_class": True} if self.classes else {}),
             **{f"the images of {one.name}": one.source.fingerprint for one in self._image_sets},
             **_how_made(self.extractor),
             "process": f"{self.ranks.rank} of {self.ranks.count}",
@@ -273,6 +306,23 @@ def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | S
         shuffle_seed=options.shuffle_seed,
         key=options.key,
     )
+
+
+def _not_chosen_from(
+    opened: Mapping[str, ImageSource | Statistics], options: EvaluationOptions
+) -> list[str]:
+    """Which sides are statistics, from which nothing can be chosen; InputError if that is all."""
+    asked = [name for name in ("num", "include", "exclude") if getattr(options, name)]
+    if not asked:
+        return []
+    settled = [name for name, source in opened.items() if isinstance(source, Statistics)]
+    if len(settled) == len(opened):
+        raise InputError(
+            f"{', '.join(asked)}: got statistics, whose images can't be chosen any more; give "
+            "images, or leave it out"
+        )
+    return [f"{name} is statistics of all its images: {', '.join(asked)} chose none of them"
+            for name in settled]  # fmt: skip
 
 
 def _ignored(name: str, source: ImageSource | Statistics) -> list[str]:

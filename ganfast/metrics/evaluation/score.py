@@ -8,6 +8,7 @@ from typing import Any
 
 from ganfast._options import with_options
 from ganfast.errors import InputError
+from ganfast.metrics.choices import DIMS
 from ganfast.metrics.evaluation.evaluation import Evaluation
 from ganfast.metrics.options import EvaluationOptions, ScoreOptions
 from ganfast.metrics.statistics import Statistics
@@ -25,13 +26,18 @@ def score(source: Any, options: ScoreOptions) -> dict[str, Any]:
 
     Returns:
         a dict: ``inception_score_mean``, ``inception_score_std`` over the splits (None of one
-        split); ``n`` images; ``protocol``, ``extractor``, ``precision``; ``skipped``, names of
-        files left out; ``notes``; ``images_per_second``, ``seconds``, ``stages``.
+        split); ``n`` images; ``protocol``, ``extractor``, ``precision``, ``dims``; ``skipped``,
+        names of files left out; ``notes``; ``images_per_second``, ``seconds``, ``stages``.
 
     Raises:
         ValueError: (an InputError) as in ``evaluate``; also statistics in place of images, an
             extractor without logits, or fewer images than splits.
     """
+    if options.dims not in (None, DIMS[-1]):
+        raise InputError(
+            f"dims: got {options.dims}, a layer without logits, of which the Inception Score is "
+            "made; leave dims out"
+        )
     evaluation = Evaluation(EvaluationOptions(**vars(options)), {"images": source})
     images = evaluation.known("images")
     if isinstance(images, Statistics):
@@ -42,6 +48,9 @@ def score(source: Any, options: ScoreOptions) -> dict[str, Any]:
             f"extractor: got {evaluation.extractor.name!r}, which gives no logits, and the "
             "Inception Score is made of them; give one that returns (features, logits)"
         )
+    known = evaluation.source("images").count
+    if known is not None and known < options.splits:
+        raise InputError(f"splits: got {options.splits}, and there are {known} images; give fewer")
     evaluation.scan()
     if images.count < options.splits:
         raise InputError(

@@ -8,7 +8,7 @@ import torch
 
 from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.choices import EXTRACTORS
+from ganfast.metrics.choices import DIMS, EXTRACTORS
 from ganfast.metrics.extractors.custom import load_custom
 from ganfast.metrics.extractors.extractor import Extractor
 from ganfast.metrics.extractors.precision import check_precision
@@ -25,6 +25,7 @@ def load_extractor(
     precision: str = "fp32",
     device: torch.device | str = "cpu",
     compile: bool = False,
+    dims: int | None = None,
     progress: bool = False,
 ) -> Extractor:
     """An extractor by its name, ready to be called with uint8 images.
@@ -37,6 +38,8 @@ def load_extractor(
         precision: "fp32", "tf32" (on CUDA only) or "bf16".
         device: where images are prepared and looked at.
         compile: by torch.compile, which takes a minute and needs a C++ compiler.
+        dims: features of the Inception network, each number another layer: 64, 192, 768 or, by
+            default, 2048. The layers after it are not computed; only the last has logits.
         progress: whether a download shows how far it is, on stderr.
 
     Raises:
@@ -45,6 +48,8 @@ def load_extractor(
     """
     protocol = find_protocol(protocol)
     device = _checks.device("device", device)
+    if dims is not None:
+        dims = _checks.integer_of("dims", dims, DIMS)
     check_precision(precision, device)  # before weights are fetched or a network is made
     if name == "inception":
         # With the network and the reader of its weights, which the others don't need.
@@ -56,11 +61,16 @@ def load_extractor(
             precision=precision,
             device=device,
             compile=compile,
+            dims=DIMS[-1] if dims is None else dims,
             progress=progress,
         )
     if weights is not None:
         raise InputError(
             f"weights: got a file, and the extractor {name} has its own; leave weights out"
+        )
+    if dims is not None:
+        raise InputError(
+            f"dims: got {dims}, and the extractor {name} has features of its own; leave dims out"
         )
     return load_custom(
         EXTRACTORS.get(name) or name,

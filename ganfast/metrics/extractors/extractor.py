@@ -34,6 +34,8 @@ class Extractor:
         precision: "fp32", "tf32" (CUDA only) or "bf16". What float32 products mean inside the
             network is set by it, whatever the program has set, and put back after each call.
         size: of the network's input: (height, width), or one number for both.
+        layer: which of several layers of the network the features are, by their number; None where
+            there is no choice.
         preprocess: in place of :func:`ganfast.metrics.preprocess`.
         notes: sentences that a reader of the number should know.
 
@@ -53,6 +55,7 @@ class Extractor:
         precision: str = "fp32",
         device: torch.device | str = "cpu",
         size: int | tuple[int, int] = 299,
+        layer: int | None = None,
         preprocess: Preprocess | None = None,
         notes: Sequence[str] = (),
     ) -> None:
@@ -66,6 +69,7 @@ class Extractor:
         self.protocol = protocol
         self.precision = precision
         self.size = size
+        self.layer = layer
         self.notes = tuple(notes)
         self._preprocess = preprocess or _default_preprocess()
 

@@ -22,10 +22,12 @@ def load_inception(
     precision: str = "fp32",
     device: torch.device,
     compile: bool = False,
+    dims: int = FEATURES,
     progress: bool = False,
     preprocess: Preprocess | None = None,
 ) -> Extractor:
-    """2048 features and 1008 logits (without bias) of images, by the weights in ``weights``.
+    """2048 features and 1008 logits (without bias) of images, by the weights in ``weights``; of
+    ``dims`` below 2048, the features of an earlier layer and no logits.
 
     The arguments are those of :func:`load_extractor`, which has checked them. InputError where the
     weights are neither found nor downloaded, or not what they should be.
@@ -38,16 +40,19 @@ def load_inception(
             f"{loaded.path} is not the published file of Inception weights: the number compares "
             f"only with others by the same weights"
         )
+    whole = dims == FEATURES
+    network = build_network(loaded.state)
     return Extractor(
-        FastInception(build_network(loaded.state), dtype=dtype, device=device, compile=compile),
+        FastInception(network, dims=dims, dtype=dtype, device=device, compile=compile),
         name=NAME,
-        identity=identity(NAME, loaded.state),
-        dim=FEATURES,
-        classes=CLASSES,
+        identity=identity(NAME if whole else f"{NAME} {dims}", loaded.state),
+        dim=dims,
+        classes=CLASSES if whole else None,
         protocol=protocol,
         precision=precision,
         device=device,
         size=SIZE,
+        layer=dims,
         preprocess=preprocess,
         notes=notes,
     )

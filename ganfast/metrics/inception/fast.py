@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ganfast.metrics.inception.fused_conv import FusedConv
 from ganfast.metrics.inception.network import (
+    FEATURES,
     SIZE,
     ConvNorm,
     InceptionA,
@@ -161,7 +162,8 @@ def _input_shapes(network: InceptionNetwork, n: int) -> dict[nn.Module, torch.Si
 
 
 class FastInception(nn.Module):
-    """Images (n, 3, 299, 299), resized and scaled -> features (n, 2048), logits (n, 1008).
+    """Images (n, 3, 299, 299), resized and scaled -> features (n, 2048), logits (n, 1008); with
+    ``dims``, one of DIMS, below 2048 -> the features (n, dims) alone, of a network that ends there.
 
     What ``network`` gives, to round-off, for images in channels_last. ``dtype`` is that of weights
     and activations. With bfloat16 the first convolution still reads the images as they are, sums
@@ -169,12 +171,13 @@ class FastInception(nn.Module):
     is float64. ``compile`` runs it through torch.compile.
     """
 
-    classifier: Tensor
+    classifier: Tensor | None
 
     def __init__(
         self,
         network: InceptionNetwork,
         *,
+        dims: int = FEATURES,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         compile: bool = False,
@@ -188,20 +191,19 @@ class FastInception(nn.Module):
         shapes = None if compile or device.type != "cpu" else _input_shapes(network, CHUNK)
         first, make = _Maker(shapes, self.result_dtype, device), _Maker(shapes, dtype, device)
         self.first = first.conv(network.Conv2d_1a_3x3)
-        self.stem = nn.Sequential(
-            make.chain(network.Conv2d_2a_3x3, network.Conv2d_2b_3x3),
-            _Pool(halves=True),
-            make.chain(network.Conv2d_3b_1x1, network.Conv2d_4a_3x3),
-            _Pool(halves=True),
-        )
-        names = ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")
+        pairs = [(network.Conv2d_2a_3x3, network.Conv2d_2b_3x3)]
+        pairs += [(network.Conv2d_3b_1x1, network.Conv2d_4a_3x3)] * (dims > 64)
+        stem = [part for pair in pairs for part in (make.chain(*pair), _Pool(halves=True))]
+        self.stem = nn.Sequential(*stem)
+        names = ["5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e"] * (dims > 192)
+        names += ["7a", "7b", "7c"] * (dims > 768)
         blocks = (getattr(network, f"Mixed_{name}") for name in names)
         self.blocks = nn.Sequential(*(_block(make, block) for block in blocks))
-        classifier = network.fc.weight.detach().T.to(device, self.result_dtype)
-        self.register_buffer("classifier", classifier.contiguous())
+        classifier = network.fc.weight.detach().T.to(device, self.result_dtype).contiguous()
+        self.register_buffer("classifier", classifier if dims == FEATURES else None)
         self.compiled = torch.compile(self._features) if compile else None
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         if self.compiled is not None:
             features = self.compiled(images)
         elif images.device.type == "cpu" and len(images) > 1:
@@ -209,6 +211,8 @@ class FastInception(nn.Module):
             features = torch.cat(parallel_map(self._features, images.split(size)))
         else:
             features = self._features(images)
+        if self.classifier is None:
+            return features
         return features, features @ self.classifier
 
     def _features(self, images: Tensor) -> Tensor:

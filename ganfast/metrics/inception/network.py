@@ -8,15 +8,17 @@ of torchvision's ``inception_v3`` and of the published file, so its state_dict l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganfast.metrics.choices import DIMS
+
 SIZE = 299
-FEATURES = 2048
+FEATURES = DIMS[-1]
 CLASSES = 1008
 
 # Batch normalisation's, of no use in evaluation mode: not every file has it.
@@ -195,15 +197,26 @@ class InceptionNetwork(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features(images, FEATURES)
+        return features, features @ self.fc.weight.T
+
+    def features(self, images: Tensor, dims: int) -> Tensor:
+        """(n, dims): the layer that has this many channels, one of DIMS, averaged over its pixels.
+        The layers after it are not computed."""
+        layers = zip(DIMS, self._layers(images), strict=False)
+        return next(x for width, x in layers if width == dims).mean((2, 3))
+
+    def _layers(self, images: Tensor) -> Iterator[Tensor]:
         x = self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(images))
         x = halve(self.Conv2d_2b_3x3(x))
+        yield x
         x = halve(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)))
+        yield x
         x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))
         x = self.Mixed_6a(x)
         x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(x))))
-        x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
-        features = x.mean((2, 3))
-        return features, features @ self.fc.weight.T
+        yield x
+        yield self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))
 
 
 def build_network(state: Mapping[str, Tensor]) -> InceptionNetwork:

@@ -44,6 +44,7 @@ class Summary:
             bootstrap_interval and fid_infinity: 20 is enough for both.
         sample: how many images' features to keep for the kernel distance.
         seed: of chunks and sample.
+        chunk_of: by its position, the chunk of an image; by default drawn at random.
         device: where moments are computed; by default where the first features are, or, of a state
             that is loaded, where its tensors are: on a GPU give it.
 
@@ -64,6 +65,7 @@ class Summary:
         chunks: int = 0,
         sample: int = 0,
         seed: int = 0,
+        chunk_of: np.ndarray | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         self.dim = _checks.integer("dim", dim, least=1)
@@ -75,6 +77,7 @@ class Summary:
             raise InputError(f"seed: got {seed}; give a whole number below 2**63")
         sample = _checks.integer("sample", sample, least=0)
         self._parts = [Moments(self.dim, device=device) for _ in range(max(self.chunks, 1))]
+        self._chunk_of = chunk_of
         self._tally = None if classes is None else ScoreTally(classes, self.splits)
         self._sample = BottomSample(sample, self.dim, self.seed)
 
@@ -113,7 +116,10 @@ class Summary:
         if self.chunks < 2:
             self._parts[0].update(features)
         else:
-            chunk = position_hash(where, self.seed, PURPOSE) % np.uint64(self.chunks)
+            if self._chunk_of is None:
+                chunk = position_hash(where, self.seed, PURPOSE) % np.uint64(self.chunks)
+            else:
+                chunk = self._chunk_of[where]
             for i in np.unique(chunk).tolist():
                 rows = torch.from_numpy(np.flatnonzero(chunk == i))
                 self._parts[i].update(features[rows.to(features.device)])

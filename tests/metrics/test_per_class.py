@@ -1,0 +1,89 @@
+"""FID of each class folder: what one evaluation of each folder alone gives, in one pass."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from image_samples import crop, encode, write
+
+from ganfast.errors import InputError
+from ganfast.metrics import evaluate, image_statistics
+
+GIVEN = {"extractor": "tiny_network:network", "device": "cpu", "workers": 0, "batch_size": 7}
+CLASSES = {"real": {"ape": 20, "bee": 17, "cow": 3}, "fake": {"ape": 18, "bee": 5, "dog": 4}}
+
+
+def pictures(first: int, classes: dict[str, int]) -> dict[str, bytes]:
+    return {
+        f"{name}/deep/{i}.png": encode(crop(first + 30 * number + i))
+        for number, (name, count) in enumerate(classes.items())
+        for i in range(count)
+    }
+
+
+@pytest.fixture
+def sides(tmp_path):
+    real = write(tmp_path / "real", pictures(0, CLASSES["real"]))
+    return real, write(tmp_path / "fake", pictures(500, CLASSES["fake"]))
+
+
+def test_it_is_the_fid_of_each_folder(sides):
+    real, fake = sides
+    found, plain = evaluate(real, fake, per_class=True, **GIVEN), evaluate(real, fake, **GIVEN)
+    assert found["fid_per_class"].keys() == {"ape", "bee"}
+    for name, fid in found["fid_per_class"].items():
+        alone = evaluate(real / name, fake / name, **GIVEN)
+        assert fid == pytest.approx(alone["fid"], rel=1e-5)
+    assert found["intra_fid"] == pytest.approx(sum(found["fid_per_class"].values()) / 2)
+    assert found["fid"] == pytest.approx(plain["fid"], rel=1e-9)
+    assert (found["n_real"], found["n_fake"]) == (40, 27)
+    assert plain["intra_fid"] is plain["fid_per_class"] is None
+    notes = " ".join(note for note in found["notes"] if note.startswith("per_class"))
+    assert "real alone has 'cow'" in notes and "fake alone has 'dog'" in notes
+    assert notes.count("fewer than") == 1 and "1 of 2 classes have fewer than 13 images" in notes
+
+
+def test_an_archive_with_a_folder_around_it(sides, tmp_path):
+    real, fake = sides
+    archive = shutil.make_archive(str(tmp_path / "fake"), "zip", tmp_path, "fake")
+    found = evaluate(real, archive, per_class=True, **GIVEN)
+    wanted = evaluate(real, fake, per_class=True, **GIVEN)["fid_per_class"]
+    assert found["fid_per_class"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_class_of_one_image_has_none(sides):
+    real, fake = sides
+    write(fake, {"cow/0.png": encode(crop(3))})
+    found = evaluate(real, fake, per_class=True, **GIVEN)
+    assert found["fid_per_class"]["cow"] is None and found["intra_fid"] > 0
+    assert "no FID of 'cow', with fewer than 2 images" in " ".join(found["notes"])
+
+
+def test_what_has_no_classes_is_refused(sides, tmp_path):
+    real, fake = sides
+    statistics = image_statistics(real, **GIVEN)
+    flat = write(tmp_path / "flat", {"0.png": encode(crop(0)), "ape/1.png": encode(crop(1))})
+    for arguments, more, words in (
+        ((statistics, fake), {}, "real is statistics; give a folder or an archive"),
+        ((real, flat), {}, "'0.png' of fake is in no class folder"),
+        ((real, fake / "dog"), {}, "is in no class folder|no class folder is on both sides"),
+        ((real, fake), {"bootstrap": 9}, "with bootstrap or fid_infinity"),
+    ):
+        with pytest.raises(InputError, match=f"per_class: .*({words})"):
+            evaluate(*arguments, per_class=True, **more, **GIVEN)
+
+
+def test_a_run_that_was_stopped_goes_on(sides, tmp_path):
+    real, fake = sides
+    wanted = evaluate(real, fake, per_class=True, **GIVEN)["fid_per_class"]
+    last = fake / "dog" / "deep" / "3.png"
+    good, state = last.read_bytes(), tmp_path / "state"
+    last.write_bytes(b"x" * len(good))
+    with pytest.raises(InputError, match=r"3\.png"):
+        evaluate(real, fake, per_class=True, state=state, **GIVEN)
+    assert state.exists()
+    with pytest.raises(InputError, match="per_class is True there and not given now"):
+        evaluate(real, fake, state=state, **GIVEN)
+    last.write_bytes(good)
+    assert evaluate(real, fake, per_class=True, state=state, **GIVEN)["fid_per_class"] == wanted
