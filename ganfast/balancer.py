@@ -45,7 +45,8 @@ class LossBalancer(torch.nn.Module):
 
     The running means are part of the ``state_dict``. A norm that is not finite, as when GradScaler
     looks for its scale, does not enter them. Nothing waits for the device. Under torch.distributed
-    the norms are those of all processes, so every process has the same weights.
+    the norms are those of all processes, so every process has the same weights; as in EnCodec, a
+    sample's gradient is that of its own process's loss.
 
     Args:
         weights: the share of each loss, >= 0, by its name.
@@ -112,8 +113,8 @@ class LossBalancer(torch.nn.Module):
             differentiated twice.
 
         Raises:
-            ValueError: no losses, one without a weight, a 0-d output where norms are per sample; and
-                as for :func:`ganfast.functional.adaptive_weight`.
+            ValueError: no losses, one without a weight, or a 0-d output where norms are per sample;
+                and as for :func:`ganfast.functional.adaptive_weight`.
             DivergedError: with ``check_norms``, a norm of 0 or one that is not finite.
         """
         for name in losses:

@@ -23,7 +23,7 @@ def gradients_at(
     be run backward once, and memory that no other loss needs goes at once.
     """
     graphs = [_nodes(loss, tensors) for loss in losses]
-    found = []
+    found: list[tuple[Tensor | None, ...]] = []
     for index, loss in enumerate(losses):
         shared = any(graphs[index] & later for later in graphs[index + 1 :])
         seed = None if scale is None else scale.to(loss.dtype).expand(loss.shape)

@@ -163,9 +163,7 @@ def _layer_gradients(
     for g in at_output:
         seed = scaled(g, scale).to(last.dtype)
         try:
-            (found,) = torch.autograd.grad(
-                last, layer, seed, retain_graph=True, allow_unused=True
-            )
+            (found,) = torch.autograd.grad(last, layer, seed, retain_graph=True, allow_unused=True)
         except RuntimeError as error:
             raise explained(error, "last_layer") from error
         if found is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -76,8 +76,10 @@ def feature_matching_loss(
 def _pairs(real: Any, fake: Any, weights: Any, where: str) -> Iterator[Pair]:
     """Every pair of nested lists, whose lengths it checks."""
     if isinstance(fake, Tensor) and isinstance(real, Tensor):
-        if isinstance(weights, Sequence):
-            raise InputError(f"weights{where}: is a list where fake{where} is a tensor; give one number")
+        if isinstance(weights, (list, tuple)):
+            raise InputError(
+                f"weights{where}: is a list where fake{where} is a tensor; give one number"
+            )
         yield where, real, fake, _checks.number(f"weights{where}", weights)
         return
     for name, side in (("real", real), ("fake", fake)):
@@ -108,8 +110,7 @@ def _check_pair(where: str, real: Tensor, fake: Tensor, device: Any) -> None:
         )
     if real.dtype != fake.dtype:
         raise InputError(
-            f"fake{where}: got {fake.dtype} where real{where} is {real.dtype}; "
-            "give both one dtype"
+            f"fake{where}: got {fake.dtype} where real{where} is {real.dtype}; give both one dtype"
         )
     if real.shape != fake.shape:
         raise InputError(

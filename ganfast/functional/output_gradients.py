@@ -17,6 +17,7 @@ from ganfast._autograd.balance import gradients_at, joined
 from ganfast.errors import DivergedError, InputError, InputTypeError, one_line
 from ganfast.reference.losses import accumulation_dtype
 
+
 def output_gradients(
     losses: dict[str, Tensor],
     output: Tensor,

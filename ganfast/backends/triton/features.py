@@ -13,7 +13,14 @@ from torch import Tensor
 
 from ganfast.backends.triton.kernels.features import distance_gradient_kernel, distance_kernel
 from ganfast.backends.triton.kernels.losses import MAX_TENSORS
-from ganfast.backends.triton.launch import BLOCK_LOG2, OPTIONS, bits, counter, need_memory, on_device
+from ganfast.backends.triton.launch import (
+    BLOCK_LOG2,
+    OPTIONS,
+    bits,
+    counter,
+    need_memory,
+    on_device,
+)
 from ganfast.backends.triton.losses import _contiguous, _programs, _share
 from ganfast.reference.features import DistanceSpec, result_dtype
 
