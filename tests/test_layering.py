@@ -34,7 +34,7 @@ LAYERS = (
     ("backends", "_cpu"),
     ("_dispatch",),
     ("_autograd",),
-    ("functional", "balancer", "nn", "optim", "linalg"),
+    ("functional", "balancer", "lecam", "nn", "optim", "linalg"),
     ("train", "metrics", "compat"),
     ("", "doctor", "bench"),  # "" is ganfast/__init__.py
     ("commands",),
