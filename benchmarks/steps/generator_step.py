@@ -179,7 +179,7 @@ def eager(form: Callable[..., Tensor], real: Sequence[Tensor], fake: Sequence[Te
     return total / len(fake)
 
 
-def feature_matching(distance: str, batch: int = 15, heads: int = 10) -> Case:
+def feature_matching(distance: str, batch: int = 5, heads: int = 10) -> Case:
     """Forward and backward over all pairs."""
     form = F.l1_loss if distance == "l1" else F.mse_loss
     elements = batch * heads * sum(channels * length for channels, length in LAYERS)
