@@ -277,6 +277,31 @@ def test_compiled_networks():
     torch.testing.assert_close(at_output, exact.copied(at_output=True))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("compiled with non-empty donated buffers\nwhich", "^last_layer: .*Give recompute="),
+        ("Checkpointing is not compatible with .grad()", "^last_layer: .*use_reentrant=False"),
+        ("something else", "^something else$"),
+    ],
+)
+def test_what_torch_refuses_is_explained(monkeypatch, text, message):
+    """Which graphs have donated buffers changes from version to version."""
+
+    def refuse(*_, **__):
+        raise RuntimeError(text)
+
+    w = torch.ones(3, requires_grad=True)
+    output = w * 2
+    losses = output.sum(), output.square().sum()
+    real = torch.autograd.grad
+    monkeypatch.setattr(
+        torch.autograd, "grad", lambda y, *x, **o: (refuse if y is output else real)(y, *x, **o)
+    )
+    with pytest.raises(RuntimeError, match=message):
+        GF.adaptive_weight(*losses, output, last_layer=w)
+
+
 # ---- bad input ------------------------------------------------------------------------
 
 
@@ -298,6 +323,9 @@ def bad(name):
         "alone": {**good, "last_layer": None, "recompute": (lambda h: h, x)},
         "scale": {**good, "scale": 0.0},
         "scales": {**good, "scale": torch.ones(2)},
+        "weight": {**good, "weight": "much"},
+        "weights": {**good, "weight": torch.ones(3)},
+        "flag": {**good, "all_reduce": 1},
         "parameters": {**good, "parameters": [torch.ones(1)]},
     }[name]
 
@@ -317,6 +345,9 @@ def bad(name):
         ("alone", "^recompute: got one without last_layer"),
         ("scale", "^scale: got 0.0; give a finite number above 0"),
         ("scales", r"^scale: has the shape \(2,\)"),
+        ("weight", "^weight: got 'much'; give a finite number"),
+        ("weights", r"^weight: has the shape \(3,\); give one number"),
+        ("flag", "^all_reduce: got 1; give True or False"),
         ("parameters", r"^parameters\[0\]: needs no gradient"),
     ],
 )

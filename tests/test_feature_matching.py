@@ -199,6 +199,25 @@ def test_compiled_and_under_transforms(distance):
     )
 
 
+@pytest.mark.parametrize("distance", EAGER)
+def test_gradients_without_memory(distance):
+    """Batched gradients and torch's efficient zeros have no address that a kernel could read."""
+    real, fake = features(), features(seed=1, requires_grad=True)
+    loss = GF.feature_matching_loss(real, fake, distance=distance)
+    one = torch.autograd.grad(loss, fake, retain_graph=True)
+    many = torch.autograd.grad(
+        loss,
+        fake,
+        torch.tensor([1.0, 0.0, -2.0]).double(),
+        is_grads_batched=True,
+        retain_graph=True,
+    )
+    for g, batch in zip(one, many, strict=True):
+        torch.testing.assert_close(batch, torch.stack([g, 0 * g, -2 * g]))
+    zero = torch._efficientzerotensor((), dtype=torch.float64)
+    assert not any(g.any() for g in torch.autograd.grad(loss, fake, zero))
+
+
 def test_a_gradient_scaled_in_half_precision():
     """grad_output is read as it is: GradScaler's 65536 does not overflow on the way."""
     real, fake = features(torch.float16), features(torch.float16, 1, True)

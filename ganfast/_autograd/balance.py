@@ -41,7 +41,7 @@ def _nodes(loss: Tensor, until: Sequence[Tensor]) -> set[Any]:
     while todo:
         node = todo.pop()
         # AccumulateGrad nodes hold nothing that is freed.
-        if node is None or node in seen or node in ends or hasattr(node, "variable"):
+        if node is None or node in seen or node in ends or node.name().endswith("AccumulateGrad"):
             continue
         seen.add(node)
         todo += [following for following, _ in node.next_functions]

@@ -74,7 +74,8 @@ def adaptive_weight(
     batch; at the output, the squared norms are.
 
     The decoder, the critic and the perceptual network may be compiled with fullgraph=True. If the
-    last layer was compiled with the rest, torch cannot stop behind it: give ``recompute``.
+    last layer was compiled together with the decoder, its gradients take two backwards of it all;
+    give ``recompute``, or leave ``last_layer`` out.
 
     Args:
         reconstruction: 0-d, of any parts, the perceptual one included.
@@ -116,6 +117,12 @@ def adaptive_weight(
     """
     if recompute is not None and last_layer is None:
         raise InputError("recompute: got one without last_layer; give the weight that it uses, too")
+    if not isinstance(weight, Tensor):
+        _checks.number("weight", weight)
+    elif weight.dim() != 0:
+        raise InputError(f"weight: has the shape {tuple(weight.shape)}; give one number")
+    _checks.flag("all_reduce", all_reduce)
+    _checks.flag("check_norms", check_norms)
     _checks.number("eps", eps, least=0)
     _checks.number("limit", limit, above=0)
     losses = {"reconstruction": reconstruction, "adversarial": adversarial}
