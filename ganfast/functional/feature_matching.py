@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ganfast import _checks
@@ -103,7 +104,7 @@ def _pairs(real: Any, fake: Any, weights: Any, where: str) -> Iterator[Pair]:
         yield from _pairs(r, f, weights[index] if of_each else weights, f"{where}[{index}]")
 
 
-def _check_pair(where: str, real: Tensor, fake: Tensor, device: Any) -> None:
+def _check_pair(where: str, real: Tensor, fake: Tensor, device: torch.device) -> None:
     if fake.dtype not in FLOATING:
         raise InputError(
             f"fake{where}: got {fake.dtype}; give float32, float64, float16 or bfloat16"
