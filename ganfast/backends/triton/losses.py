@@ -90,14 +90,14 @@ class _Launch(NamedTuple):
 
 def _sum(logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype) -> Tensor:
     first = logits[0]
-    device, wide = first.device, first.dtype == torch.float64
+    device, wide = first.device, first.dtype is torch.float64
     counts = [x.numel() for x in logits]
-    out = torch.empty((), dtype=dtype, device=device)
+    out = first.new_empty((), dtype=dtype)
     memo = ("sum", wide, *counts)
     plan = spec.memo.get(memo)
     if plan is None:
         plan = _remember(spec, memo, _plan_of_sum(spec, counts, wide))
-    pointer, number = key_argument(key)
+    pointer, number = (None, 0) if key is None else key_argument(key)
     with on_device(device):
         partials = arrivals = None
         if plan[0].grid != 1 or len(plan) > 1:
@@ -138,19 +138,19 @@ def _map(
     slope: bool,
 ) -> None:
     counts = [0 if x is None else x.numel() for x in logits]
-    some = next((j for j, count in enumerate(counts) if count), None)
-    if some is None:
-        return
-    first = logits[some]
-    assert first is not None
     if not all(counts):
+        some = next((j for j, count in enumerate(counts) if count), None)
+        if some is None:
+            return
         # What is absent or empty borrows another's addresses, with a count of 0: every combination
         # of gradients that are needed runs the same compiled kernel.
         logits, grads, outputs = (
             [items[j] if count else items[some] for j, count in enumerate(counts)]
             for items in (logits, grads, outputs)
         )
-    wide = first.dtype == torch.float64
+    first = logits[0]
+    assert first is not None
+    wide = first.dtype is torch.float64
     memo = ("map", wide, slope, grad is None, *counts)
     plan = spec.memo.get(memo)
     if plan is None:
@@ -163,7 +163,7 @@ def _map(
             for some_counts in [counts[at : at + MAX_TENSORS]]
         ]
         _remember(spec, memo, plan)
-    pointer, number = key_argument(key)
+    pointer, number = (None, 0) if key is None else key_argument(key)
     with on_device(first.device):
         for kernel, grid, here, absent, before, after in plan:
             tensors = (
