@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -44,13 +44,14 @@ class Bound:
     """A kernel and its constants. The second launch of a kind goes straight to the compiled kernel:
     Triton's own way binds and looks at each argument again, for 30 us of the host's time.
 
-    The kernel's parameters are pointers, then integers that are not specialised, then ``constants``
-    in this order.
+    The kernel's parameters are pointers, then integers, then constants. Of the integers only one
+    called ``length``, the first, is specialised: on being a multiple of 16 or 1.
     """
 
-    def __init__(self, kernel: Any, **constants: Any) -> None:
+    def __init__(self, kernel: Any, constants: dict[str, Any]) -> None:
         self.kernel, self.constants = kernel, constants
-        self.values = tuple(constants.values())
+        self.values = tuple(constants[name] for name in kernel.arg_names if name in constants)
+        self.of_rows = "length" in kernel.arg_names
 
     def __call__(
         self, device: torch.device, grid: int, tensors: Sequence[Tensor | None], *numbers: int
@@ -64,6 +65,8 @@ class Bound:
                 addresses |= x.data_ptr()
         if addresses & 15:
             kind += [x is not None and x.data_ptr() % 16 == 0 for x in tensors]
+        if self.of_rows:
+            kind += numbers[0] % 16 == 0, numbers[0] == 1
         key = self, device.index, *kind
         compiled = _compiled.get(key)
         if compiled is None or _watched():
@@ -75,6 +78,16 @@ class Bound:
         stream = driver.active.get_current_stream(device.index)
         run(grid, 1, 1, stream, function, metadata, None, None, None,
             *tensors, *numbers, *self.values)  # fmt: skip
+
+
+@cache
+def _bind(kernel: Any, *constants: tuple[str, Any]) -> Bound:
+    return Bound(kernel, dict(constants))
+
+
+def bind(kernel: Any, **constants: Any) -> Bound:
+    """``kernel`` with these constants: the same object each time."""
+    return _bind(kernel, *constants.items())
 
 
 _compiled: dict[tuple[Any, ...], tuple[Any, Any, Any]] = {}

@@ -7,7 +7,6 @@ once and kept in the loss's memo: at a few thousand logits the host's time is al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +24,7 @@ from ganfast.backends.triton.launch import (
     BLOCK_LOG2,
     MAX_PROGRAMS,
     Bound,
+    bind,
     bits,
     counter,
     key_argument,
@@ -116,9 +116,9 @@ def _plan_of_sum(spec: LossSpec, counts: list[int], wide: bool) -> list[_Launch]
     total = sum(programs)
     few = len(counts) <= _PAIR
     if total <= _SINGLE:
-        kernel = _bound(sum_pair_kernel if few else sum_kernel, spec, wide, SINGLE=True)
+        kernel = bind(sum_pair_kernel if few else sum_kernel, SINGLE=True, **_options(spec, wide))
         return [_launch(kernel, 1, spec, counts, 0, few, (0, 0, total))]
-    kernel = _bound(sum_pair_kernel if few else sum_kernel, spec, wide, SINGLE=False)
+    kernel = bind(sum_pair_kernel if few else sum_kernel, SINGLE=False, **_options(spec, wide))
     plan, first = [], 0
     for at in range(0, len(counts), MAX_TENSORS):
         grid = sum(programs[at : at + MAX_TENSORS])
@@ -156,7 +156,7 @@ def _map(
     if plan is None:
         few = len(counts) <= _PAIR
         kernel = map_pair_kernel if few else map_kernel
-        bound = _bound(kernel, spec, wide, SLOPE=slope, EACH=grad is None)
+        bound = bind(kernel, SLOPE=slope, EACH=grad is None, **_options(spec, wide))
         plan = [
             _launch(bound, sum(_programs(some_counts, BLOCK_LOG2[wide])), spec, counts, at, few, ())
             for at in range(0, len(counts), MAX_TENSORS)
@@ -192,18 +192,6 @@ def _launch(
     rates = bits(spec.label_flip), bits(spec.label_noise)
     before = *counts[here], *padding, *targets, *padding, *rates
     return _Launch(kernel, grid, here, (None,) * rest, before, (spec.heads, at, *last))
-
-
-def _bound(kernel: Any, spec: LossSpec, wide: bool, **own: bool) -> Bound:
-    """``kernel`` with the constants that it is compiled with."""
-    constants = {**_options(spec, wide), **own}
-    names = [name for name in kernel.arg_names if name in constants]
-    return _bind(kernel, *((name, constants[name]) for name in names))
-
-
-@cache
-def _bind(kernel: Any, *constants: tuple[str, Any]) -> Bound:
-    return Bound(kernel, **dict(constants))
 
 
 def _options(spec: LossSpec, wide: bool) -> dict[str, Any]:
