@@ -1,0 +1,61 @@
+"""Which tests the simulated GPU runs, and which of them it cannot answer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+WHOLE = (
+    "tests/gpu",
+    "tests/nogpu/simulated",
+    *(f"tests/test_{name}.py" for name in ()),
+)
+PART = ("tests/gpu/test_gpu_ops.py", "tests/gpu/test_gpu_optim.py", "tests/nogpu/simulated")
+
+_LARGE = "a launch of a thousand programs takes a minute"
+_SEQUENTIAL = "everything runs in the order in which it was asked for"
+
+NOT_SIMULATED = {
+    "test_gpu_runtime.py::test_no_memory_but_the_results": "memory is the CPU's",
+    "test_gpu_runtime.py::test_new_sizes_seeds_and_rates": "nothing is compiled for the device",
+    "test_gpu_runtime.py::test_two_graphs_replayed_at_once": _LARGE,
+    "test_gpu_runtime.py::test_sums_on_many_streams_at_once": _LARGE,
+    "test_gpu_runtime.py::test_the_callers_stream": _SEQUENTIAL,
+    "[1000003]": _LARGE,
+    "test_gpu_linalg.py::test_the_callers_stream": _SEQUENTIAL,
+    "test_gpu_linalg.py::test_bitwise_the_same_from_run_to_run[128]": "takes ten minutes",
+}
+"""By a piece of the test's id, why no answer would mean anything, or is worth the wait."""
+
+
+def why_not(nodeid: str) -> str | None:
+    return next((reason for piece, reason in NOT_SIMULATED.items() if piece in nodeid), None)
+
+
+FOLDER = Path(os.environ.get("SIMULATED_GPU") or Path(sys.prefix) / "simulated_gpu")
+"""Where ``make simulate`` puts ttsem and the Triton that it wants, beside the environment's own."""
+
+
+def unavailable() -> str | None:
+    """Why nothing can be simulated here, or None."""
+    missing = [name for name in ("triton", "ttsem") if not (FOLDER / name).is_dir()]
+    if missing:
+        return f"no {' and '.join(missing)} for the simulated GPU: `make simulate` installs them"
+    return None if shutil.which("g++") else "g++ is not on PATH: it compiles the CUDA kernels"
+
+
+def run(arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """pytest on the simulated GPU, in a process of its own."""
+    path = os.pathsep.join(filter(None, (str(FOLDER), str(ROOT), os.environ.get("PYTHONPATH"))))
+    surroundings = {**os.environ, "PYTHONPATH": path, "PYTEST_ADDOPTS": ""}
+    surroundings.pop("TRITON_INTERPRET", None)
+    command = [sys.executable, "-m", "pytest", "-p", "testing.simulated_gpu"]
+    command += ["-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=surroundings, text=True, **options)
