@@ -1,5 +1,6 @@
 // float16 and bfloat16 as bits, to float and back: for host and device, where neither has to have the type.
-// float to half rounds to nearest even, with subnormals; a NaN stays one.
+// float to half rounds to nearest even, with subnormals; a NaN stays one. Nothing here computes with a float32
+// denormal, which CuPy's -ftz=true and torch.set_flush_denormal read as 0: a subnormal half is no such number.
 #pragma once
 
 #ifndef __CUDACC_RTC__
@@ -32,15 +33,29 @@ HALF_FN Word as_word(float x) {
 }
 
 HALF_FN float half_to_float(Short h) {
-  // Shifted into place the exponent is too small by 112; a multiplication mends it, subnormals included.
-  const Word sign = static_cast<Word>(h & 0x8000u) << 16;
-  const Word rest = static_cast<Word>(h & 0x7FFFu) << 13;
-  const bool special = (h & 0x7C00u) == 0x7C00u;
-  const float magnitude = special ? as_float(rest | 0x7F800000u) : as_float(rest) * 0x1p112f;
+#ifdef __CUDA_ARCH__
+  float x;  // one instruction
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(h));
+  return x;
+#else
+  const Word sign = static_cast<Word>(h & 0x8000u) << 16, rest = h & 0x7FFFu;
+  float magnitude;
+  if (rest >= 0x7C00u)
+    magnitude = as_float(rest << 13 | 0x7F800000u);
+  else if (rest >= 0x0400u)
+    magnitude = as_float((rest << 13) + 0x38000000u);
+  else  // subnormal, in units of 2^-24: the last bits of 1/2 and more
+    magnitude = as_float(rest + 0x3F000000u) - 0.5f;
   return as_float(as_word(magnitude) | sign);
+#endif
 }
 
 HALF_FN Short float_to_half(float x) {
+#ifdef __CUDA_ARCH__
+  Short h;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(x));
+  return h;
+#else
   const Word u = as_word(x), sign = (u >> 16) & 0x8000u;
   const Word magnitude = u & 0x7FFFFFFFu;
   Word half;
@@ -55,6 +70,7 @@ HALF_FN Short float_to_half(float x) {
     half = (magnitude - 0x38000000u + 0xFFFu + ((magnitude >> 13) & 1u)) >> 13;
   }
   return static_cast<Short>(half | sign);
+#endif
 }
 
 HALF_FN float bfloat_to_float(Short b) { return as_float(static_cast<Word>(b) << 16); }

@@ -46,6 +46,20 @@ def test_is_torchs_clamp_in_every_dtype_side_by_side(backend, bound):
         torch.testing.assert_close(x, y, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_small_halves_stay_where_denormals_are_flushed(backend):
+    """A subnormal float16 is no float32 denormal, and every size ends in a scalar loop."""
+    x = torch.tensor([1e-5, 3e-5, -6e-5, 6e-8, 0.5, -0.0, 2e-5], dtype=torch.float16)
+    y, expected = x.clone(), clamped(x, 0.1)
+    assert torch.set_flush_denormal(True)
+    try:
+        with ganfast.backend(backend), threads(1):
+            GF.clip_weights_([y], 0.1)
+    finally:
+        torch.set_flush_denormal(False)
+    assert torch.equal(y, expected)
+
+
 def test_nan_stays_and_infinity_goes_to_the_bound():
     x = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.5, -0.0])
     GF.clip_weights_([x], 0.25)

@@ -70,6 +70,36 @@ def test_clips_all_in_one_launch(on_the_cuda_backend):
         cuda_optim.clip_weights_([torch.ones(3), torch.ones(4, 6)[:, ::2]], 0.3, False)
 
 
+@pytest.fixture
+def flushed():
+    """As CuPy compiles, with -ftz=true: a float32 denormal counts as 0."""
+    assert torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
+
+
+def test_every_half_is_read_and_written_where_denormals_are_flushed(flushed):
+    halves = torch.arange(-(2**15), 2**15).to(torch.int16).view(torch.float16)
+    clipped = halves.clone()
+    GF.clip_weights_([clipped], 65504.0)
+    finite = halves.isfinite()
+    assert torch.equal(clipped[finite].view(torch.int16), halves[finite].view(torch.int16))
+    assert torch.equal(clipped.isnan(), halves.isnan()) and not clipped.isinf().any()
+
+
+@pytest.mark.parametrize(
+    "kind, name, decay", [(RMSprop, "square_avg", 0.99), (Adam, "exp_avg_sq", 0.999)]
+)
+def test_small_halves_move_on_where_denormals_are_flushed(kind, name, decay, flushed):
+    param = nn.Parameter(torch.full((40,), 3e-5, dtype=torch.float16))
+    optimizer = kind([param], lr=1e-5)
+    for _ in range(3):
+        param.grad = torch.full_like(param, 0.03)
+        optimizer.step()
+    wanted = torch.full_like(param, 0.03**2 * (1 - decay**3))
+    torch.testing.assert_close(optimizer.state[param][name], wanted, rtol=0.05, atol=0)
+
+
 @pytest.mark.parametrize("kind, chosen", CASES, ids=lambda v: getattr(v, "__name__", None))
 def test_steps_are_torchs(kind, chosen, on_the_cuda_backend):
     chosen = {"lr": 0.05, "eps": 1e-3, **chosen}

@@ -50,3 +50,21 @@ def test_compiles_for_every_gpu_without_spills(source, tmp_path):
     assert len(spills) >= len(compiled) and set(spills) == {("0", "0")}, told
     # An array that is indexed at run time would live there, behind the cache.
     assert set(re.findall(r"(\d+) bytes stack frame", told)) == {"0"}, told
+
+
+def test_halves_are_converted_by_the_device_itself(tmp_path):
+    """Arithmetic would not do: CuPy compiles with -ftz=true."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not on PATH")
+    source = tmp_path / "halves.cu"
+    source.write_text(
+        '#include "half_bits.h"\n'
+        'extern "C" __global__ void halves(const unsigned short* x, float* y, unsigned short* z) {\n'
+        "  y[0] = half_bits::half_to_float(x[0]), z[0] = half_bits::float_to_half(y[1]);\n}\n"
+    )
+    command = [nvcc, "-std=c++17", "-ftz=true", "-ptx", f"-I{csrc_dir()}", str(source)]
+    subprocess.run([*command, "-o", str(tmp_path / "halves.ptx")], check=True)
+    ptx = (tmp_path / "halves.ptx").read_text()
+    assert "cvt.f32.f16" in ptx and "cvt.rn.f16.f32" in ptx
+    assert not re.search(r"\b(mul|add|sub|fma)\S*\.f32", ptx), ptx
