@@ -33,8 +33,13 @@ SHARED = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 PROCESSORS = 2
 
 ERRORS = {1: "deadlock: a barrier that not every thread reaches", 2: "shared memory overrun"}
-DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+)?([\w ]+?)\s+(\w+)\[\];")
+DYNAMIC = re.compile(
+    r"extern\s+__dynamic_shared__\s+(?:__align__\(\d+\)\s+)?([\w ]+?)\s+(\w+)\[\];"
+)
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(')
+
+threads = False
+"""Whether each thread of a block is a thread of the host, for ThreadSanitizer (see test_races.py)."""
 
 order = 0
 """In which order the threads of a block take turns: 0 forwards, 1 backwards, others shuffled."""
@@ -57,6 +62,8 @@ def build(code: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     """A shared library with launch_<kernel> for every kernel in ``code``."""
     options = tuple(o for o in options if o.startswith("-I"))  # the others are NVRTC's
     folder = Path(tempfile.mkdtemp(dir=_folder().name))
+    # `extern` or not makes a difference to the host.
+    code = re.sub(r"extern\s+__shared__", "extern __dynamic_shared__", code)
     (folder / "kernels.cu").write_text(code)
     expand = [compiler(), "-E", "-P", "-x", "c++", *options, str(folder / "kernels.cu")]
     expanded = subprocess.run(expand, capture_output=True, text=True, check=True).stdout
@@ -67,7 +74,7 @@ def build(code: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     assert len(arrays) <= 1, f"one dynamic shared array for each file, not {sorted(arrays)}"
     lines = ['#include "cuda_host.h"', '#include "kernels.cu"']
     for name, kind in arrays.items():
-        lines.append(f"thread_local {kind} {name}[host::kShared / sizeof({kind})];")
+        lines.append(f"__dynamic_shared__ {kind} {name}[host::kShared / sizeof({kind})];")
     shared = next(iter(arrays), "nullptr")
     lines += [
         f'extern "C" int launch_{kernel}(unsigned grid, unsigned threads, unsigned order,'
@@ -78,6 +85,8 @@ def build(code: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     ]
     (folder / "launch.cpp").write_text("\n".join(lines) + "\n")
     command = [compiler(), "-std=c++17", "-O2", "-shared", "-fPIC", "-Wall", "-Wno-unknown-pragmas"]
+    if threads:
+        command += ["-DHOST_THREADS", "-fsanitize=thread", "-g"]
     command += ["-Wno-unused-function", "-Wno-unused-variable", f"-I{HERE}", *options]
     command += [str(folder / "launch.cpp"), "-o", str(folder / "kernels.so")]
     run = subprocess.run(command, capture_output=True, text=True)
