@@ -1,7 +1,7 @@
 """A CUDA GPU that is not there, as a plugin of pytest: ``pytest -p testing.simulated_gpu``.
 
-Every tensor says that it is on ``cuda``. ttsem executes each Triton launch from Triton's own IR, and
-tests/nogpu/cuda_host.py runs the .cu files in CuPy's place; both check what no driver does: bounds,
+Every tensor says that it is on ``cuda``. ttsem executes each Triton launch from Triton's own IR,
+and tests/nogpu/cuda_host.py runs the .cu files in CuPy's place; both check what no driver does: bounds,
 memory that nobody has written (``torch.empty`` is full of NaN here), races between programs,
 barriers that not everybody reaches. Not simulated: time, and what the hardware rounds in its own
 way (TF32, approximate divisions and exponentials).
@@ -43,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _in_turn(cuda_host: Any) -> Callable[..., None]:
-    """The shim's launch, in another order of the threads each time: a result may not depend on it."""
+    """The shim's launch, each time with another order of the threads: no result depends on it."""
     launch, orders = cuda_host.launch, itertools.cycle((0, 1, 7, 8))
 
     def run(*args: Any, **kwargs: Any) -> None:

@@ -204,8 +204,16 @@ def installed(capability: int) -> Iterator[None]:
         state = stack.enter_context(sanitize.session(capability, "<pytest>"))
         for name, answer in _answers(capability).items():
             stack.enter_context(mock.patch.object(torch.cuda, name, answer))
+        pretended, true = vars(torch.Tensor)["device"].fget, torch._C.TensorBase.device.__get__
         patches = (
             (torch, "Generator", _Generator),
+            # ttsem's tensors are all on "cuda", those of "meta" too, which have no memory.
+            (
+                torch.Tensor,
+                "device",
+                property(lambda x: (pretended if true(x).type == "cpu" else true)(x)),
+            ),
+            (torch.Tensor, "is_cuda", property(lambda x: x.device.type == "cuda")),
             (torch.Tensor, "is_cpu", property(lambda x: x.device.type == "cpu")),
             (JITFunction, "run", recorded(JITFunction.run)),
             (_dispatch, "_dispatch_modes", _modes_of_others),

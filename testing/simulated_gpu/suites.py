@@ -12,15 +12,32 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 
+_QUICK = (
+    *("linalg", "linalg_gradients", "linalg_gaussian", "linalg_inputs", "linalg_certificate"),
+    *("linalg_polar", "linalg_transforms", "linalg_batch", "optim", "clip"),
+)
+_LONG = ("linalg_accuracy", "losses", "interpolate", "noise", "penalty", "penalty_critics")
+
+PART = (
+    "tests/gpu/test_gpu_ops.py",
+    "tests/gpu/test_gpu_optim.py",
+    "tests/nogpu/simulated",
+    *(f"tests/test_{name}.py" for name in _QUICK),
+)
+"""What `make test` runs: every op, the optimizers and the linear algebra."""
+
 WHOLE = (
     "tests/gpu",
     "tests/nogpu/simulated",
-    *(f"tests/test_{name}.py" for name in ()),
+    *(f"tests/test_{name}.py" for name in (*_QUICK, *_LONG)),
+    *(f"tests/metrics/test_{name}.py" for name in ("moments", "row_buffer", "preprocess")),
 )
-PART = ("tests/gpu/test_gpu_ops.py", "tests/gpu/test_gpu_optim.py", "tests/nogpu/simulated")
+"""What `make simulate` runs. The suites of the CPU need no change: every tensor is on `cuda`."""
 
 _LARGE = "a launch of a thousand programs takes a minute"
 _SEQUENTIAL = "everything runs in the order in which it was asked for"
+_COMPILED = "Inductor wants a device that is there"
+_CPU = "about the CPU"
 
 NOT_SIMULATED = {
     "test_gpu_runtime.py::test_no_memory_but_the_results": "memory is the CPU's",
@@ -28,11 +45,23 @@ NOT_SIMULATED = {
     "test_gpu_runtime.py::test_two_graphs_replayed_at_once": _LARGE,
     "test_gpu_runtime.py::test_sums_on_many_streams_at_once": _LARGE,
     "test_gpu_runtime.py::test_the_callers_stream": _SEQUENTIAL,
-    "[1000003]": _LARGE,
+    "test_gpu_runtime.py::test_cuda_graph[1000003]": _LARGE,
+    "test_gpu_runtime.py::test_nothing_waits_for_the_device[1000003]": _LARGE,
+    "test_gpu_runtime.py::test_bitwise_the_same_from_run_to_run[1000003]": _LARGE,
     "test_gpu_linalg.py::test_the_callers_stream": _SEQUENTIAL,
     "test_gpu_linalg.py::test_bitwise_the_same_from_run_to_run[128]": "takes ten minutes",
+    "test_gpu_evaluate.py::test_lower_precisions_come_near": "TF32 and cuDNN are the hardware's",
+    "test_linalg_transforms.py::test_in_a_compiled_function": _COMPILED,
+    "test_optim.py::test_inside_torch_compile": _COMPILED,
+    "test_clip.py::test_inside_torch_compile": _COMPILED,
+    "test_noise.py::test_a_seed_gives_one_key_wherever": _COMPILED,
+    "test_optim.py::test_what_torch_refuses_is_refused": _CPU,
+    "test_linalg_gaussian.py::test_bad_input": _CPU,
+    "test_linalg_batch.py::test_every_instruction_set": _CPU,
+    "test_clip.py::test_every_instruction_set_and_number_of_threads": _CPU,
+    "test_linalg_inputs.py::test_cupy_goes_through_dlpack": "has a stand-in for CuPy of its own",
 }
-"""By a piece of the test's id, why no answer would mean anything, or is worth the wait."""
+"""By the beginning of the test's name, why no answer would mean anything, or is worth the wait."""
 
 
 def why_not(nodeid: str) -> str | None:

@@ -39,7 +39,7 @@ DYNAMIC = re.compile(
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(')
 
 threads = False
-"""Whether each thread of a block is a thread of the host, for ThreadSanitizer (see test_races.py)."""
+"""Whether the threads of a block are threads of the host, for ThreadSanitizer (test_races.py)."""
 
 order = 0
 """In which order the threads of a block take turns: 0 forwards, 1 backwards, others shuffled."""

@@ -1,4 +1,4 @@
-"""ThreadSanitizer sees no race in the CUDA kernels: a thread of the host for each thread of a block."""
+"""ThreadSanitizer sees no race in the CUDA kernels: their threads are threads of the host here."""
 
 from __future__ import annotations
 

@@ -16,16 +16,16 @@ def test_a_part_of_the_suites():
     run = suites.run(["-q", *suites.PART], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if run.returncode != 0:
         pytest.fail(f"on the simulated GPU:\n{run.stdout[-8000:]}", pytrace=False)
-    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 100, run.stdout
+    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 400, run.stdout
 
 
 def test_nothing_is_left_out_by_mistake():
     """A reason for not simulating a test that is gone, or has another name, hides nothing."""
     for piece in suites.NOT_SIMULATED:
-        file, _, name = piece.rpartition("::")
-        texts = [path.read_text() for path in (suites.ROOT / "tests").rglob(file or "test_*.py")]
-        wanted = re.split(r"[\[\]]", name)[0]
-        assert any(re.search(rf"def {wanted}", text) for text in texts), piece
+        file, name = piece.split("::")
+        texts = [path.read_text() for path in (suites.ROOT / "tests").rglob(file)]
+        wanted = name.split("[")[0]
+        assert any(f"def {wanted}" in text for text in texts), piece
 
 
 def test_a_missing_simulator_is_said(tmp_path, monkeypatch):

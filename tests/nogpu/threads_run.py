@@ -1,4 +1,4 @@
-"""What test_races.py runs under ThreadSanitizer: kernels with a thread of the host for each of CUDA's.
+"""What test_races.py runs under ThreadSanitizer: each thread of a block is a thread of the host.
 
 python threads_run.py linalg N... | optim | probe KERNEL
 """
