@@ -78,9 +78,11 @@ class Mixture:
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
         device = generator.device
+        if self.centres.device != device:  # once: such a copy waits for the device
+            self.centres = self.centres.to(device)
         index = torch.randint(len(self.centres), (n,), generator=generator, device=device)
         noise = torch.randn((n, 2), generator=generator, device=device)
-        return self.centres.to(device)[index] + self.std * noise
+        return self.centres[index] + self.std * noise
 
     def coverage(self, points: Tensor, least: int = 1) -> tuple[int, float]:
         """How many modes have ``least`` of the ``points`` (n, 2), and the share of points at any.

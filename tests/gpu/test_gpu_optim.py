@@ -12,7 +12,10 @@ import ganfast
 import ganfast.functional as GF
 from ganfast.optim import Adam, RMSprop
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype"),
+]
 CUDA = torch.device("cuda")
 KINDS = {RMSprop: torch.optim.RMSprop, Adam: torch.optim.Adam}
 
@@ -76,6 +79,7 @@ def test_a_captured_step_replays(kind):
     other = KINDS[kind](theirs, **copy.deepcopy(options))
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
     give(ours, 0), give(theirs, 0)
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         mine.step()
     torch.cuda.current_stream().wait_stream(stream)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import torch
@@ -373,6 +374,60 @@ def test_fp32_means_float32_whatever_the_program_has_set():
         for setting, value in zip(put, before, strict=True):
             setting.fp32_precision = value
     assert stated() == before
+
+
+def switches() -> dict[str, object]:
+    """What each of torch's switches for float32 says, where it does not raise."""
+    backends, said = torch.backends, {}
+    for name, read in {
+        "cudnn.conv": lambda: backends.cudnn.conv.fp32_precision,
+        "cudnn.rnn": lambda: backends.cudnn.rnn.fp32_precision,
+        "cuda.matmul": lambda: backends.cuda.matmul.fp32_precision,
+        "mkldnn.conv": lambda: backends.mkldnn.conv.fp32_precision,
+        "mkldnn.matmul": lambda: backends.mkldnn.matmul.fp32_precision,
+        "cudnn.allow_tf32": lambda: backends.cudnn.allow_tf32,
+        "cuda.matmul.allow_tf32": lambda: backends.cuda.matmul.allow_tf32,
+        "float32_matmul_precision": torch.get_float32_matmul_precision,
+    }.items():
+        try:
+            said[name] = read()
+        except RuntimeError:
+            said[name] = "raises"
+    return said
+
+
+CHOICES = {
+    "default": "pass",
+    "high": "torch.set_float32_matmul_precision('high')",
+    "medium": "torch.set_float32_matmul_precision('medium')",
+    "no TF32 in cuDNN": "torch.backends.cudnn.allow_tf32 = False",
+    "TF32 in products": "torch.backends.cuda.matmul.allow_tf32 = True",
+    "convolutions alone": "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+    "products alone": "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_switch_can_be_read_inside(choice):
+    """In a process of its own: torch has no way back from some of these."""
+    code = f"""
+        import torch
+        from test_extractors import float32_products, switches
+        {CHOICES[choice]}
+        before = switches()
+        for precision in ("fp32", "tf32", "bf16"):
+            tf32 = precision == "tf32"
+            with float32_products(precision):
+                inside = switches()
+                assert inside["cudnn.allow_tf32"] is inside["cuda.matmul.allow_tf32"] is tf32
+                assert inside["float32_matmul_precision"] == ("high" if tf32 else "highest")
+                assert "raises" not in inside.values()
+                with torch.backends.cudnn.flags(enabled=True, benchmark=False):
+                    pass
+            assert switches() == before, (before, switches())
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", dedent(code)], check=True, env=environment)
 
 
 def test_another_preprocess_can_be_given():

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch._dynamo  # now: gpu() takes back the modules that are first imported inside
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import ganfast.functional as GF
 from ganfast import _dispatch
@@ -177,6 +178,34 @@ def test_a_scaler_is_read_where_it_is(kind, chosen):
     for p, q in zip(params, plain, strict=True):
         torch.testing.assert_close(p, q)
         torch.testing.assert_close(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scaled_step_costs_no_more_for_more_weights(kind):
+    def operations(count):
+        params = [nn.Parameter(torch.ones(8)) for _ in range(count)]
+        optimizer = kind(params)
+        for p in params:
+            p.grad = torch.ones(8)
+        optimizer.step()
+        optimizer.grad_scale, optimizer.found_inf = torch.tensor(2.0), torch.tensor(0.0)
+        with Counted() as counted:
+            getattr(cuda_optim, kind._op)(optimizer)
+        assert all(state["step"] == 2 for state in optimizer.state.values())
+        return counted.calls
+
+    assert operations(30) == operations(2)
+
+
+class Counted(TorchDispatchMode):
+    """Counts what torch executes, each of which is a launch on a GPU; there a counter is not read
+    by the host, as it is here."""
+
+    calls = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.calls += func is not torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
 
 
 def test_groups_idle_weights_and_other_counters():

@@ -60,8 +60,8 @@ def test_halves_are_converted_by_the_device_itself(tmp_path):
     source = tmp_path / "halves.cu"
     source.write_text(
         '#include "half_bits.h"\n'
-        'extern "C" __global__ void halves(const unsigned short* x, float* y, unsigned short* z) {\n'
-        "  y[0] = half_bits::half_to_float(x[0]), z[0] = half_bits::float_to_half(y[1]);\n}\n"
+        'extern "C" __global__ void both(const unsigned short* x, float* y, unsigned short* z)'
+        " { y[0] = half_bits::half_to_float(x[0]), z[0] = half_bits::float_to_half(y[1]); }\n"
     )
     command = [nvcc, "-std=c++17", "-ftz=true", "-ptx", f"-I{csrc_dir()}", str(source)]
     subprocess.run([*command, "-o", str(tmp_path / "halves.ptx")], check=True)

@@ -40,6 +40,25 @@ def test_mixtures(source, modes):
     assert points.abs().max() < 3
 
 
+def test_centres_move_to_the_generators_device_once():
+    """On a GPU such a copy waits for the device, and no CUDA graph can hold it."""
+    source, copies = ring(), []
+
+    class Elsewhere:
+        device = torch.device("cuda")
+        __len__ = source.centres.__len__
+
+        def to(self, device, centres=source.centres):
+            copies.append(device)
+            return centres
+
+    expected = ring().batch(5, generator())
+    source.centres = Elsewhere()
+    assert torch.equal(source.batch(5, generator()), expected)
+    source.batch(5, generator())
+    assert copies == [torch.device("cpu")]
+
+
 @pytest.mark.parametrize("source", [digits(), ring()])
 def test_batches_repeat_by_seed(source):
     assert torch.equal(source.batch(9, generator()), source.batch(9, generator()))

@@ -200,7 +200,9 @@ class Plan:
             self._count_on_the_device()
         counters = [state["step"] for state in self.states]
         if counters:
-            torch._foreach_add_(counters, 1)
+            # A step that the kernel leaves out is not counted.
+            by = 1 if found_inf is None else (found_inf == 0).to(torch.float32).reshape(())
+            torch._foreach_add_(counters, by)
         for column, counter in zip(self.columns, counters, strict=True):
             if counter.device == device and device.type != "cpu":
                 column[_STEP_AT] = counter.data_ptr()
@@ -224,8 +226,6 @@ class Plan:
                 *self.numbers,
             )
             launch("optim.cu", kernel, chunks, _THREADS, arguments, device=device)
-        if found_inf is not None and counters:  # a step that was left out has not been counted
-            torch._foreach_sub_(counters, [(found_inf != 0).to(c) for c in counters])
         if bound is not None and self.idle:
             clip = reference.clip_weights_ if self.capturing else clip_weights_
             clip(self.idle, bound, False)

@@ -6,13 +6,15 @@ Nothing here waits for the device or reads from it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from typing import Any
 
 import torch
 import triton
 from torch import Tensor
+from triton.compiler import CompiledKernel
 
 from ganfast._philox import Key
 from ganfast.backends.triton.kernels.scalars import wide_integer
@@ -35,6 +37,39 @@ OPTIONS = {"num_warps": 4, "enable_fp_fusion": True}
 
 _counters: dict[tuple[int | None, int], Tensor] = {}
 """By device and stream: a zero that running sums count their programs with and leave at zero."""
+
+
+class Bound:
+    """A kernel and its constants. The second launch of a kind goes straight to the compiled kernel:
+    Triton's own way binds and looks at each argument again, for 30 us of the host's time.
+
+    The kernel's parameters are pointers, then integers that are not specialised, then ``constants``
+    in this order.
+    """
+
+    def __init__(self, kernel: Any, **constants: Any) -> None:
+        self.kernel, self.constants = kernel, constants
+        self.values = tuple(constants.values())
+
+    def __call__(
+        self, device: torch.device, grid: int, tensors: Sequence[Tensor | None], *numbers: int
+    ) -> None:
+        """Launch it, on torch's current stream of ``device``, which must be the current one."""
+        # All that Triton compiles for: the types of the pointers, and whether they are aligned.
+        kind: list[Any] = [self, device.index]
+        for x in tensors:
+            kind += (None, None) if x is None else (x.dtype, x.data_ptr() % 16 == 0)
+        key = tuple(kind)
+        compiled = _compiled.get(key)
+        if compiled is not None:
+            compiled[(grid, 1, 1)](*tensors, *numbers, *self.values)
+            return
+        compiled = self.kernel[(grid,)](*tensors, *numbers, **self.constants, **OPTIONS)
+        if isinstance(compiled, CompiledKernel):  # not in the interpreter
+            _compiled[key] = compiled
+
+
+_compiled: dict[tuple[Any, ...], CompiledKernel] = {}
 
 
 @lru_cache(maxsize=1024)
@@ -79,4 +114,9 @@ def need_memory(tensors: Iterable[Tensor | None]) -> None:
 
 def on_device(device: torch.device) -> AbstractContextManager[object]:
     """Triton launches on the current device, on torch's current stream there."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return _THERE
+    return torch.cuda.device(device)
+
+
+_THERE = nullcontext()
