@@ -1,10 +1,10 @@
 """A CUDA GPU that is not there, as a plugin of pytest: ``pytest -p testing.simulated_gpu``.
 
 Every tensor says that it is on ``cuda``. ttsem executes each Triton launch from Triton's own IR,
-and tests/nogpu/cuda_host.py runs the .cu files in CuPy's place; both check what no driver does: bounds,
-memory that nobody has written (``torch.empty`` is full of NaN here), races between programs,
-barriers that not everybody reaches. Not simulated: time, and what the hardware rounds in its own
-way (TF32, approximate divisions and exponentials).
+and tests/nogpu/cuda_host.py runs the .cu files in CuPy's place. Both check what no driver does:
+bounds, memory that nobody has written (``torch.empty`` is full of NaN here), races between
+programs, barriers that not everybody reaches. Not simulated: time, and what the hardware rounds in
+its own way (TF32, approximate divisions and exponentials).
 
 ``python -m testing.simulated_gpu`` runs the suites of suites.py; ttsem and the Triton that it wants
 lie in a folder of their own, which ``make simulate`` fills.
