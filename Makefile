@@ -9,12 +9,13 @@ OUT ?= benchmarks/results
 DEMO_OUT ?= runs/demo
 TEST_ARGS ?=
 SIM_ARGS ?=
+MUTATE ?=
 JOBS ?= auto
 BENCH_ARGS ?=
 CSRC := $(shell find csrc -type f 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulator bench gpu lint format clean
+.PHONY: help demo test simulate simulator mutate bench gpu lint format clean
 
 help:  ## say what the targets do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -27,6 +28,9 @@ test: $(VENV)/installed simulator  ## run the whole test suite, in JOBS processe
 
 simulate: $(VENV)/installed $(SIMULATED)/installed  ## the tests of the GPU kernels, all of them, on a simulated GPU
 	OMP_NUM_THREADS=1 $(RUN) -m testing.simulated_gpu -q -n $(JOBS) --dist worksteal $(SIM_ARGS)
+
+mutate: $(VENV)/installed $(SIMULATED)/installed  ## break the GPU kernels line by line: does a test notice? MUTATE=word picks
+	$(RUN) -m tests.mutate $(MUTATE)
 
 bench: $(VENV)/installed  ## time the operations against PyTorch; writes benchmarks/results/
 	$(RUN) -m benchmarks.run $(BENCH_ARGS)

@@ -59,7 +59,11 @@ class Row(NamedTuple):
         )
 
 
-HEAD = "| kernel | GPU | registers | warps (of 64) | stack, bytes | spilled, bytes |\n" + "|---" * 6 + "|"
+HEAD = (
+    "| kernel | GPU | registers | warps (of 64) | stack, bytes | spilled, bytes |\n"
+    + "|---" * 6
+    + "|"
+)
 
 
 def budget(kernel: str) -> int:

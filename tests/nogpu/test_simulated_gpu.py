@@ -31,3 +31,17 @@ def test_nothing_is_left_out_by_mistake():
 def test_a_missing_simulator_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(suites, "FOLDER", tmp_path)
     assert "no triton and ttsem" in suites.unavailable()
+
+
+def test_every_mutant_still_has_its_line(tmp_path):
+    """Whether a test notices them is what ``make mutate`` asks."""
+    from tests import mutate
+
+    found = list(mutate.mutants())
+    assert len({each.name for each in found}) == len(found) > 20
+    for mutant in found:
+        (tmp_path / mutant.file).parent.mkdir(parents=True, exist_ok=True)
+        before = (suites.ROOT / mutant.file).read_text()
+        (tmp_path / mutant.file).write_text(before)
+        mutant.apply(tmp_path)
+        assert (tmp_path / mutant.file).read_text() != before
