@@ -1,7 +1,7 @@
 """Breaks the GPU kernels on purpose, one line at a time, and asks whether a test notices.
 
-``make mutate`` works on a copy of the project (``MUTATE=barrier``: those whose name has that word in
-it). Exit status 1 if a mutant survives. It takes minutes, so it is not part of the tests.
+``make mutate`` works on a copy of the project (``MUTATE=barrier``: those with that word in their
+name). Exit status 1 if a mutant survives. It takes minutes, so it is not part of the tests.
 """
 
 from __future__ import annotations
