@@ -7,7 +7,6 @@ once and kept in the loss's memo: at a few thousand logits the host's time is al
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +24,7 @@ from ganfast.backends.triton.launch import (
     BLOCK_LOG2,
     MAX_PROGRAMS,
     Bound,
+    bind,
     bits,
     counter,
     key_argument,
@@ -90,14 +90,14 @@ class _Launch(NamedTuple):
 
 def _sum(logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype) -> Tensor:
     first = logits[0]
-    device, wide = first.device, first.dtype == torch.float64
+    device, wide = first.device, first.dtype is torch.float64
     counts = [x.numel() for x in logits]
-    out = torch.empty((), dtype=dtype, device=device)
+    out = first.new_empty((), dtype=dtype)
     memo = ("sum", wide, *counts)
     plan = spec.memo.get(memo)
     if plan is None:
         plan = _remember(spec, memo, _plan_of_sum(spec, counts, wide))
-    pointer, number = key_argument(key)
+    pointer, number = (None, 0) if key is None else key_argument(key)
     with on_device(device):
         partials = arrivals = None
         if plan[0].grid != 1 or len(plan) > 1:
@@ -116,9 +116,9 @@ def _plan_of_sum(spec: LossSpec, counts: list[int], wide: bool) -> list[_Launch]
     total = sum(programs)
     few = len(counts) <= _PAIR
     if total <= _SINGLE:
-        kernel = _bound(sum_pair_kernel if few else sum_kernel, spec, wide, SINGLE=True)
+        kernel = bind(sum_pair_kernel if few else sum_kernel, SINGLE=True, **_options(spec, wide))
         return [_launch(kernel, 1, spec, counts, 0, few, (0, 0, total))]
-    kernel = _bound(sum_pair_kernel if few else sum_kernel, spec, wide, SINGLE=False)
+    kernel = bind(sum_pair_kernel if few else sum_kernel, SINGLE=False, **_options(spec, wide))
     plan, first = [], 0
     for at in range(0, len(counts), MAX_TENSORS):
         grid = sum(programs[at : at + MAX_TENSORS])
@@ -138,32 +138,32 @@ def _map(
     slope: bool,
 ) -> None:
     counts = [0 if x is None else x.numel() for x in logits]
-    some = next((j for j, count in enumerate(counts) if count), None)
-    if some is None:
-        return
-    first = logits[some]
-    assert first is not None
     if not all(counts):
+        some = next((j for j, count in enumerate(counts) if count), None)
+        if some is None:
+            return
         # What is absent or empty borrows another's addresses, with a count of 0: every combination
         # of gradients that are needed runs the same compiled kernel.
         logits, grads, outputs = (
             [items[j] if count else items[some] for j, count in enumerate(counts)]
             for items in (logits, grads, outputs)
         )
-    wide = first.dtype == torch.float64
+    first = logits[0]
+    assert first is not None
+    wide = first.dtype is torch.float64
     memo = ("map", wide, slope, grad is None, *counts)
     plan = spec.memo.get(memo)
     if plan is None:
         few = len(counts) <= _PAIR
         kernel = map_pair_kernel if few else map_kernel
-        bound = _bound(kernel, spec, wide, SLOPE=slope, EACH=grad is None)
+        bound = bind(kernel, SLOPE=slope, EACH=grad is None, **_options(spec, wide))
         plan = [
             _launch(bound, sum(_programs(some_counts, BLOCK_LOG2[wide])), spec, counts, at, few, ())
             for at in range(0, len(counts), MAX_TENSORS)
             for some_counts in [counts[at : at + MAX_TENSORS]]
         ]
         _remember(spec, memo, plan)
-    pointer, number = key_argument(key)
+    pointer, number = (None, 0) if key is None else key_argument(key)
     with on_device(first.device):
         for kernel, grid, here, absent, before, after in plan:
             tensors = (
@@ -192,18 +192,6 @@ def _launch(
     rates = bits(spec.label_flip), bits(spec.label_noise)
     before = *counts[here], *padding, *targets, *padding, *rates
     return _Launch(kernel, grid, here, (None,) * rest, before, (spec.heads, at, *last))
-
-
-def _bound(kernel: Any, spec: LossSpec, wide: bool, **own: bool) -> Bound:
-    """``kernel`` with the constants that it is compiled with."""
-    constants = {**_options(spec, wide), **own}
-    names = [name for name in kernel.arg_names if name in constants]
-    return _bind(kernel, *((name, constants[name]) for name in names))
-
-
-@cache
-def _bind(kernel: Any, *constants: tuple[str, Any]) -> Bound:
-    return Bound(kernel, **dict(constants))
 
 
 def _options(spec: LossSpec, wide: bool) -> dict[str, Any]:
