@@ -13,8 +13,9 @@ constexpr std::int64_t kLook = 32;     // products that are compared before one 
 constexpr std::int64_t kTogether = 16;  // columns that are transposed: a line of the cache
 
 // Relative to |a|^2 + |b|^2. An inner product in float32 is off by at most n units of |a| |b|, in any order of
-// summation; centring adds 4 units, the two squares, their sum and the comparison in float32 the others.
-double bound(std::int64_t length) { return static_cast<double>(length + 40) * 0x1p-24; }
+// summation, and so are the squares; centring adds 4 units, roots, sums and the comparison in float32 the others.
+double bound(std::int64_t length) { return static_cast<double>(2 * length + 48) * 0x1p-24; }
+constexpr double kNormal = 1e-290;
 constexpr double kTiny = 1e-30;  // what underflow may have lost
 
 template <class Real>
@@ -91,7 +92,8 @@ class Row {
     if (filled_ < k_) return false;
     drop();
     refine();
-    for (std::int64_t i = 0; i < k_; ++i) out[i] = exact(x_, row_, x_, index_[i]);
+    for (std::int64_t i = 0; i < k_; ++i)  // a power of two changes no digit, but for underflow
+      out[i] = low_[i] > kNormal ? low_[i] / scale_ / scale_ : exact(x_, row_, x_, index_[i]);
     std::sort(out, out + k_);
     return as_promised_;
   }

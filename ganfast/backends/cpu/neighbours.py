@@ -14,8 +14,8 @@ from torch import Tensor
 from ganfast import _cpu
 from ganfast.errors import Refusal
 
-_TILE = 1024
-"""Rows and columns of a tile: 4 MB, and large enough for the product to be at its full rate."""
+_TILE = 512
+"""Rows and columns of a tile: 1 MB, and large enough for the product to be at its full rate."""
 
 _FARTHEST = 1e150
 """Of which the square, and its reciprocal, are numbers still."""
@@ -72,11 +72,9 @@ def _prepared(*sides: Tensor) -> tuple[list[tuple[Points, Tensor]], float]:
         raise Refusal("the rows are not finite, or too far apart")
     scale = math.ldexp(1.0, min(-math.frexp(peak)[1], 126)) if peak else 1.0
     copies = [copy.mul_(scale).float() for copy in copies]
-    squares = [torch.linalg.vector_norm(c, dim=1, dtype=torch.float64).square() for c in copies]
-    return [
-        ((side, square.float()), copy)
-        for side, square, copy in zip(sides, squares, copies, strict=True)
-    ], scale
+    squares = [torch.linalg.vector_norm(copy, dim=1).square() for copy in copies]
+    points = list(zip(sides, squares, strict=True))
+    return list(zip(points, copies, strict=True)), scale
 
 
 def _tiles(
