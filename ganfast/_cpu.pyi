@@ -9,6 +9,17 @@ PANEL: int
 
 def adam(optimizer: Any, /) -> None: ...
 def adam_refused(optimizer: Any, /) -> Any: ...
+def ball_count(
+    x: tuple[Tensor, Tensor],
+    y: tuple[Tensor, Tensor],
+    products: Tensor,
+    row: int,
+    column: int,
+    scale: float,
+    around_x: tuple[Tensor, tuple[Tensor, Tensor]],
+    around_y: tuple[Tensor, tuple[Tensor, Tensor]],
+    /,
+) -> bool: ...
 def batch_sqrtm(
     a: Tensor, tolerance: float, sweeps: int, roots: Tensor, definite: Tensor, /
 ) -> list[int]: ...
@@ -63,6 +74,30 @@ def loss_gradient(
 def loss_value(
     loss: Any, key: SupportsIndex | None, logits: Sequence[Tensor], outs: Sequence[Tensor], /
 ) -> None: ...
+def nearest_add(
+    x: tuple[Tensor, Tensor],
+    products: Tensor,
+    row: int,
+    column: int,
+    scale: float,
+    k: int,
+    intervals: Tensor,
+    index: Tensor,
+    filled: Tensor,
+    limit: Tensor,
+    /,
+) -> bool: ...
+def nearest_take(
+    x: tuple[Tensor, Tensor],
+    scale: float,
+    k: int,
+    intervals: Tensor,
+    index: Tensor,
+    filled: Tensor,
+    limit: Tensor,
+    out: Tensor,
+    /,
+) -> bool: ...
 def pack_rows(n: int, first: int, rows: Tensor, packed: Tensor, /) -> bool: ...
 def penalty(
     rows: int,

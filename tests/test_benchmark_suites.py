@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import gpu, networks
+from benchmarks import bench_manifold, gpu, networks
 from benchmarks.bench_losses import cases as loss_cases
 from benchmarks.bench_losses import distinct
 from benchmarks.linalg import features, pairs, statistics
@@ -93,6 +93,26 @@ def test_the_peers_statistics_agree_and_memory_is_measured():
         assert torch.allclose(found, exact, atol=1e-5), name
     wide = statistics.peak_mb(WIDE, 40_000, 128)
     assert 40_000 * 128 * 8 / 1e6 < wide < 10 * 40_000 * 128 * 8 / 1e6
+
+
+# ---- manifold ------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")  # of the peers' own modules
+def test_the_providers_of_the_manifold_agree():
+    case = bench_manifold.manifold(300, 16, "cpu")
+    inputs = case.inputs(torch.device("cpu"), 0)
+    error_of = case.error_of(*inputs)
+    assert error_of("", bench_manifold.by_cdist(*(x.double() for x in inputs))) < 1e-6
+    assert error_of("", bench_manifold.ganfasts(*inputs)) < 1e-12
+    shifted = bench_manifold.ganfasts(inputs[0], inputs[1] + 0.05)
+    assert error_of("", shifted) > 1e-3
+    for name in ("prdc", "torch-fidelity"):
+        try:
+            step = case.providers[name].make(*inputs)
+        except (ImportError, RuntimeError):
+            continue
+        assert error_of(name, step()) < 5e-3  # float32, at the rim
 
 
 # ---- steps ---------------------------------------------------------------------------------------

@@ -197,6 +197,7 @@ void bind_features(py::module_& m);
 void bind_linalg(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_matrices(py::module_& m);
+void bind_neighbours(py::module_& m);
 void bind_optim(py::module_& m);
 void bind_penalty(py::module_& m);
 void bind_preprocess(py::module_& m);

@@ -32,6 +32,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind_linalg(m);
   bind_losses(m);
   bind_matrices(m);
+  bind_neighbours(m);
   bind_optim(m);
   bind_penalty(m);
   bind_preprocess(m);

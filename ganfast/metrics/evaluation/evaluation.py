@@ -158,12 +158,12 @@ class Evaluation:
         self, opened: Mapping[str, ImageSource | Statistics], device: torch.device
     ) -> Extractor | None:
         options = self.options
-        if options.kid:
+        for asked in (asked for asked in ("kid", "prdc") if getattr(options, asked)):
             for name, source in opened.items():
                 if isinstance(source, Statistics):
                     raise InputError(
-                        f"kid: it compares images and {name} is a file of statistics; give the "
-                        "images, or leave kid out"
+                        f"{asked}: it compares images and {name} is a file of statistics; give the "
+                        f"images, or leave {asked} out"
                     )
         if not any(isinstance(source, ImageSource) for source in opened.values()):
             return None
