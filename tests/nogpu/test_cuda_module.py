@@ -99,7 +99,7 @@ def test_a_changed_header_is_another_text(folder, tmp_path, monkeypatch):
     for addition in ("", "// changed\n", ""):
         header.write_text(header.read_text().removesuffix("// changed\n") + addition)
         with cuda_host.gpu():
-            module._module("text.cu", 0)
+            module._module(module._text("text.cu", "fill"), 0)
     assert texts[0] == texts[2] != texts[1]
 
 
