@@ -20,13 +20,22 @@ PyObject* get(PyObject* dict, PyObject* key) {
   return value == nullptr ? Py_None : value;
 }
 
-py::object attribute(PyObject* object, const char* name) { return checked(PyObject_GetAttrString(object, name)); }
+// Strings that are looked up again and again.
+struct Keys {
+  PyObject *grad = PyUnicode_InternFromString("grad"), *step = PyUnicode_InternFromString("step"),
+           *is_cpu = PyUnicode_InternFromString("is_cpu");
+};
+
+const Keys& keys() {
+  static const Keys keys;
+  return keys;
+}
 
 // The tensors of one group, all of them checked. `beside` has their device.
 struct Table {
   const Placed& beside;
   std::vector<Column> columns;
-  py::list grads, touched, counters, idle;  // idle: without a gradient
+  py::list grads, touched, on_host, on_device, idle;  // the counters by where they are; idle: without a gradient
   std::int64_t chunks = 0, dtype = -1;
   double steps = 0;  // the number of the step that is to be done, by the first counter on the host
 
@@ -37,14 +46,14 @@ struct Table {
     p.need(is_floating(p.dtype), "has a dtype that no kernel takes");
     p.need(p.beside(beside), "is on another device than the first one");
     p.need(p.dense(), "is not dense in memory, a layout that no kernel takes");
-    py::object grad = attribute(param, "grad");
+    py::object grad = checked(PyObject_GetAttr(param, keys().grad));
     if (grad.is_none()) return idle.append(py::handle(param));
     Column column{};
     column[kCount] = p.count, column[kDtype] = static_cast<std::int64_t>(p.dtype), column[kParam] = address(p);
     column[kGrad] = like(p, grad.ptr(), {"grad", i});
     PyObject* own = get(state, param);
     if (own == Py_None || !PyDict_Check(own) || PyDict_Size(own) == 0) throw NoState{};
-    count(column, get(own, key()), i);
+    count(column, get(own, keys().step), i);
     touched.append(py::handle(param));
     for (py::ssize_t k = 0; k < 3; ++k) {
       PyObject* name = PyTuple_GET_ITEM(arrays.ptr(), k);
@@ -72,11 +81,6 @@ struct Table {
   }
 
  private:
-  static PyObject* key() {
-    static PyObject* const step = PyUnicode_InternFromString("step");
-    return step;
-  }
-
   // The address of what has to lie in memory as its parameter does.
   static std::int64_t like(const Placed& p, PyObject* object, Name name) {
     const Placed v = view<Placed>(object, name);
@@ -87,12 +91,13 @@ struct Table {
   void count(Column& column, PyObject* step, Py_ssize_t i) {
     const Placed v = view<Placed>(step, {"step", i});
     v.need(v.count == 1 && v.dtype == Dtype::f32, "is not one float32");
-    counters.append(py::handle(step));
-    if (attribute(step, "is_cpu").ptr() != Py_True) {
+    if (checked(PyObject_GetAttr(step, keys().is_cpu)).ptr() != Py_True) {
       v.need(v.beside(beside), "is on another device than its parameter");
+      on_device.append(py::handle(step));
       column[kStepAt] = address(v);
       return;
     }
+    on_host.append(py::handle(step));
     const double now = *static_cast<const float*>(v.data) + 1.0;
     if (steps == 0) steps = now;
     column[kSteps] = static_cast<std::int64_t>(now - steps);
@@ -105,8 +110,8 @@ py::tuple table(const Placed& first, const py::list& params, const py::dict& sta
   made.columns.reserve(params.size());
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(params.ptr()); ++i)
     made.add(PyList_GET_ITEM(params.ptr(), i), state.ptr(), arrays, i);
-  return py::make_tuple(made.bytes(), made.chunks, made.dtype, made.steps, made.counters, made.touched, made.grads,
-                        made.idle);
+  return py::make_tuple(made.bytes(), made.chunks, made.dtype, made.steps, made.on_host, made.on_device, made.touched,
+                        made.grads, made.idle);
 }
 
 void count_steps(const py::list& counters) {
@@ -118,8 +123,8 @@ void count_steps(const py::list& counters) {
 
 void bind_tables(py::module_& m) {
   define<table>(m, "step_table", {"first", "params", "state", "arrays"},
-                "Where the tensors of a group are: the table by rows, its chunks, dtype and steps, the counters, what "
-                "is touched, the gradients, and what has none.");
+                "Where the tensors of a group are: the table by rows, its chunks, dtype and steps, the counters on the "
+                "host and on the device, what is touched, the gradients, and what has none.");
   define<count_steps>(m, "count_steps", {"counters"}, "Adds 1 to each of these counters in the host's memory.");
 }
 

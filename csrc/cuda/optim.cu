@@ -20,30 +20,39 @@ enum Row { kFirstChunk, kCount, kDtype, kSteps, kStepAt, kParam, kGrad, kState, 
 enum Array { kP, kG, kX, kArrays = kX + 3 };
 __device__ constexpr unsigned bit(int array) { return 1u << array; }
 
-// The codes of the dtypes in csrc/cpu/losses.h: what is in memory, and what it is computed in.
+// The codes of the dtypes in csrc/cpu/losses.h: what is in memory, what it is computed in, and how much of it a
+// thread moves at a time.
 struct Single {
   using Real = float;
   using Word = float;
+  static constexpr int kBytes = 16;
   static __device__ Real load(Word x) { return x; }
   static __device__ Word store(Real x) { return x; }
 };
 struct Double {
   using Real = double;
   using Word = double;
+  static constexpr int kBytes = 16;
   static __device__ Real load(Word x) { return x; }
   static __device__ Word store(Real x) { return x; }
 };
 struct Half {
   using Real = float;
   using Word = unsigned short;
+  static constexpr int kBytes = 16;
   static __device__ Real load(Word x) { return half_bits::half_to_float(x); }
   static __device__ Word store(Real x) { return half_bits::float_to_half(x); }
 };
 struct Bfloat {
   using Real = float;
   using Word = unsigned short;
+  static constexpr int kBytes = 16;
   static __device__ Real load(Word x) { return half_bits::bfloat_to_float(x); }
   static __device__ Word store(Real x) { return half_bits::float_to_bfloat(x); }
+};
+template <class Format>
+struct Narrow : Format {
+  static constexpr int kBytes = 8;
 };
 struct Mixed {};  // tensors of several dtypes in one launch: the table says which
 
@@ -87,8 +96,8 @@ __device__ void with_format(Mixed, const Chunk& chunk, Body body) {
   switch (chunk.at(kDtype)) {
     case 0: return body(Single{});
     case 1: return body(Double{});
-    case 2: return body(Half{});
-    default: return body(Bfloat{});
+    case 2: return body(Narrow<Half>{});
+    default: return body(Narrow<Bfloat>{});
   }
 }
 
@@ -104,6 +113,15 @@ struct alignas(kWords * sizeof(Word)) Words {
   Word at[kWords];
 };
 
+// A number that is an address may be one of shared memory: here it never is.
+template <class T>
+__device__ T* global(T* address) {
+#ifdef __CUDA_ARCH__
+  __builtin_assume(__isGlobal(address));
+#endif
+  return address;
+}
+
 // Elements i .. i + kWords - 1 of each_weight.
 template <class Format, unsigned kUsed, unsigned kWritten, int kWords, class Update>
 __device__ void some_weights(typename Format::Word* const* arrays, int i, bool write_gradient, Update& update) {
@@ -111,7 +129,7 @@ __device__ void some_weights(typename Format::Word* const* arrays, int i, bool w
   Loaded loaded[kArrays];
 #pragma unroll
   for (int a = 0; a < kArrays; ++a)
-    if (kUsed >> a & 1) loaded[a] = *reinterpret_cast<const Loaded*>(arrays[a] + i);
+    if (kUsed >> a & 1) loaded[a] = *global(reinterpret_cast<const Loaded*>(arrays[a] + i));
 #pragma unroll
   for (int k = 0; k < kWords; ++k) {
     typename Format::Real x[kArrays];
@@ -125,16 +143,16 @@ __device__ void some_weights(typename Format::Word* const* arrays, int i, bool w
   }
 #pragma unroll
   for (int a = 0; a < kArrays; ++a)
-    if (kWritten >> a & 1) *reinterpret_cast<Loaded*>(arrays[a] + i) = loaded[a];
-  if ((kUsed >> kG & 1) && write_gradient) *reinterpret_cast<Loaded*>(arrays[kG] + i) = loaded[kG];
+    if (kWritten >> a & 1) *global(reinterpret_cast<Loaded*>(arrays[a] + i)) = loaded[a];
+  if ((kUsed >> kG & 1) && write_gradient) *global(reinterpret_cast<Loaded*>(arrays[kG] + i)) = loaded[kG];
 }
 
 // Calls update(x) for each element of the chunk, x[a] being that of array a if kUsed has its bit; what kWritten
-// has is stored. 16 bytes at a time, unless an array begins somewhere in between.
+// has is stored. kBytes at a time, unless an array begins somewhere in between.
 template <class Format, unsigned kUsed, unsigned kWritten, class Update>
 __device__ void each_weight(const Chunk& chunk, bool write_gradient, Update update) {
   using Word = typename Format::Word;
-  constexpr int kWords = 16 / sizeof(Word);
+  constexpr int kWords = Format::kBytes / sizeof(Word);
   Word* arrays[kArrays];
   unsigned long long addresses = 0;
 #pragma unroll
@@ -143,7 +161,7 @@ __device__ void each_weight(const Chunk& chunk, bool write_gradient, Update upda
       arrays[a] = chunk.array<Word>(kParam + a) + chunk.first;
       addresses |= reinterpret_cast<unsigned long long>(arrays[a]);
     }
-  const int packed = addresses % 16 ? 0 : chunk.count / kWords * kWords;
+  const int packed = addresses % Format::kBytes ? 0 : chunk.count / kWords * kWords;
 #pragma unroll 1
   for (int i = threadIdx.x * kWords; i < packed; i += kThreads * kWords)
     some_weights<Format, kUsed, kWritten, kWords>(arrays, i, write_gradient, update);

@@ -245,7 +245,9 @@ def _heads(logits: Logits, name: str) -> tuple[Tensor, ...]:
         cure = "give a tensor or a list of tensors"
         if isinstance(logits, dict):
             scores = [key for key, x in logits.items() if isinstance(x, Tensor)]
-            cure = f"give the scores alone, one of {', '.join(map(repr, scores))}" if scores else cure
+            cure = (
+                f"give the scores alone, one of {', '.join(map(repr, scores))}" if scores else cure
+            )
         raise InputTypeError(f"{name}: got {_count(logits)}; {cure}")
     if not logits:
         raise InputError(f"{name}: got an empty {type(logits).__name__}; give at least one head")

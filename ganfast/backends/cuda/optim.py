@@ -105,7 +105,7 @@ def _step(optimizer: Optimizer, op: str) -> None:
     for plan in plans:
         plan.read()
     for plan in plans:
-        if plan.table.counters or plan.table.idle:
+        if plan.table.grads or plan.table.idle:
             plan.run(scale, found_inf)
 
 
@@ -192,20 +192,18 @@ class Plan:
         increment_version([*table.touched, *(() if scale is None else table.grads)])
 
     def _count(self, found_inf: Tensor | None) -> None:
-        counters = self.table.counters
-        if found_inf is not None:
-            if counters:  # a step that the kernel leaves out is not counted
-                by = (found_inf == 0).to(torch.float32).reshape(())
-                torch._foreach_add_(counters, by)
-            return
-        tables.count([each for each in counters if each.is_cpu])
-        there = [each for each in counters if not each.is_cpu]
-        if there:
-            torch._foreach_add_(there, 1)
+        on_host, on_device = self.table.on_host, self.table.on_device
+        if found_inf is None:
+            tables.count(on_host)
+            if on_device:
+                torch._foreach_add_(on_device, 1)
+        elif counters := [*on_host, *on_device]:  # a step that is left out is not counted
+            by = (found_inf == 0).to(torch.float32).reshape(())
+            torch._foreach_add_(counters, by)
 
     def _count_on_the_device(self) -> None:
         """A counter that must wait for found_inf lives where that is, from now on."""
-        if self.device.type == "cpu" or not any(each.is_cpu for each in self.table.counters):
+        if self.device.type == "cpu" or not self.table.on_host:
             return
         for p in self.group["params"]:
             state = self.optimizer.state.get(p)

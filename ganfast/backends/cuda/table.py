@@ -46,7 +46,9 @@ class Table(NamedTuple):
     """Whose name is ``NAMES[dtype]``."""
     steps: float = 0.0
     """The number of the step that is to be done, by the first counter on the host."""
-    counters: Sequence[Tensor] = ()
+    on_host: Sequence[Tensor] = ()
+    """Counters."""
+    on_device: Sequence[Tensor] = ()
     touched: Sequence[Tensor] = ()
     grads: Sequence[Tensor] = ()
     idle: Sequence[Tensor] = ()
@@ -90,7 +92,8 @@ class Reader:
     ) -> None:
         self.device, self.state, self.arrays = device, state, arrays
         self.columns: list[list[int]] = []
-        self.counters: list[Tensor] = []
+        self.on_host: list[Tensor] = []
+        self.on_device: list[Tensor] = []
         self.touched: list[Tensor] = []
         self.grads: list[Tensor] = []
         self.idle: list[Tensor] = []
@@ -121,18 +124,19 @@ class Reader:
             now = int(step) + 1
             self.steps = self.steps or now
             column[_STEPS] = now - self.steps
+            self.on_host.append(step)
         elif step.device == self.device:
             column[_STEP_AT] = step.data_ptr()
+            self.on_device.append(step)
         else:
             raise Refusal("a counter of steps is on another device than its parameter")
         self.columns.append(column)
-        self.counters.append(step)
         self.grads.append(grad)
         self.touched += [p, *(x for x in there if x is not None)]
 
     def table(self) -> Table:
         made = _table(self.columns)
-        rest = self.steps, self.counters, self.touched, self.grads, self.idle
+        rest = self.steps, self.on_host, self.on_device, self.touched, self.grads, self.idle
         return Table(made.rows, made.chunks, made.dtype, *rest)
 
 
