@@ -20,13 +20,18 @@ from ganfast.optim import Adam, RMSprop
 on_the_cuda_backend = suite.on_the_cuda_backend
 
 
-@pytest.fixture(params=["C++", "Python"])
+@pytest.fixture(params=["C++", "C++ by attributes", "Python"])
 def reader(request, monkeypatch):
-    """By what the tensors are read."""
+    """By what the tensors are read; by their attributes where torch has no DLPack exchange API."""
     if request.param == "Python":
         monkeypatch.setattr(tables, "_cpu", None)
-    elif tables._cpu is None:
+        yield
+        return
+    if tables._cpu is None:
         pytest.skip("the C++ extension was not built")
+    tables._cpu.use_exchange_api(request.param == "C++")
+    yield
+    tables._cpu.use_exchange_api(True)
 
 
 @pytest.fixture

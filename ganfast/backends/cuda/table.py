@@ -46,12 +46,12 @@ class Table(NamedTuple):
     """Whose name is ``NAMES[dtype]``."""
     steps: float = 0.0
     """The number of the step that is to be done, by the first counter on the host."""
-    on_host: Sequence[Tensor] = ()
+    on_host: list[Tensor] | tuple[Tensor, ...] = ()
     """Counters."""
-    on_device: Sequence[Tensor] = ()
-    touched: Sequence[Tensor] = ()
-    grads: Sequence[Tensor] = ()
-    idle: Sequence[Tensor] = ()
+    on_device: list[Tensor] | tuple[Tensor, ...] = ()
+    touched: list[Tensor] | tuple[Tensor, ...] = ()
+    grads: list[Tensor] | tuple[Tensor, ...] = ()
+    idle: list[Tensor] | tuple[Tensor, ...] = ()
     """Without a gradient."""
 
 
@@ -72,7 +72,7 @@ def read(
     return reader.table()
 
 
-def count(counters: Sequence[Tensor]) -> None:
+def count(counters: list[Tensor] | tuple[Tensor, ...]) -> None:
     """Adds 1 to each of these counters, which are in the host's memory."""
     if _cpu is not None:
         _cpu.count_steps(counters)
