@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,23 @@ def test_a_network_that_fails_is_told_of(sides):
     extractor.network = lambda x: network(x) / (x.amax((1, 2, 3), keepdim=True)[:, 0, 0] < 0.8)
     with pytest.raises(ValueError, match="features: got NaN or inf for .* images, at the pos"):
         metrics.evaluate(*sides, extractor=extractor, device="cuda", batch_size=7)
+
+
+def test_256_at_once_but_a_run_that_goes_on_has_its_own(sides, tmp_path):
+    given = {"extractor": small_extractor("cuda"), "device": "cuda"}
+    whole = metrics.evaluate(*sides, **given, batch_size=5)
+    assert metrics.evaluate(*sides, **given)["batch_size"] == 256
+    state, seen = tmp_path / "run.state", []
+    stopped = small_extractor("cuda")
+
+    def network(x, of=stopped.network):
+        seen.append(len(x))
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return of(x)
+
+    stopped.network = network
+    with pytest.raises(KeyboardInterrupt):
+        metrics.evaluate(*sides, extractor=stopped, device="cuda", batch_size=5, state=state)
+    found = metrics.evaluate(*sides, **given, state=state)
+    assert (found["fid"], found["batch_size"]) == (whole["fid"], 5)
