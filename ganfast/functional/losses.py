@@ -244,8 +244,8 @@ def _heads(logits: Logits, name: str) -> tuple[Tensor, ...]:
     if not isinstance(logits, (list, tuple)) or not all(isinstance(x, Tensor) for x in logits):
         cure = "give a tensor or a list of tensors"
         if isinstance(logits, dict):
-            scores = [key for key, x in logits.items() if isinstance(x, Tensor)]
-            cure = f"give the scores alone, one of {', '.join(map(repr, scores))}" if scores else cure
+            tensors = ", ".join(repr(key) for key, x in logits.items() if isinstance(x, Tensor))
+            cure = f"give the scores alone, one of {tensors}" if tensors else cure
         raise InputTypeError(f"{name}: got {_count(logits)}; {cure}")
     if not logits:
         raise InputError(f"{name}: got an empty {type(logits).__name__}; give at least one head")
