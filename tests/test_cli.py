@@ -74,7 +74,7 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
         (["trian"], ["trian", "train"]),
         (
             ["train", "--game", "wgn-gp"],
-            ["minimax, nonsaturating, wgan, wgan-gp", "mean 'wgan-gp'?"],
+            ["minimax, nonsaturating, ", " wgan, wgan-gp, ", "mean 'wgan-gp'?"],
         ),
         (["train", "--game", "WGAN"], ["did you mean 'wgan'?"]),
         (["train", "--data", "digit"], ["digits, ring, grid, folder:PATH", "mean 'digits'?"]),
@@ -171,6 +171,19 @@ def test_sigterm_is_exit_143_wherever_it_comes(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "examine", lambda: signal.raise_signal(signal.SIGTERM))
     assert run(capsys, "doctor") == (143, "", "ganfast: terminated\n")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_show_prints_what_a_game_of_a_preset_would_have(capsys):
+    argv = ["train", "--preset", "paper", "--game", "wgan", "--n-critic", "3", "--show"]
+    code, out, err = run(capsys, *argv)
+    settings = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert code == 0 and err == ""
+    assert (settings["lr"], settings["clip"], settings["warm_up"]) == ("5e-05", "0.01", "True")
+    assert (settings["n_critic"], settings["penalties"]) == ("3", "none")
+    _, out, _ = run(
+        capsys, "train", "--preset", "paper", "--no-warm-up", "--game", "wgan", "--show"
+    )
+    assert "warm_up         False" in out
 
 
 def test_train_writes_a_run_that_resume_continues(capsys, tmp_path):

@@ -1,14 +1,10 @@
-"""Where real samples come from. A source knows the shape of one sample and draws batches of
-them."""
+"""The data that has a name, and folders of images."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,81 +15,7 @@ from ganfast.errors import InputError
 from ganfast.metrics.images import Skipped, open_images
 from ganfast.train.config import TrainConfig
 from ganfast.train.environment import need
-
-
-class Source(Protocol):
-    """Real samples. ``shape`` is that of one sample, without the batch."""
-
-    shape: tuple[int, ...]
-
-    @property
-    def identity(self) -> str:
-        """Tells these samples from any others, in words for a message; a run that resumes
-        compares it."""
-        ...
-
-    def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        """``n`` samples drawn with replacement, (n, *shape) float32, on the generator's device."""
-        ...
-
-
-class Images:
-    """Images held in memory as bytes, (n, channels, height, width) uint8; batches are float32 in
-    [-1, 1]. ``skipped`` are those that could not be read."""
-
-    def __init__(self, images: Tensor, skipped: Sequence[Skipped] = ()) -> None:
-        self.images = images
-        self.skipped = skipped
-        self.shape = tuple(images.shape[1:])
-
-    @functools.cached_property
-    def identity(self) -> str:
-        """Of the pixels: a file that was replaced need not change its name or its size."""
-        digest = hashlib.sha256(self.images.cpu().numpy().data).hexdigest()
-        return f"{len(self.images):,} images (sha256 {digest[:16]})"
-
-    def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        if self.images.device != generator.device:
-            self.images = self.images.to(generator.device)
-        index = torch.randint(len(self.images), (n,), generator=generator, device=generator.device)
-        return to_unit(self.images[index])
-
-    def all(self) -> Tensor:
-        """Every image once, in order, float32 in [-1, 1]."""
-        return to_unit(self.images)
-
-
-class Mixture:
-    """Equal Gaussians of one width around ``centres`` (k, 2): the modes that a generator must not
-    miss."""
-
-    shape: tuple[int, ...] = (2,)
-
-    def __init__(self, centres: Tensor, std: float) -> None:
-        self.centres = centres
-        self.std = std
-
-    @property
-    def identity(self) -> str:
-        return f"{len(self.centres)} Gaussians of std {self.std:g}"
-
-    def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        device = generator.device
-        if self.centres.device != device:  # once: such a copy waits for the device
-            self.centres = self.centres.to(device)
-        index = torch.randint(len(self.centres), (n,), generator=generator, device=device)
-        noise = torch.randn((n, 2), generator=generator, device=device)
-        return self.centres[index] + self.std * noise
-
-    def coverage(self, points: Tensor, least: int = 1) -> tuple[int, float]:
-        """How many modes have ``least`` of the ``points`` (n, 2), and the share of points at any.
-
-        A point is at a mode if it lies within three standard deviations of its centre.
-        """
-        distance, nearest = torch.cdist(points, self.centres.to(points)).min(dim=1)
-        at_mode = distance <= 3 * self.std
-        counts = torch.bincount(nearest[at_mode], minlength=len(self.centres))
-        return int((counts >= least).sum()), float(at_mode.float().mean())
+from ganfast.train.source import Images, Mixture, Source
 
 
 def open_source(config: TrainConfig) -> Source:
@@ -102,11 +24,6 @@ def open_source(config: TrainConfig) -> Source:
     if config.data in sources:
         return sources[config.data]()
     return folder(config.data.removeprefix("folder:"), config.image_size, config.on_error)
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """Bytes 0..255 -> float32 in [-1, 1], the range of tanh."""
-    return images.to(torch.float32).div_(127.5).sub_(1)
 
 
 def digits_and_labels() -> tuple[Images, Tensor]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfast import _checks
 from ganfast._lock import Lock
@@ -23,12 +23,17 @@ from ganfast._terminal import Progress, note, shows_progress
 from ganfast.errors import InputError
 from ganfast.interrupt import Interrupt
 from ganfast.metrics.images import Skipped
-from ganfast.train import checkpoint, pictures
+from ganfast.train import checkpoint, networks, pictures
 from ganfast.train.config import MAY_CHANGE, TrainConfig
-from ganfast.train.data import Images, Mixture, open_source
+from ganfast.train.data import open_source
 from ganfast.train.environment import cpu_threads, need
 from ganfast.train.log import Log, check_finite, read_log
-from ganfast.train.trainer import Trainer
+from ganfast.train.loop import Trainer
+from ganfast.train.players import share_of_zeros
+from ganfast.train.schedule import is_due
+from ganfast.train.source import Images, Mixture, Source, as_source
+
+ZEROS_OF = 64  # samples at which the critic's gradient is looked at
 
 
 @dataclass
@@ -65,7 +70,46 @@ class Run:
         return f"{text} -> {self.out}"
 
 
-def train(config: TrainConfig) -> Run:
+def new_trainer(
+    config: TrainConfig,
+    source: Source,
+    *,
+    generator: nn.Module | None = None,
+    critic: nn.Module | None = None,
+) -> Trainer:
+    """A trainer at its first step, with the networks of ``config`` where none are given."""
+    recipe = config.recipe()
+    if generator is None or critic is None:
+        made = networks.build(
+            source.shape,
+            recipe.latent_dim,
+            config.width,
+            config.seed,
+            norm_g=recipe.norm_g,
+            norm_d=recipe.norm_d,
+            activation=recipe.activation,
+            pooling=recipe.pooling,
+            input_range=recipe.input_range,
+        )
+        generator, critic = generator or made[0], critic or made[1]
+    return Trainer(
+        generator,
+        critic,
+        source,
+        recipe,
+        steps=config.steps,
+        seed=config.seed,
+        device=config.device,
+    )
+
+
+def train(
+    config: TrainConfig,
+    *,
+    source: Any = None,
+    generator: nn.Module | None = None,
+    critic: nn.Module | None = None,
+) -> Run:
     """Train as ``config`` says. In ``config.out``:
 
     ``log.jsonl`` (means over each ``log_every`` steps), ``samples/<step>.png`` from noise that
@@ -73,6 +117,14 @@ def train(config: TrainConfig) -> Run:
 
     On Ctrl-C and SIGTERM the step in progress is finished, the checkpoint and the pictures so far
     are written, and KeyboardInterrupt is raised; the run can then be continued with ``resume``.
+
+    Args:
+        config: the settings.
+        source: samples of your own in place of ``config.data``, as for
+            :func:`ganfast.train.source.as_source`.
+        generator: a network of your own, noise (n, latent_dim) -> samples (n, *shape); images end
+            in what ``input_range`` says.
+        critic: a network of your own, samples (n, *shape) -> scores, (n,) or (n, ...).
 
     Raises:
         InputError: what the user can put right, before any training; a file can't be written.
@@ -84,15 +136,17 @@ def train(config: TrainConfig) -> Run:
     busy = f"out: got {str(out)!r}, where another run is under way; give another folder"
     with cpu_threads(config.threads), Lock(out / ".lock", busy):
         clear(out, config)
-        trainer = Trainer(config, open_source(config))
-        old_lines = [] if config.resume is None else resume(trainer, Path(config.resume))
-        return run(trainer, out, old_lines)
+        samples = open_source(config) if source is None else as_source(source)
+        trainer = new_trainer(config, samples, generator=generator, critic=critic)
+        old_lines = [] if config.resume is None else resume(trainer, config)
+        return run(trainer, config, out, old_lines)
 
 
-def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
+def run(trainer: Trainer, config: TrainConfig, out: Path, old_lines: list[dict[str, Any]]) -> Run:
     """Step until done or interrupted, writing at the intervals that the config names."""
-    config, start = trainer.config, time.perf_counter()
+    start = time.perf_counter()
     log_every = min(config.log_every, config.steps)  # a short run has a log too
+    fixed = trainer.source.train.first(ZEROS_OF).to(trainer.device)
     log = Log(out / "log.jsonl", old_lines)
     progress = Progress(
         config.game,
@@ -108,16 +162,17 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
                 progress.advance()
                 step = trainer.steps_done
                 if step % log_every == 0:
-                    line = {"step": step, **trainer.meter.take()}
+                    zeros = share_of_zeros(trainer.critic, fixed)
+                    line = {"step": step, **trainer.meter.take(), "zero_gradient": zeros}
                     check_finite(line)
                     log.write(line)
                     progress.show(**{key: f"{line[key]:.3f}" for key in line if "_loss" in key})
-                if config.sample_every and step % config.sample_every == 0:
-                    save_samples(trainer, out)
-                if config.checkpoint_every and step % config.checkpoint_every == 0:
-                    save_checkpoint(trainer, out)
-            save_checkpoint(trainer, out)
-            save_samples(trainer, out)
+                if is_due(step, config.sample_every):
+                    save_samples(trainer, config, out)
+                if is_due(step, config.checkpoint_every):
+                    save_checkpoint(trainer, config, out)
+            save_checkpoint(trainer, config, out)
+            save_samples(trainer, config, out)
             interrupt.raise_if_requested()
     finally:
         progress.close()
@@ -126,47 +181,55 @@ def run(trainer: Trainer, out: Path, old_lines: list[dict[str, Any]]) -> Run:
     return Run(config, out, trainer, log.lines, time.perf_counter() - start)
 
 
-def save_samples(trainer: Trainer, out: Path) -> None:
+def save_samples(trainer: Trainer, config: TrainConfig, out: Path) -> None:
     """``samples/<step>.png``, always from the same noise, so that the pictures show one thing
     changing."""
     folder = out / "samples"
     folder.mkdir(exist_ok=True)
     is_image = len(trainer.source.shape) == 3
-    n, seed = 64 if is_image else 1000, trainer.config.seed
-    real = None if is_image else trainer.source.batch(n, torch.Generator().manual_seed(seed))
+    n, seed = 64 if is_image else 1000, config.seed
+    real = None if is_image else trainer.source.held_out.first(n)
     pictures.save_samples(folder / f"{trainer.steps_done:06d}.png", trainer.sample(n, seed), real)
 
 
-def save_checkpoint(trainer: Trainer, out: Path) -> None:
+def save_checkpoint(trainer: Trainer, config: TrainConfig, out: Path) -> None:
     """``checkpoint.safetensors``, unless the run has gone bad since the last one."""
-    tensors, facts = trainer.state()
+    tensors, facts = checkpoint.state_of(trainer)
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
         check_finite({"step": trainer.steps_done, "weights": float("nan")})
-    settings = dataclasses.asdict(trainer.config)
+    settings = dataclasses.asdict(config)
+    facts["steps"] = config.steps
     facts["config"] = {name: settings[name] for name in settings if name not in MAY_CHANGE}
     checkpoint.save(out / checkpoint.NAME, tensors, facts)
 
 
-def resume(trainer: Trainer, folder: Path) -> list[dict[str, Any]]:
-    """Bring ``trainer`` to the state saved in ``folder``; returns the log up to there."""
+def resume(trainer: Trainer, config: TrainConfig) -> list[dict[str, Any]]:
+    """Bring ``trainer`` to the state saved in the folder that ``config`` resumes; returns the log
+    up to there."""
+    folder = Path(config.resume or "")
     tensors, facts = checkpoint.load(folder / checkpoint.NAME)
     learned, here = facts.get("data"), trainer.source.identity
     for name, was in facts["config"].items():
-        now = getattr(trainer.config, name)
+        now = getattr(config, name)
         moved = name == "data" and learned == here  # the same samples, wherever they lie now
         if now != was and not moved:
             raise InputError(f"{name}: got {now!r}; give {was!r}, as in the run {str(folder)!r}")
+    if trainer.recipe.decay != "none" and config.steps != facts["steps"]:
+        raise InputError(
+            f"steps: got {config.steps}; give {facts['steps']}, as in the run {str(folder)!r}, "
+            "where the decay of its learning rate ends"
+        )
     if learned is None:
         note(
-            f"the checkpoint in {folder} is of an older version and doesn't say what it was "
-            "trained on; that the data is the same is taken on trust"
+            f"the checkpoint in {folder} doesn't say what it was trained on; that the data is the "
+            "same is taken on trust"
         )
     elif learned != here:
         raise InputError(
-            f"data: got {shown(trainer.config.data)!r}, now {here}, and the run {str(folder)!r} "
+            f"data: got {shown(config.data)!r}, now {here}, and the run {str(folder)!r} "
             f"was trained on {learned}; put back what it was trained on, or start a new run"
         )
-    trainer.load_state(tensors, facts)
+    checkpoint.restore(trainer, tensors, facts)
     return read_log(folder / "log.jsonl", trainer.steps_done)
 
 

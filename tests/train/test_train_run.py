@@ -16,8 +16,8 @@ from ganfast.errors import DivergedError, InputError
 from ganfast.interrupt import Terminated
 from ganfast.train import TrainConfig, checkpoint, train
 from ganfast.train.checkpoint import NAME
-from ganfast.train.config import RECIPES
-from ganfast.train.trainer import Trainer
+from ganfast.train.loop import Trainer
+from ganfast.train.recipe import CHAPTER
 
 
 def config_in(out, game="wgan-gp", **settings):
@@ -48,11 +48,13 @@ def test_what_a_run_leaves(tmp_path):
     lines = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
     assert lines == run.lines
     assert [line["step"] for line in lines] == [4, 8, 12]
-    assert {"critic_loss", "generator_loss", "wasserstein", "penalty"} <= lines[0].keys()
+    assert {"critic_loss", "generator_loss", "wasserstein", "penalty", "zero_gradient"} <= lines[
+        0
+    ].keys()
     assert run.sample(3).shape == (3, 1, 8, 8)
 
 
-@pytest.mark.parametrize("game", RECIPES)
+@pytest.mark.parametrize("game", CHAPTER)
 def test_a_seed_repeats_a_run_and_another_does_not(tmp_path, game):
     for out, seed in (("one", 7), ("two", 7), ("other", 8)):
         torch.manual_seed(seed)  # the caller's own stream has no say
@@ -64,7 +66,7 @@ def test_a_seed_repeats_a_run_and_another_does_not(tmp_path, game):
     ).read_text()
 
 
-@pytest.mark.parametrize("game", RECIPES)
+@pytest.mark.parametrize("game", CHAPTER)
 def test_a_resumed_run_is_the_uninterrupted_run(tmp_path, game):
     train(config_in(tmp_path / "whole", game, data="digits", steps=12))
     # Stopped between two log lines, with half a mean in the meter.
@@ -74,6 +76,78 @@ def test_a_resumed_run_is_the_uninterrupted_run(tmp_path, game):
     # and in its own folder
     train(config_in(tmp_path / "half", game, data="digits", steps=12, resume=tmp_path / "half"))
     assert same(tmp_path / "whole", tmp_path / "half")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"game": "nonsaturating", "penalty": "r1+r2", "penalty_every": 3},
+        {"game": "hinge", "norm_g": "spectral", "norm_d": "layer", "activation": "elu"},
+        {"game": "minimax", "label_noise": 0.1, "label_flip": 0.1, "input_range": "sigmoid"},
+        {"game": "wgan", "decay": "cosine", "pooling": "max", "norm_d": "batch"},
+    ],
+    ids=["lazy", "spectral", "labels", "cosine"],
+)
+def test_a_run_with_tricks_resumes_bit_for_bit(tmp_path, settings, monkeypatch):
+    settings = {**settings, "data": "digits", "width": 4}
+    train(config_in(tmp_path / "whole", **settings))
+    step = Trainer.step
+
+    def stopped(trainer):
+        if trainer.steps_done == 7:
+            raise KeyboardInterrupt  # as a kill: nothing is written but the checkpoint of step 5
+        step(trainer)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "step", stopped)
+        train(config_in(tmp_path / "cut", **settings))
+    train(config_in(tmp_path / "cut", **settings, resume=tmp_path / "cut"))
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_rate_that_decays_ends_where_it_was_to_end(tmp_path):
+    train(config_in(tmp_path, decay="cosine"))
+    with pytest.raises(InputError, match="^steps: got 20; give 12, as in the run .*decay"):
+        train(config_in(tmp_path, decay="cosine", steps=20, resume=tmp_path))
+
+
+def test_a_run_of_another_version_is_refused_in_one_line(tmp_path):
+    train(config_in(tmp_path))
+    tensors, facts = checkpoint.load(tmp_path / NAME)
+    del facts["format"]
+    checkpoint.save(tmp_path / NAME, tensors, facts)
+    with pytest.raises(InputError, match="^resume: got .* another version of ganfast.*; go on"):
+        train(config_in(tmp_path, resume=tmp_path))
+
+
+class Points(torch.nn.Module):
+    """A generator of points; the stream of its first weights is the caller's."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+
+    def forward(self, noise):
+        return self.layer(noise)
+
+
+def test_networks_and_samples_of_ones_own(tmp_path):
+    def draw(n, generator):
+        return torch.randn((n, 2), generator=generator)
+
+    def own(weights=0):
+        torch.manual_seed(weights)
+        return {"source": draw, "generator": Points(), "critic": torch.nn.Linear(2, 1)}
+
+    settings = {"game": "nonsaturating", "latent_dim": 3}
+    run = train(config_in(tmp_path / "whole", **settings), **own())
+    assert type(run.trainer.average) is Points and run.sample(5).shape == (5, 2)
+    train(config_in(tmp_path / "half", **settings, steps=6), **own())
+    # the weights come from the checkpoint, whatever they start from
+    train(config_in(tmp_path / "half", **settings, resume=tmp_path / "half"), **own(weights=1))
+    assert same(tmp_path / "whole", tmp_path / "half")
+    with pytest.raises(InputError, match="^resume: the generator is not that of the checkpoint"):
+        train(config_in(tmp_path / "half", **settings, resume=tmp_path / "half"), source=draw)
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):

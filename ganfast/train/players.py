@@ -1,0 +1,99 @@
+"""What the loop does with its two players: their optimizers, penalties, gradients and average."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import ganfast.functional as GF
+from ganfast.optim import Adam, RMSprop
+from ganfast.train.recipe import PENALTIES, Penalty, Recipe
+
+
+def make_optimizer(
+    module: nn.Module, recipe: Recipe, clip: float | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer that the recipe names, over all weights of ``module``, kept in [-clip, clip]
+    by each of its steps: the critic that the generator learns from is inside the bound."""
+    if recipe.optimizer == "rmsprop":
+        return RMSprop(module.parameters(), lr=recipe.lr, weight_clip=clip)
+    return Adam(module.parameters(), lr=recipe.lr, betas=recipe.betas, weight_clip=clip)
+
+
+def take(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
+    """One step of ``optimizer`` down ``loss``, at the learning rate ``rate``."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+def penalty_of(
+    row: Penalty,
+    critic: nn.Module,
+    real: Tensor,
+    fake: Tensor,
+    scores: tuple[Tensor, Tensor],
+    random: torch.Generator,
+) -> Tensor:
+    """mean_i (||d critic(x_i) / d x_i|| - target)^2 where the row of PENALTIES says. At real or
+    fake samples it is taken on the graph of their ``scores``, without a second forward."""
+    kind = PENALTIES[row.kind]
+    if kind.at == "interpolated":
+        return GF.gradient_penalty(
+            critic, real, fake, weight=1.0, target=kind.target, generator=random
+        )
+    samples = {"real": (scores[0], real), "fake": (scores[1], fake)}
+    return GF.r1_penalty(*samples[kind.at], gamma=2.0)
+
+
+def gradient_norm(module: nn.Module) -> Tensor:
+    """The 2-norm of the gradients of all weights of ``module`` together, a scalar."""
+    return norm_of([p.grad for p in module.parameters() if p.grad is not None])
+
+
+def norm_of(tensors: list[Tensor]) -> Tensor:
+    """The 2-norm over all of ``tensors`` together, a scalar."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+
+
+@torch.no_grad()
+def sample(generator: nn.Module, recipe: Recipe, n: int, seed: int) -> Tensor:
+    """``n`` samples on the CPU, images in [-1, 1], from noise of their own: drawing them changes
+    nothing in a run. ``generator`` is an average one, in eval mode."""
+    device = next(generator.parameters()).device
+    random = torch.Generator(device).manual_seed(seed)
+    noise = torch.randn((n, recipe.latent_dim), generator=random, device=device)
+    samples = torch.cat([generator(part) for part in noise.split(256)]).cpu()
+    return samples if recipe.input_range == "tanh" else samples * 2 - 1
+
+
+def share_at_bound(critic: nn.Module, clip: float) -> Tensor:
+    """Which share of the weights, which are in [-clip, clip], is at its ends; a scalar."""
+    share = GF.clip_weights_(critic, clip, return_fraction=True)
+    assert share is not None
+    return share
+
+
+def share_of_zeros(critic: nn.Module, samples: Tensor) -> float:
+    """Which share of d score / d x is exactly 0: the pixels that tell a generator nothing."""
+    training = critic.training
+    critic.eval()  # what layers keep from batch to batch stays as it is
+    samples = samples.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(samples).sum(), samples)
+    critic.train(training)
+    return float((gradient == 0).float().mean())
+
+
+@torch.no_grad()
+def follow(average: nn.Module, module: nn.Module, over: int) -> None:
+    """Move ``average``, batch norm statistics too, 1/over of the way to ``module``, in place.
+
+    The singular vectors of spectral norm, which are directions, are copied instead.
+    """
+    there = module.state_dict()
+    means = {name: t for name, t in average.state_dict().items() if t.is_floating_point()}
+    for name in [name for name in means if name.endswith(("._u", "._v"))]:
+        means.pop(name).copy_(there[name])
+    torch._foreach_lerp_(list(means.values()), [there[name] for name in means], 1 / over)
