@@ -77,7 +77,10 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
             ["minimax, nonsaturating, ", " wgan, wgan-gp, ", "mean 'wgan-gp'?"],
         ),
         (["train", "--game", "WGAN"], ["did you mean 'wgan'?"]),
-        (["train", "--data", "digit"], ["digits, ring, grid, folder:PATH", "mean 'digits'?"]),
+        (
+            ["train", "--data", "digit"],
+            ["mnist5k, ring, grid, folder:PATH or idx:PATH", "mean"],
+        ),
         (["train", "--data", "folder:"], ["folder:PATH"]),
         (["train", "--data", "folder:PATH", "--steps", "many"], ["--steps", "many"]),
         (["train", "--steps", "0"], ["steps", "at least 1"]),
@@ -180,9 +183,7 @@ def test_show_prints_what_a_game_of_a_preset_would_have(capsys):
     assert code == 0 and err == ""
     assert (settings["lr"], settings["clip"], settings["warm_up"]) == ("5e-05", "0.01", "True")
     assert (settings["n_critic"], settings["penalties"]) == ("3", "none")
-    _, out, _ = run(
-        capsys, "train", "--preset", "paper", "--no-warm-up", "--game", "wgan", "--show"
-    )
+    _, out, _ = run(capsys, *argv, "--no-warm-up")
     assert "warm_up         False" in out
 
 

@@ -58,10 +58,10 @@ class TrainConfig:
     data: str = option(
         "digits",
         "what they learn: {choices} (the images in a folder, at any depth, or in an archive, of a "
-        "pattern or in a .txt or .csv of paths)",
-        choices=("digits", "ring", "grid"),
-        form="folder:PATH",
-        pattern="folder:.+",
+        "pattern or in a .txt or .csv of paths; or those of a file in MNIST's format, .gz too)",
+        choices=("digits", "mnist5k", "ring", "grid"),
+        form="folder:PATH or idx:PATH",
+        pattern="(folder|idx):.+",
     )
     steps: int = option(2000, "generator steps", least=1)
     batch_size: int | None = option(

@@ -74,8 +74,9 @@ FID (lower is better) and Inception Score (higher is better, 10 at most) are tak
 small classifier of these digits, right on {classifier.accuracy:.1%} of {classifier.held_out}
 held-out ones. They compare the rows of this table with each other, not with published figures.
 "real digits" is one half of the data against the other: the floor, which nobody can ask a generator
-to beat on digits that it has not seen. The generators have learned from three quarters of
-both halves (a quarter of the digits is held out), so one that remembers them can come below it. Every row has as many samples as that half.
+to beat on digits that it has not seen. The generators have learned from three quarters of both
+halves (the rest is held out), so one that remembers them can come below it. Every row has as many
+samples as that half.
 
 {_ranking(scores, list(runs))}
 

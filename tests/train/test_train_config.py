@@ -20,7 +20,7 @@ from ganfast.train.schedule import critic_steps, learning_rate
             {"game": "wgangp"},
             "^game: got 'wgangp'; give one of minimax, .*, wgan, wgan-gp, .*; did you",
         ),
-        ({"data": "mnist"}, "^data: got 'mnist'; give one of digits, ring, grid, folder:PATH"),
+        ({"data": "mnist"}, "^data: got 'mnist'; give one of digits, .* folder:PATH or idx:PATH"),
         ({"data": "folder:"}, "^data: got 'folder:'"),
         ({"data": "folder:PATH", "image_size": 31}, "^image_size: got 31; give a power of two"),
         ({"data": "folder:PATH", "image_size": 4}, "^image_size: got 4; give a whole number of at"),
