@@ -77,10 +77,7 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
             ["minimax, nonsaturating, ", " wgan, wgan-gp, ", "mean 'wgan-gp'?"],
         ),
         (["train", "--game", "WGAN"], ["did you mean 'wgan'?"]),
-        (
-            ["train", "--data", "digit"],
-            ["mnist5k, ring, grid, folder:PATH or idx:PATH", "mean"],
-        ),
+        (["train", "--data", "digit"], ["grid, folder:PATH or idx:PATH", "mean 'digits'?"]),
         (["train", "--data", "folder:"], ["folder:PATH"]),
         (["train", "--data", "folder:PATH", "--steps", "many"], ["--steps", "many"]),
         (["train", "--steps", "0"], ["steps", "at least 1"]),

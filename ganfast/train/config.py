@@ -20,7 +20,7 @@ PENALTY_CHOICES = ("none", *PENALTIES, "r1+r2")
 
 MAY_CHANGE = frozenset(
     ("steps", "out", "overwrite", "resume", "on_error", "threads", "progress")
-    + ("sample_every", "checkpoint_every", "log_every")
+    + ("sample_every", "checkpoint_every", "log_every", "watch_every", "patience")
 )
 """The settings that a resumed run may have other values of, and still be the same run."""
 
@@ -203,6 +203,17 @@ class TrainConfig:
         500, "steps between checkpoints, 0 for none but the last", least=0
     )
     log_every: int = option(50, "steps between log lines, each a mean over them", least=1)
+    watch_every: int = option(
+        0,
+        "steps between measurements of the distance to held-out data by a critic fitted anew (2 to "
+        "4 CPU seconds each on small images); the weights with the least are kept; 0 for none",
+        least=0,
+    )
+    patience: int = option(
+        0,
+        "stop when so many measurements in a row bring no less distance, 0 never; 4 is a start",
+        least=0,
+    )
     progress: bool = option(True, "show a progress bar where stderr is a terminal")
 
     def __post_init__(self) -> None:
@@ -220,6 +231,11 @@ class TrainConfig:
             raise InputError(
                 f"clip: got {self.clip} for the game {self.game!r}; give it for "
                 f"{' or '.join(having) or 'no game of this preset'} only"
+            )
+        if self.patience and not self.watch_every:
+            raise InputError(
+                f"patience: got {self.patience} without measurements to wait for; give watch_every "
+                "too"
             )
         if not self._penalties():
             for name in ("penalty_weight", "penalty_every"):

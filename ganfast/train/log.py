@@ -75,11 +75,12 @@ def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:
     return lines
 
 
-def check_finite(line: dict[str, float]) -> None:
-    """Raise DivergedError if a value of a log line is NaN or infinite."""
+def check_finite(line: dict[str, float]) -> dict[str, float]:
+    """``line``, a log line; raises DivergedError if a value of it is NaN or infinite."""
     broken = [name for name, value in line.items() if not math.isfinite(value)]
     if broken:
         raise DivergedError(
             f"{', '.join(broken)} is no longer finite at step {line['step']}: lower lr; "
             "the last checkpoint is from before"
         )
+    return line

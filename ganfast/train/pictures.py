@@ -92,11 +92,13 @@ def save_curves(path: Path, panels: Sequence[Panel], title: str = "") -> None:
 
 
 def save_log(path: Path, lines: Sequence[dict[str, Any]], title: str) -> None:
-    """Every quantity of a run's log over its generator steps: the losses, and beside them the
-    rest."""
-    names = [name for name in (lines[-1] if lines else ()) if name != "step"]
+    """Every quantity of a run's log over its generator steps: the losses, the distances to held-out
+    data, and the rest."""
+    names = list(dict.fromkeys(name for line in lines for name in line if name != "step"))
     losses = [name for name in names if name.endswith("_loss")]
-    parts = losses, [name for name in names if name not in losses]
+    distances = [name for name in names if name.startswith("distance")]
+    rest = [name for name in names if name not in (*losses, *distances)]
+    parts = [part for part in (losses, distances, rest) if part] or [[]]
     panels = [Panel({name: series(lines, name) for name in part}, STEPS) for part in parts]
     save_curves(path, panels, title)
 

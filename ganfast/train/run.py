@@ -3,8 +3,8 @@ works."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import math
 import shutil
 import tempfile
 import time
@@ -29,11 +29,10 @@ from ganfast.train.data import open_source
 from ganfast.train.environment import cpu_threads, need
 from ganfast.train.log import Log, check_finite, read_log
 from ganfast.train.loop import Trainer
-from ganfast.train.players import share_of_zeros
+from ganfast.train.players import sample
 from ganfast.train.schedule import is_due
 from ganfast.train.source import Images, Mixture, Source, as_source
-
-ZEROS_OF = 64  # samples at which the critic's gradient is looked at
+from ganfast.train.watch import Watch, look, modes_of
 
 
 @dataclass
@@ -43,12 +42,18 @@ class Run:
     config: TrainConfig
     out: Path
     trainer: Trainer
+    watch: Watch
     lines: list[dict[str, Any]]
     seconds: float
 
     def sample(self, n: int, *, seed: int = 0) -> Tensor:
-        """``n`` generated samples, (n, *shape) on the CPU, the same for the same seed."""
-        return self.trainer.sample(n, seed)
+        """``n`` generated samples, (n, *shape) on the CPU, the same for the same seed: by the
+        weights that the watch found best, or the last ones if nothing watched."""
+        generator = self.trainer.average
+        if self.watch.best:
+            generator = copy.deepcopy(generator)
+            generator.load_state_dict(self.watch.best)
+        return sample(generator, self.trainer.recipe, n, seed)
 
     @property
     def skipped(self) -> Sequence[Skipped]:
@@ -57,16 +62,19 @@ class Run:
         return source.skipped if isinstance(source, Images) else ()
 
     def summary(self) -> str:
-        """One line: what was trained and how long it took; of points also the modes that were
-        found, those which a fifth of their fair share of the samples are at."""
-        config, source, n = self.config, self.trainer.source, 1000
-        text = (
-            f"{config.game} on {shown(config.data)}: {config.steps} steps in {self.seconds:.1f} s"
-        )
+        """One line: what was trained and how long it took, and what the watch found; of points also
+        the modes that were found, those which a fifth of their fair share of the samples are at."""
+        config, source, watch = self.config, self.trainer.source, self.watch
+        steps = self.trainer.steps_done
+        text = f"{config.game} on {shown(config.data)}: {steps} steps in {self.seconds:.1f} s"
+        if watch.stop:
+            text += f", stopped before {config.steps}"
+        if watch.best_step is not None:
+            text += f", the samples at step {watch.best_step} nearest to held-out data"
         if isinstance(source, Mixture):
-            modes = len(source.centres)
-            found, share = source.coverage(self.sample(n), least=math.ceil(0.2 * n / modes))
-            text += f", {found} of {modes} modes found, {share:.0%} of the samples at a mode"
+            found, share = modes_of(source, self.sample(1000))
+            text += f", {found} of {len(source.centres)} modes found"
+            text += f", {share:.0%} of the samples at a mode"
         return f"{text} -> {self.out}"
 
 
@@ -138,15 +146,22 @@ def train(
         clear(out, config)
         samples = open_source(config) if source is None else as_source(source)
         trainer = new_trainer(config, samples, generator=generator, critic=critic)
-        old_lines = [] if config.resume is None else resume(trainer, config)
-        return run(trainer, config, out, old_lines)
+        watch = Watch(trainer, config.watch_every, config.patience, config.seed)
+        old_lines = [] if config.resume is None else resume(trainer, watch, config)
+        return run(trainer, watch, config, out, old_lines)
 
 
-def run(trainer: Trainer, config: TrainConfig, out: Path, old_lines: list[dict[str, Any]]) -> Run:
-    """Step until done or interrupted, writing at the intervals that the config names."""
+def run(
+    trainer: Trainer,
+    watch: Watch,
+    config: TrainConfig,
+    out: Path,
+    old_lines: list[dict[str, Any]],
+) -> Run:
+    """Step until done, interrupted or stopped by the watch, writing at the intervals that the
+    config names."""
     start = time.perf_counter()
     log_every = min(config.log_every, config.steps)  # a short run has a log too
-    fixed = trainer.source.train.first(ZEROS_OF).to(trainer.device)
     log = Log(out / "log.jsonl", old_lines)
     progress = Progress(
         config.game,
@@ -157,28 +172,35 @@ def run(trainer: Trainer, config: TrainConfig, out: Path, old_lines: list[dict[s
     )
     try:
         with Interrupt() as interrupt:
-            while trainer.steps_done < config.steps and not interrupt.requested:
+            while not (trainer.steps_done >= config.steps or watch.stop or interrupt.requested):
                 trainer.step()
                 progress.advance()
                 step = trainer.steps_done
-                if step % log_every == 0:
-                    zeros = share_of_zeros(trainer.critic, fixed)
-                    line = {"step": step, **trainer.meter.take(), "zero_gradient": zeros}
-                    check_finite(line)
-                    log.write(line)
-                    progress.show(**{key: f"{line[key]:.3f}" for key in line if "_loss" in key})
+                line: dict[str, float] = {}
+                if is_due(step, log_every):
+                    line |= trainer.meter.take() | look(trainer)
+                if watch.is_due(step):
+                    line |= watch.evaluate(step)
+                if line:
+                    log.write(check_finite({"step": step, **line}))
+                    progress.show(**{key: f"{line[key]:.3f}" for key in line if shows(key)})
                 if is_due(step, config.sample_every):
                     save_samples(trainer, config, out)
                 if is_due(step, config.checkpoint_every):
-                    save_checkpoint(trainer, config, out)
-            save_checkpoint(trainer, config, out)
+                    save_checkpoint(trainer, watch, config, out)
+            save_checkpoint(trainer, watch, config, out)
             save_samples(trainer, config, out)
             interrupt.raise_if_requested()
     finally:
         progress.close()
         log.close()
         pictures.save_log(out / "losses.png", log.lines, f"{config.game} on {shown(config.data)}")
-    return Run(config, out, trainer, log.lines, time.perf_counter() - start)
+    return Run(config, out, trainer, watch, log.lines, time.perf_counter() - start)
+
+
+def shows(key: str) -> bool:
+    """Whether a value of the log stands behind the progress bar."""
+    return key.endswith("_loss") or key == "distance"
 
 
 def save_samples(trainer: Trainer, config: TrainConfig, out: Path) -> None:
@@ -192,9 +214,10 @@ def save_samples(trainer: Trainer, config: TrainConfig, out: Path) -> None:
     pictures.save_samples(folder / f"{trainer.steps_done:06d}.png", trainer.sample(n, seed), real)
 
 
-def save_checkpoint(trainer: Trainer, config: TrainConfig, out: Path) -> None:
+def save_checkpoint(trainer: Trainer, watch: Watch, config: TrainConfig, out: Path) -> None:
     """``checkpoint.safetensors``, unless the run has gone bad since the last one."""
-    tensors, facts = checkpoint.state_of(trainer)
+    (tensors, facts), (best, watched) = checkpoint.state_of(trainer), watch.state()
+    tensors, facts = tensors | best, facts | watched
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
         check_finite({"step": trainer.steps_done, "weights": float("nan")})
     settings = dataclasses.asdict(config)
@@ -203,9 +226,9 @@ def save_checkpoint(trainer: Trainer, config: TrainConfig, out: Path) -> None:
     checkpoint.save(out / checkpoint.NAME, tensors, facts)
 
 
-def resume(trainer: Trainer, config: TrainConfig) -> list[dict[str, Any]]:
-    """Bring ``trainer`` to the state saved in the folder that ``config`` resumes; returns the log
-    up to there."""
+def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str, Any]]:
+    """Bring ``trainer`` and ``watch`` to the state saved in the folder that ``config`` resumes;
+    returns the log up to there."""
     folder = Path(config.resume or "")
     tensors, facts = checkpoint.load(folder / checkpoint.NAME)
     learned, here = facts.get("data"), trainer.source.identity
@@ -230,6 +253,7 @@ def resume(trainer: Trainer, config: TrainConfig) -> list[dict[str, Any]]:
             f"was trained on {learned}; put back what it was trained on, or start a new run"
         )
     checkpoint.restore(trainer, tensors, facts)
+    watch.restore(checkpoint.under("best", tensors), facts)
     return read_log(folder / "log.jsonl", trainer.steps_done)
 
 
