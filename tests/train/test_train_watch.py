@@ -84,14 +84,14 @@ def test_the_distance_orders_real_noisy_collapsed_and_noise(parts):
     assert all(distance.fit > distance.test for distance in found.values())
 
 
-def test_the_critic_is_not_steeper_than_1(parts):
-    """Against images that are all of one shade, a distance that can be computed: the mean one of
-    the pixels from that shade, at most (and the earth mover's distance is their 2-norm)."""
+def test_the_distance_is_the_earth_movers_as_far_as_the_penalty_holds(parts):
+    """Against black images it is known: the mean norm. A slope s that is as good as any makes
+    s W - 10 (s - 1)^2 greatest, so a large distance is overstated by W / 20."""
     _, held_out = parts
     black = torch.full_like(held_out[:1], -1.0)
     exact = float((held_out - black).flatten(1).norm(dim=1).mean())
     found = independent_distance(Drawing(black), RECIPE, held_out)
-    assert 0.6 * exact < found.test < 1.1 * exact
+    assert 0.6 * exact < found.test < 1.05 * exact * (1 + exact / 20)
 
 
 def test_a_measurement_is_repeatable_and_leaves_no_trace(parts):
@@ -109,13 +109,13 @@ def test_a_measurement_is_repeatable_and_leaves_no_trace(parts):
 
 def test_a_watched_run_is_the_run_itself_and_resumes_bit_for_bit(tmp_path):
     train(config_in(tmp_path / "alone", watch_every=0))
-    whole = train(config_in(tmp_path / "whole"))
+    whole = train(config_in(tmp_path / "whole", watch_every=4))
     alone, watched = (load_file(tmp_path / name / NAME) for name in ("alone", "whole"))
     assert all(torch.equal(watched[name], t) for name, t in alone.items())
-    assert [line["step"] for line in whole.lines if "distance" in line] == [2, 4, 6, 8, 10, 12]
+    assert [line["step"] for line in whole.lines if "distance" in line] == [4, 8, 12]
 
-    train(config_in(tmp_path / "half", steps=7))
-    train(config_in(tmp_path / "half", resume=tmp_path / "half"))
+    train(config_in(tmp_path / "half", steps=7, watch_every=4))
+    train(config_in(tmp_path / "half", watch_every=4, resume=tmp_path / "half"))
     again = load_file(tmp_path / "half" / NAME)
     assert again.keys() == watched.keys() > alone.keys()
     assert all(torch.equal(again[name], t) for name, t in watched.items())
@@ -156,9 +156,7 @@ def test_modes_are_logged(tmp_path):
 
 def test_too_few_held_out_samples_are_refused(tmp_path):
     images = torch.zeros((40, 1, 8, 8), dtype=torch.uint8)
-    with pytest.raises(
-        InputError, match="^watch_every: got 2, with 10 samples held out .*; give 0"
-    ):
+    with pytest.raises(InputError, match="^watch_every: got 2, with 10 samples held out"):
         train(config_in(tmp_path), source=images)
     with pytest.raises(InputError, match="^patience: got 3 without measurements"):
         config_in(tmp_path, watch_every=0, patience=3)

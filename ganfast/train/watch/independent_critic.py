@@ -31,8 +31,8 @@ def independent_distance(
     """Fit a 1-Lipschitz critic to one half of ``held_out`` against ``generator``, and read it on
     the other half.
 
-    An estimate from below of the earth mover's distance: better than the training critic's own,
-    which moves with the generator and lags behind it. Nothing is drawn from any stream but that of
+    An estimate of the earth mover's distance W, which the penalty lets grow to W (1 + W / 20) at
+    most: better than the training critic's own, which moves with the generator and lags behind. Nothing is drawn from any stream but that of
     ``seed``, which gives the same number for the same weights.
 
     Args:
