@@ -34,8 +34,8 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     write_atomically(path, "out", lambda file: file.write(data), one_writer=True)
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What ``save`` wrote, on the CPU.
+def load(path: Path, name: str = "resume") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What ``save`` wrote, on the CPU; ``name`` is what messages call the folder.
 
     Raises:
         InputError: the file is missing, or is no checkpoint of ganfast.
@@ -43,21 +43,21 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     safetensors = need("safetensors")
     if not path.is_file():
         raise InputError(
-            f"resume: got {str(path.parent)!r}, which holds no {NAME}; give the folder of a run"
+            f"{name}: got {str(path.parent)!r}, which holds no {NAME}; give the folder of a run"
         )
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             facts = json.loads((file.metadata() or {})["ganfast"])
             names = file.keys()  # the file itself can't be iterated
-            tensors = {name: file.get_tensor(name) for name in names}
+            tensors = {each: file.get_tensor(each) for each in names}
     except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(
-            f"resume: got {str(path)!r}, which is not a ganfast checkpoint ({one_line(error)}); "
+            f"{name}: got {str(path)!r}, which is not a ganfast checkpoint ({one_line(error)}); "
             "give the folder of a run"
         ) from None
     if facts.get("format") != FORMAT:
         raise InputError(
-            f"resume: got {str(path.parent)!r}, a run of another version of ganfast, with "
+            f"{name}: got {str(path.parent)!r}, a run of another version of ganfast, with "
             "other networks and data; go on with that version, or start a new run"
         )
     return tensors, facts

@@ -237,7 +237,7 @@ class TrainConfig:
                 f"patience: got {self.patience} without measurements to wait for; give watch_every "
                 "too"
             )
-        if not self._penalties():
+        if not self._penalties(points=False):
             for name in ("penalty_weight", "penalty_every"):
                 if getattr(self, name) is not None:
                     raise InputError(
@@ -247,13 +247,15 @@ class TrainConfig:
         self.recipe()
         self.device = str(_checks.device("device", self.device))
 
-    def recipe(self) -> Recipe:
-        """The game's recipe, with this run's own values in place of its defaults."""
-        recipe, penalties = PRESETS[self.preset][self.game], self._penalties()
+    def recipe(self, *, points: bool | None = None) -> Recipe:
+        """The game's recipe, with this run's own values in place of its defaults. ``points`` says
+        whether the samples are points rather than images; None: as ``data`` has it."""
+        points = self.data in POINTS if points is None else points
+        recipe, penalties = PRESETS[self.preset][self.game], self._penalties(points)
         changed: dict[str, Any] = {"penalties": penalties}
         if penalties and recipe.norm_d == "batch":
             changed["norm_d"] = "none"
-        if self.data in POINTS:
+        if points:
             changed |= {"norm_g": "none", "norm_d": "none", "latent_dim": 2}
         for name in OWN_VALUES:
             if getattr(self, name) is not None:
@@ -261,12 +263,12 @@ class TrainConfig:
         changed |= {name: getattr(self, name) for name in recipe.labels}
         return dataclasses.replace(recipe, **changed)
 
-    def _penalties(self) -> tuple[Penalty, ...]:
+    def _penalties(self, points: bool) -> tuple[Penalty, ...]:
         rows = PRESETS[self.preset][self.game].penalties
         if self.penalty is not None:
             kinds = [] if self.penalty == "none" else self.penalty.split("+")
             rows = tuple(Penalty(kind, PENALTIES[kind].weight) for kind in kinds)
-        if self.data in POINTS:
+        if points:
             rows = tuple(
                 dataclasses.replace(row, weight=PENALTIES[row.kind].weight_on_points)
                 for row in rows

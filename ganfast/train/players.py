@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import ganfast.functional as GF
+from ganfast.errors import InputError, one_line
 from ganfast.optim import Adam, RMSprop
 from ganfast.train.recipe import PENALTIES, Penalty, Recipe
 
@@ -18,6 +19,40 @@ def make_optimizer(
     if recipe.optimizer == "rmsprop":
         return RMSprop(module.parameters(), lr=recipe.lr, weight_clip=clip)
     return Adam(module.parameters(), lr=recipe.lr, betas=recipe.betas, weight_clip=clip)
+
+
+@torch.no_grad()
+def check_networks(
+    generator: nn.Module, critic: nn.Module, shape: tuple[int, ...], latent_dim: int
+) -> None:
+    """Raise InputError unless the two networks fit to samples of ``shape`` and to each other."""
+    modes = generator.training, critic.training
+    generator.eval(), critic.eval()  # what layers keep from batch to batch stays as it is
+    like = next(generator.parameters())
+    try:
+        samples = generator(torch.zeros((2, latent_dim), device=like.device, dtype=like.dtype))
+    except RuntimeError as error:
+        raise InputError(
+            f"generator: it does not take noise (n, {latent_dim}) ({one_line(error)}); give one "
+            "that does, or latent_dim"
+        ) from None
+    if tuple(samples.shape) != (2, *shape):
+        raise InputError(
+            f"generator: got samples of shape {tuple(samples.shape[1:])}; give one that makes them "
+            f"of shape {shape}, as the source does"
+        )
+    try:
+        scores = critic(samples.to(next(critic.parameters())))
+    except RuntimeError as error:
+        raise InputError(
+            f"critic: it does not take samples (n, *{shape}) ({one_line(error)}); give another"
+        ) from None
+    if scores.shape[:1] != (2,):
+        raise InputError(
+            f"critic: got scores of shape {tuple(scores.shape)} for 2 samples; give one that keeps "
+            "the batch in front"
+        )
+    generator.train(modes[0]), critic.train(modes[1])
 
 
 def take(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:

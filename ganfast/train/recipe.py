@@ -119,6 +119,12 @@ class Recipe:
             "label_flip": self.label_flip,
         }
 
+    @property
+    def of_networks(self) -> dict[str, str]:
+        """The arguments of networks.build that a recipe has."""
+        names = ("norm_g", "norm_d", "activation", "pooling", "input_range")
+        return {name: getattr(self, name) for name in names}
+
     def lines(self) -> list[str]:
         """One line per setting, as ``ganfast train --show`` prints them."""
         texts = {one.name: str(getattr(self, one.name)) for one in dataclasses.fields(self)}

@@ -29,7 +29,7 @@ from ganfast.train.data import open_source
 from ganfast.train.environment import cpu_threads, need
 from ganfast.train.log import Log, check_finite, read_log
 from ganfast.train.loop import Trainer
-from ganfast.train.players import sample
+from ganfast.train.players import check_networks, sample
 from ganfast.train.schedule import is_due
 from ganfast.train.source import Images, Mixture, Source, as_source
 from ganfast.train.watch import Watch, look, modes_of
@@ -86,20 +86,17 @@ def new_trainer(
     critic: nn.Module | None = None,
 ) -> Trainer:
     """A trainer at its first step, with the networks of ``config`` where none are given."""
-    recipe = config.recipe()
+    recipe = config.recipe(points=len(source.shape) == 1)
     if generator is None or critic is None:
         made = networks.build(
             source.shape,
             recipe.latent_dim,
             config.width,
             config.seed,
-            norm_g=recipe.norm_g,
-            norm_d=recipe.norm_d,
-            activation=recipe.activation,
-            pooling=recipe.pooling,
-            input_range=recipe.input_range,
+            **recipe.of_networks,
         )
         generator, critic = generator or made[0], critic or made[1]
+    check_networks(generator, critic, source.shape, recipe.latent_dim)
     return Trainer(
         generator,
         critic,

@@ -150,6 +150,18 @@ def test_networks_and_samples_of_ones_own(tmp_path):
         train(config_in(tmp_path / "half", **settings, resume=tmp_path / "half"), source=draw)
 
 
+def test_networks_that_do_not_fit_are_named(tmp_path):
+    linear = torch.nn.Linear
+    for name, network, words in [
+        ("generator", linear(5, 2), "does not take noise .n, 2. "),
+        ("generator", linear(2, 3), "got samples of shape .3,.; give .* shape .2,., as the source"),
+        ("critic", linear(3, 1), "does not take samples"),
+        ("critic", torch.nn.Sequential(linear(2, 1), torch.nn.Flatten(0), linear(2, 3)), "got sc"),
+    ]:
+        with pytest.raises(InputError, match=f"^{name}: (it )?{words}"):
+            train(config_in(tmp_path), **{name: network})
+
+
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
     train(config_in(tmp_path / "run"))
     before = (tmp_path / "run" / "log.jsonl").read_text()

@@ -32,8 +32,9 @@ def independent_distance(
     the other half.
 
     An estimate of the earth mover's distance W, which the penalty lets grow to W (1 + W / 20) at
-    most: better than the training critic's own, which moves with the generator and lags behind. Nothing is drawn from any stream but that of
-    ``seed``, which gives the same number for the same weights.
+    most: better than the training critic's own, which moves with the generator and lags behind.
+    Nothing is drawn from any stream but that of ``seed``, which gives the same number for the same
+    weights.
 
     Args:
         generator: an average one, in eval mode.
