@@ -75,6 +75,7 @@ def state_of(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, {
         "format": FORMAT,
         "step": trainer.steps_done,
+        "rollbacks": trainer.rollbacks,
         "meter_counts": trainer.meter.counts,
         "data": trainer.source.identity,
         "shape": list(trainer.source.shape),
@@ -96,12 +97,14 @@ def restore(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any])
                 f"resume: the {name} is not that of the checkpoint ({one_line(error)}); give the "
                 "networks that the run was started with"
             ) from None
+    if trainer.guard is not None:
+        trainer.guard.keep()
     for name in OPTIMIZERS:
         unpack_optimizer(getattr(trainer, name), name, tensors)
     sums = under("meter", tensors)
     trainer.meter.counts = dict(facts["meter_counts"])
     trainer.meter.sums = {name: sums[name].to(trainer.device) for name in trainer.meter.counts}
-    trainer.steps_done = facts["step"]
+    trainer.steps_done, trainer.rollbacks = facts["step"], facts["rollbacks"]
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ PENALTY_CHOICES = ("none", *PENALTIES, "r1+r2")
 
 MAY_CHANGE = frozenset(
     ("steps", "out", "overwrite", "resume", "on_error", "threads", "progress")
-    + ("sample_every", "checkpoint_every", "log_every", "watch_every", "patience")
+    + ("sample_every", "checkpoint_every", "log_every", "watch_every", "patience", "on_nan")
 )
 """The settings that a resumed run may have other values of, and still be the same run."""
 
@@ -213,6 +213,12 @@ class TrainConfig:
         0,
         "stop when so many measurements in a row bring no less distance, 0 never; 4 is a start",
         least=0,
+    )
+    on_nan: str = option(
+        "stop",
+        "what to do when a loss is no longer a finite number: {choices} (skip leaves such steps "
+        "out; rollback returns to the last checkpoint and draws other samples, 5 times at most)",
+        choices=("stop", "skip", "rollback"),
     )
     progress: bool = option(True, "show a progress bar where stderr is a terminal")
 

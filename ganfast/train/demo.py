@@ -11,11 +11,11 @@ from ganfast.train import pictures, report
 from ganfast.train.classifier import Judge, train_classifier
 from ganfast.train.config import TrainConfig
 from ganfast.train.data import digits
-from ganfast.train.environment import cpu_threads
+from ganfast.train.environment import cpu_threads, writable_folder
 from ganfast.train.generator_cost import generator_costs, vanishing_gradients
 from ganfast.train.pictures import Panel
 from ganfast.train.report import Row
-from ganfast.train.run import Run, train, writable_folder
+from ganfast.train.run import Run, train
 
 # Generator steps of each game. A Wasserstein critic steps more often, so its games get fewer.
 STEPS = {"minimax": 2000, "nonsaturating": 2000, "wgan": 2000, "wgan-gp": 1000}

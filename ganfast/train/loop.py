@@ -12,6 +12,7 @@ import ganfast.functional as GF
 from ganfast.train import schedule
 from ganfast.train.log import Meter
 from ganfast.train.players import (
+    Guard,
     follow,
     gradient_norm,
     make_optimizer,
@@ -26,11 +27,12 @@ from ganfast.train.source import Source
 
 class Trainer:
     """``generator`` (noise (n, latent_dim) -> samples) and ``critic`` (samples -> scores) play the
-    game of ``recipe`` on ``source``. ``steps`` is where a rate that decays ends."""
+    game of ``recipe`` on ``source``. ``steps`` is where a rate that decays ends;
+    with ``skip_nan`` a step whose loss or gradient is not finite is left out."""
 
     def __init__(
         self, generator: nn.Module, critic: nn.Module, source: Source, recipe: Recipe,
-        *, steps: int = 2000, seed: int = 0, device: str = "cpu",
+        *, steps: int = 2000, seed: int = 0, device: str = "cpu", skip_nan: bool = False,
     ) -> None:  # fmt: skip
         self.source, self.recipe, self.steps, self.device = source, recipe, steps, device
         self.generator, self.critic = generator.to(device), critic.to(device)
@@ -39,7 +41,8 @@ class Trainer:
         self.critic_optimizer = make_optimizer(self.critic, recipe, recipe.clip)
         # All that is drawn in training comes from here: its state is enough to continue the run.
         self.random = torch.Generator(device).manual_seed(seed)
-        self.steps_done, self.meter = 0, Meter()
+        self.steps_done, self.rollbacks, self.meter = 0, 0, Meter()
+        self.guard = Guard(self.meter, self.generator, self.critic) if skip_nan else None
 
     def step(self) -> None:
         """One generator step, after the critic steps that come before it."""
@@ -63,28 +66,29 @@ class Trainer:
         loss = GF.discriminator_loss(
             *scores, game=recipe.loss, **recipe.labels, generator=self.random
         )
-        self.meter.add(critic_loss=loss)
+        logged = {"critic_loss": loss}
         if recipe.loss == "wasserstein":  # the earth mover's distance, times a Lipschitz constant
-            self.meter.add(wasserstein=-loss)
+            logged["wasserstein"] = -loss
         for row in penalties:
             penalty = penalty_of(row, self.critic, real, fake, scores, self.random)
-            self.meter.add(**{PENALTIES[row.kind].logged: penalty})
+            logged[PENALTIES[row.kind].logged] = penalty
             loss = loss + row.every * PENALTIES[row.kind].factor * row.weight * penalty
-        take(self.critic_optimizer, loss, self.rate())  # which clips, if the recipe says so
-        if recipe.clip is not None:  # near 1 the critic is made of signs alone
-            self.meter.add(clipped=share_at_bound(self.critic, recipe.clip))
+        if take(self.critic_optimizer, loss, self.rate(), self.guard):  # and clip, if it is to
+            if recipe.clip is not None:  # near 1 the critic is made of signs alone
+                logged["clipped"] = share_at_bound(self.critic, recipe.clip)
+            self.meter.add(**logged)
 
     def generator_step(self) -> None:
         """Teach the generator to be taken for real."""
         self.critic.requires_grad_(False)  # no gradients for weights that this step leaves alone
         scores = self.critic(self.generator(self.noise(self.recipe.batch_size)))
         loss = GF.generator_loss(scores, game=self.recipe.loss)
-        take(self.generator_optimizer, loss, self.rate())
+        if take(self.generator_optimizer, loss, self.rate(), self.guard):
+            norm = gradient_norm(self.generator)
+            self.meter.add(generator_loss=loss, generator_gradient=norm)
+            if self.recipe.scores_are_logits:
+                self.meter.add(d_of_fake=torch.sigmoid(scores.detach()).mean())
         self.critic.requires_grad_(True)
-
-        self.meter.add(generator_loss=loss, generator_gradient=gradient_norm(self.generator))
-        if self.recipe.scores_are_logits:
-            self.meter.add(d_of_fake=torch.sigmoid(scores.detach()).mean())
 
     def real(self) -> Tensor:
         """A batch of real samples, in the range that the generator's last layer has."""

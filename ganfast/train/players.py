@@ -8,6 +8,7 @@ from torch import Tensor, nn
 import ganfast.functional as GF
 from ganfast.errors import InputError, one_line
 from ganfast.optim import Adam, RMSprop
+from ganfast.train.log import Meter
 from ganfast.train.recipe import PENALTIES, Penalty, Recipe
 
 
@@ -55,13 +56,47 @@ def check_networks(
     generator.train(modes[0]), critic.train(modes[1])
 
 
-def take(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
-    """One step of ``optimizer`` down ``loss``, at the learning rate ``rate``."""
+class Guard:
+    """Leaves out the steps whose loss or gradient is not finite, and puts back what the forward
+    passes left in ``modules`` meanwhile, such as batch norm's statistics. ``meter`` gets the share
+    of steps that were left out. It waits for the device in each step."""
+
+    def __init__(self, meter: Meter, *modules: nn.Module) -> None:
+        self._meter, self._modules = meter, modules
+        self.keep()
+
+    def accepts(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> bool:
+        """Whether the gradients that are there may be taken."""
+        weights = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = norm_of([p.grad for p in weights if p.grad is not None])
+        good = bool(torch.isfinite(norm + loss.detach()))
+        self._meter.add(skipped=norm.new_full((), 0.0 if good else 1.0))
+        if good:
+            self.keep()
+        else:
+            for buffer, kept in self._kept:
+                buffer.copy_(kept)
+        return good
+
+    def keep(self) -> None:
+        """What is there now is what a step that is left out returns to."""
+        buffers = [buffer for module in self._modules for buffer in module.buffers()]
+        self._kept = [(buffer, buffer.clone()) for buffer in buffers]
+
+
+def take(
+    optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, guard: Guard | None = None
+) -> bool:
+    """One step of ``optimizer`` down ``loss``, at the learning rate ``rate``; whether it was taken,
+    which is for the ``guard`` to say."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    if guard is not None and not guard.accepts(optimizer, loss):
+        return False
     optimizer.step()
+    return True
 
 
 def penalty_of(

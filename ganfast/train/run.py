@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,23 +15,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganfast import _checks
 from ganfast._lock import Lock
 from ganfast._remote import shown
 from ganfast._terminal import Progress, note, shows_progress
-from ganfast.errors import InputError
+from ganfast.errors import DivergedError, InputError, one_line
 from ganfast.interrupt import Interrupt
 from ganfast.metrics.images import Skipped
 from ganfast.train import checkpoint, networks, pictures
 from ganfast.train.config import MAY_CHANGE, TrainConfig
 from ganfast.train.data import open_source
-from ganfast.train.environment import cpu_threads, need
+from ganfast.train.environment import cpu_threads, need, writable_folder
 from ganfast.train.log import Log, check_finite, read_log
 from ganfast.train.loop import Trainer
 from ganfast.train.players import check_networks, sample
 from ganfast.train.schedule import is_due
 from ganfast.train.source import Images, Mixture, Source, as_source
 from ganfast.train.watch import Watch, look, modes_of
+
+MOST_ROLLBACKS = 5
+ANOTHER_STREAM = 1_000_003
 
 
 @dataclass
@@ -105,6 +106,7 @@ def new_trainer(
         steps=config.steps,
         seed=config.seed,
         device=config.device,
+        skip_nan=config.on_nan == "skip",
     )
 
 
@@ -158,7 +160,6 @@ def run(
     """Step until done, interrupted or stopped by the watch, writing at the intervals that the
     config names."""
     start = time.perf_counter()
-    log_every = min(config.log_every, config.steps)  # a short run has a log too
     log = Log(out / "log.jsonl", old_lines)
     progress = Progress(
         config.game,
@@ -167,25 +168,24 @@ def run(
         done=trainer.steps_done,
         show=config.progress and shows_progress(),
     )
+    if config.on_nan == "rollback":
+        save_checkpoint(trainer, watch, config, out)  # something to go back to
     try:
         with Interrupt() as interrupt:
-            while not (trainer.steps_done >= config.steps or watch.stop or interrupt.requested):
-                trainer.step()
-                progress.advance()
-                step = trainer.steps_done
-                line: dict[str, float] = {}
-                if is_due(step, log_every):
-                    line |= trainer.meter.take() | look(trainer)
-                if watch.is_due(step):
-                    line |= watch.evaluate(step)
-                if line:
-                    log.write(check_finite({"step": step, **line}))
-                    progress.show(**{key: f"{line[key]:.3f}" for key in line if shows(key)})
-                if is_due(step, config.sample_every):
-                    save_samples(trainer, config, out)
-                if is_due(step, config.checkpoint_every):
+            while True:
+                try:
+                    while not (
+                        trainer.steps_done >= config.steps or watch.stop or interrupt.requested
+                    ):
+                        trainer.step()
+                        progress.advance()
+                        after_step(trainer, watch, config, out, log, progress)
                     save_checkpoint(trainer, watch, config, out)
-            save_checkpoint(trainer, watch, config, out)
+                    break
+                except DivergedError as error:
+                    if config.on_nan != "rollback" or trainer.rollbacks == MOST_ROLLBACKS:
+                        raise
+                    progress.advance(go_back(trainer, watch, config, out, log, error))
             save_samples(trainer, config, out)
             interrupt.raise_if_requested()
     finally:
@@ -193,6 +193,43 @@ def run(
         log.close()
         pictures.save_log(out / "losses.png", log.lines, f"{config.game} on {shown(config.data)}")
     return Run(config, out, trainer, watch, log.lines, time.perf_counter() - start)
+
+
+def after_step(
+    trainer: Trainer, watch: Watch, config: TrainConfig, out: Path, log: Log, progress: Progress
+) -> None:
+    """Log, measure, draw and save what is due."""
+    step, line = trainer.steps_done, dict[str, float]()
+    if is_due(step, min(config.log_every, config.steps)):  # a short run has a log too
+        line |= trainer.meter.take() | look(trainer)
+    if watch.is_due(step):
+        line |= watch.evaluate(step)
+    if line:
+        log.write(check_finite({"step": step, **line}))
+        progress.show(**{key: f"{line[key]:.3f}" for key in line if shows(key)})
+    if is_due(step, config.sample_every):
+        save_samples(trainer, config, out)
+    if is_due(step, config.checkpoint_every):
+        save_checkpoint(trainer, watch, config, out)
+
+
+def go_back(
+    trainer: Trainer, watch: Watch, config: TrainConfig, out: Path, log: Log, why: DivergedError
+) -> int:
+    """Return to the last checkpoint, and draw from another random stream from there; by how many
+    steps, which is negative."""
+    failed, rollbacks = trainer.steps_done, trainer.rollbacks + 1
+    tensors, facts = checkpoint.load(out / checkpoint.NAME)
+    checkpoint.restore(trainer, tensors, facts)
+    watch.restore(checkpoint.under("best", tensors), facts)
+    trainer.rollbacks = rollbacks
+    trainer.random.manual_seed(config.seed + ANOTHER_STREAM * rollbacks)
+    log.cut(trainer.steps_done)
+    note(
+        f"{one_line(why).partition(':')[0]}; back to step {trainer.steps_done} with other samples "
+        f"({rollbacks} of {MOST_ROLLBACKS} times)"
+    )
+    return trainer.steps_done - failed
 
 
 def shows(key: str) -> bool:
@@ -267,17 +304,3 @@ def clear(out: Path, config: TrainConfig) -> None:
     for name in (checkpoint.NAME, "log.jsonl", "losses.png"):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / "samples", ignore_errors=True)
-
-
-def writable_folder(path: str | Path) -> Path:
-    """``path``, made if need be, and tried by a file: better now than after an hour."""
-    out = _checks.path("out", path)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            return out
-    except OSError as error:
-        raise InputError(
-            f"out: got {str(out)!r}, which can't be written to ({error.strerror or error}); "
-            "give another folder"
-        ) from None

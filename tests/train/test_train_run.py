@@ -18,6 +18,7 @@ from ganfast.train import TrainConfig, checkpoint, train
 from ganfast.train.checkpoint import NAME
 from ganfast.train.loop import Trainer
 from ganfast.train.recipe import CHAPTER
+from ganfast.train.source import Mixture
 
 
 def config_in(out, game="wgan-gp", **settings):
@@ -204,6 +205,62 @@ def test_a_loss_that_leaves_the_numbers_stops_the_run_and_keeps_the_last_checkpo
         with pytest.raises(DivergedError, match="critic_loss.*step 8"):
             train(broken)
     assert (tmp_path / "run" / NAME).read_bytes() == good
+
+
+def bad_batches(patch, steps):
+    """Samples of NaN in the critic's first draw of some generator steps, as they are drawn."""
+    draw, count = Mixture.batch, iter(range(10**6))
+
+    def batch(self, n, generator):
+        points = draw(self, n, generator)
+        return points * torch.nan if next(count) in steps else points
+
+    patch.setattr(Mixture, "batch", batch)
+
+
+@pytest.mark.parametrize("game", ["nonsaturating", "wgan-gp"])
+def test_steps_that_are_not_finite_can_be_skipped(tmp_path, game, monkeypatch):
+    settings = {"on_nan": "skip", "norm_g": "batch", "n_critic": 1, "pretraining": 0}
+    settings |= {"norm_d": "batch"} if game == "nonsaturating" else {}
+    plain = train(config_in(tmp_path / "plain", game, **{**settings, "on_nan": "stop"}))
+    run = train(config_in(tmp_path / "good", game, **settings))
+    assert run.lines == [{**line, "skipped": 0} for line in plain.lines]  # in another order
+    bad_batches(monkeypatch, {5, 6})
+    run = train(config_in(tmp_path / "bad", game, **settings))
+    assert run.trainer.steps_done == 12
+    assert [line["skipped"] for line in run.lines] == [0, 2 / 8, 0]
+    state = load_file(tmp_path / "bad" / NAME)
+    assert all(bool(t.isfinite().all()) for t in state.values() if t.is_floating_point())
+    # a run that resumes into such a step goes back to what it resumed from
+    train(config_in(tmp_path / "on", game, **settings, steps=5))
+    before = load_file(tmp_path / "on" / NAME)
+    bad_batches(monkeypatch, {0})
+    run = train(config_in(tmp_path / "on", game, **settings, steps=6, resume=tmp_path / "on"))
+    seen = {name: t for name, t in load_file(run.out / NAME).items() if "num_batches" in name}
+    assert any(name.startswith("generator.") for name in seen)
+    for name in filter(lambda name: not name.startswith("average."), seen):
+        assert seen[name] == before[name] + 1, name  # by the generator step alone
+    bad_batches(monkeypatch, range(10**6))
+    with pytest.raises(DivergedError, match="every critic step since .* step 4"):
+        train(config_in(tmp_path / "all", game, **settings))
+
+
+def test_a_run_that_diverges_can_go_back_and_draw_anew(tmp_path, monkeypatch, capsys):
+    config = config_in(tmp_path, "nonsaturating", on_nan="rollback", checkpoint_every=4)
+    with monkeypatch.context() as patch:
+        bad_batches(patch, {10})  # of step 9; two were drawn for log lines
+        run = train(config)
+    err = capsys.readouterr().err
+    assert "at step 12; back to step 8 with other samples (1 of 5 times)" in err
+    assert run.trainer.steps_done == 12 and run.trainer.rollbacks == 1
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines == run.lines and [line["step"] for line in lines] == [4, 8, 12]
+    plain = train(dataclasses.replace(config, out=tmp_path / "plain"))
+    assert plain.lines[:2] == run.lines[:2] and plain.lines[2] != run.lines[2]
+    with monkeypatch.context() as patch, pytest.raises(DivergedError, match="at step 4"):
+        bad_batches(patch, range(10**6))
+        train(dataclasses.replace(config, out=tmp_path / "hopeless"))
+    assert "(5 of 5 times)" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
