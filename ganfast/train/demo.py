@@ -45,8 +45,7 @@ def run_demo(out: Path, *, seed: int = 0) -> list[Row]:
     writable_folder(out)  # before the first minute is spent
 
     classifier = train_classifier(seed=seed)
-    real = digits().all()
-    judge = Judge(classifier.model, real, seed=seed)
+    judge = Judge(classifier.model, digits())
     random = torch.Generator().manual_seed(seed)
     noise = torch.rand(judge.floor.shape, generator=random) * 2 - 1
     pictures.save_grid(out / "real.png", judge.floor[:100], columns=20)

@@ -6,7 +6,7 @@ import torch
 import ganfast
 import ganfast.functional as GF
 from ganfast.optim import Adam, RMSprop
-from ganfast.train import TrainConfig, loop, train
+from ganfast.train import Penalty, Recipe, TrainConfig, Trainer, as_source, loop, train
 from ganfast.train.data import digits, ring
 from ganfast.train.players import share_of_zeros
 from ganfast.train.recipe import CHAPTER, PENALTIES
@@ -158,7 +158,9 @@ def test_a_penalty_is_its_formula_on_the_batch_that_was_drawn(game, kind):
 def test_a_penalty_moves_the_critic_by_its_weight(monkeypatch):
     """gamma / 2 for R1, and as many times that as critic steps go without it."""
     losses = []
-    monkeypatch.setattr(loop, "take", lambda optimizer, loss, rate: losses.append(loss.item()))
+    monkeypatch.setattr(
+        loop, "take", lambda optimizer, loss, rate, guard: losses.append(loss.item()) or True
+    )
     trainer = trainer_of("hinge", penalty="r1", penalty_weight=0.7, penalty_every=3)
     for number in range(6):
         trainer.critic_step(number)
@@ -212,6 +214,24 @@ def test_images_are_in_tanh_range_and_of_the_sources_shape():
     assert samples.shape == (5, 1, 8, 8)
     assert samples.abs().max() <= 1
     assert trainer.critic(samples).shape == (5,)
+
+
+def test_own_networks_without_a_run():
+    images = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8)
+    generator = torch.nn.Sequential(torch.nn.Linear(5, 192), torch.nn.Unflatten(1, (3, 8, 8)))
+    critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 1))
+    penalties = (Penalty("r1", 1.0, every=2),)
+    recipe = Recipe("hinge", latent_dim=5, batch_size=4, penalties=penalties)
+    trainer = Trainer(generator, critic, as_source(images), recipe)
+    for _ in range(3):
+        trainer.step()
+    assert trainer.meter.counts == {
+        "critic_loss": 3,
+        "r1": 2,
+        "generator_loss": 3,
+        "generator_gradient": 3,
+    }
+    assert trainer.sample(2, seed=0).shape == (2, 3, 8, 8)
 
 
 def test_sampling_changes_nothing():
