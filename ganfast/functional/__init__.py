@@ -9,11 +9,12 @@ from ganfast.functional.clip import clip_weights_
 from ganfast.functional.finite_difference import finite_difference_penalty
 from ganfast.functional.gradient_penalty import gradient_penalty, r1_penalty
 from ganfast.functional.interpolate import interpolate
-from ganfast.functional.losses import discriminator_loss, generator_loss
+from ganfast.functional.losses import LossAndStatistics, discriminator_loss, generator_loss
 from ganfast.functional.penalty import PenaltyAndNorms, penalty_from_gradient
 from ganfast.functional.second_order import check_second_order
 
 __all__ = [
+    "LossAndStatistics",
     "PenaltyAndNorms",
     "check_second_order",
     "clip_weights_",

@@ -21,14 +21,17 @@ _CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuo
 
 
 def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool = True, **constants):
-    """``kernel`` for ``tensors`` tensors of ``dtype``, as a launch would ask for it."""
+    """``kernel`` for ``tensors`` tensors of ``dtype``, or pairs of them, as a launch would ask for
+    it; ``statistics=True`` for the sums that give them."""
     given = _options(LossSpec(PHIS["linear"], (), 1, "mean"), dtype == "float64")
     options = {name: given.pop(name) for name in ("num_warps", "enable_fp_fusion")}
     constants = {**given, **constants}
     element, accumulator = f"*{ELEMENT[dtype]}", "*fp64" if dtype == "float64" else "*fp32"
     single = constants.get("SINGLE")
     each = constants.get("EACH") and constants.get("SLOPE")
+    statistics = constants.pop("statistics", False)
     once = {
+        "statistics": accumulator if statistics else None,
         "out": element,
         "partials": None if single else accumulator,
         "counter": None if single else "*i32",
@@ -41,7 +44,9 @@ def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool =
         if name in constants:
             kind = None
         elif tensor:
-            present = int(tensor[2]) < tensors and (tensor[1] != "g" or each)
+            place, pairs = int(tensor[2]), constants["PAIRED"]
+            twice = pairs and (tensor[1] == "x" or (tensor[1] == "y" and constants["SLOPE"]))
+            present = (place % 4 if twice else place) < tensors and (tensor[1] != "g" or each)
             kind = element if present else None
         else:
             kind = once.get(name, "i64")

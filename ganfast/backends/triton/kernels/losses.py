@@ -1,9 +1,10 @@
 """The two kernels of the losses: a sum over tensors of logits, and an elementwise map of them.
 
 Both take up to MAX_TENSORS tensors, each an allocation of its own, as separate pointers: that is
-how one launch serves both sides of a discriminator and every head of a list. The programs are
-numbered through all the tensors; each finds its tensor from its number and the counts. An absent
-pointer is None, which Triton compiles away.
+how one launch serves both sides of a discriminator and every head of a list. With PAIRED phi is
+taken of differences: the first half of the places is for what comes first in a pair, the other half
+for what is subtracted from it. The programs are numbered through all the tensors; each finds its
+tensor from its number and the counts. An absent pointer is None, which Triton compiles away.
 
 All integers are int64, and ``do_not_specialize`` keeps Triton from making a constant of every 1:
 a new batch size, seed or rate of label noise never compiles anew. Real numbers travel as the bits
@@ -48,6 +49,18 @@ def find(program, chunk_log2, xs, ns):
 
 
 @triton.jit
+def halves(p0, p1, p2, p3, p4, p5, p6, p7, PAIRED: tl.constexpr):
+    """Eight pointers, or of pairs the four that come first and the four others."""
+    if PAIRED:
+        first = (p0, p1, p2, p3, None, None, None, None)
+        other = (p4, p5, p6, p7, None, None, None, None)
+    else:
+        first = (p0, p1, p2, p3, p4, p5, p6, p7)
+        other = first
+    return first, other
+
+
+@triton.jit
 def pick(items, index):
     """items[index], for an index that is known on the device alone."""
     item = items[0]
@@ -75,14 +88,27 @@ def block_targets(
 
 
 @triton.jit
-def block_sum(
-    x, n, t, flip, noise, key, stream, start,
-    MASKED: tl.constexpr, PHI: tl.constexpr, NOISY: tl.constexpr, WIDE: tl.constexpr,
+def load_difference(
+    x, m, n, start, MASKED: tl.constexpr, PAIRED: tl.constexpr, WIDE: tl.constexpr,
     BLOCK: tl.constexpr,
+):  # fmt: skip
+    """What phi is taken of, of one block."""
+    lanes = tl.arange(0, BLOCK)
+    logits = load(x + start + lanes, n, start, lanes, MASKED, WIDE)
+    if PAIRED:
+        logits -= load(m + start + lanes, n, start, lanes, MASKED, WIDE)
+    return logits
+
+
+@triton.jit
+def block_sum(
+    x, m, n, t, flip, noise, key, stream, start,
+    MASKED: tl.constexpr, PHI: tl.constexpr, PAIRED: tl.constexpr, NOISY: tl.constexpr,
+    WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """phi of one block, zero beyond the count: what each lane adds to its own sum."""
     lanes = tl.arange(0, BLOCK)
-    logits = load(x + start + lanes, n, start, lanes, MASKED, WIDE)
+    logits = load_difference(x, m, n, start, MASKED, PAIRED, WIDE, BLOCK)
     targets = block_targets(t, flip, noise, key, stream, start, NOISY, WIDE, BLOCK)
     values = phi.value(logits, targets, PHI)
     if MASKED:
@@ -92,8 +118,9 @@ def block_sum(
 
 @triton.jit
 def range_sum(
-    x, n, t, flip, noise, key, stream, first_block, blocks,
-    PHI: tl.constexpr, NOISY: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    x, m, n, t, flip, noise, key, stream, first_block, blocks,
+    PHI: tl.constexpr, PAIRED: tl.constexpr, NOISY: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The sum over ``blocks`` blocks of one tensor; the last may be cut short or missing."""
     lanes_sum = tl.zeros((BLOCK,), tl.float64 if WIDE else tl.float32)
@@ -101,20 +128,61 @@ def range_sum(
     whole = tl.minimum(blocks, n // BLOCK - first_block).to(tl.int32)
     for k in range(whole):
         lanes_sum += block_sum(
-            x, n, t, flip, noise, key, stream, (first_block + k) * BLOCK,
-            False, PHI, NOISY, WIDE, BLOCK,
+            x, m, n, t, flip, noise, key, stream, (first_block + k) * BLOCK,
+            False, PHI, PAIRED, NOISY, WIDE, BLOCK,
         )  # fmt: skip
     start = (first_block + whole) * BLOCK
     if (whole < blocks) & (start < n):
         lanes_sum += block_sum(
-            x, n, t, flip, noise, key, stream, start, True, PHI, NOISY, WIDE, BLOCK
+            x, m, n, t, flip, noise, key, stream, start, True, PHI, PAIRED, NOISY, WIDE, BLOCK
         )
     return tl.sum(lanes_sum, axis=0)
 
 
+@triton.jit
+def range_statistics(x, n, sign, first_block, blocks, WIDE: tl.constexpr, BLOCK: tl.constexpr):
+    """Over the same blocks, which are in the cache by then: the sum of the logits, and how many
+    have the sign of ``sign``."""
+    lanes = tl.arange(0, BLOCK)
+    lanes_sum = tl.zeros((BLOCK,), tl.float64 if WIDE else tl.float32)
+    lanes_right = tl.zeros((BLOCK,), tl.float64 if WIDE else tl.float32)
+    blocks = tl.minimum(blocks, (n + BLOCK - 1) // BLOCK - first_block).to(tl.int32)
+    for k in range(blocks):
+        start = (first_block + k) * BLOCK
+        logits = load(x + start + lanes, n, start, lanes, True, WIDE)
+        lanes_sum += logits
+        lanes_right += (logits * sign > 0).to(lanes_right.dtype)
+    return tl.sum(lanes_sum, axis=0), tl.sum(lanes_right, axis=0)
+
+
+@triton.jit
+def gather(partials, programs, dtype: tl.constexpr):
+    """The sum of what all programs stored, in the order of their numbers."""
+    lanes = tl.arange(0, PARTIALS)
+    sums = tl.zeros((PARTIALS,), dtype)
+    for base in range(0, programs.to(tl.int32), PARTIALS):
+        # .cg: from the L2 cache, where the other processors' sums are.
+        sums += tl.load(
+            partials + base + lanes,
+            mask=lanes < programs - base,
+            other=0.0,
+            cache_modifier=".cg",
+        )
+    return tl.sum(sums, axis=0)
+
+
+@triton.jit
+def store_statistics(out, real, fake, real_right, fake_right):
+    tl.store(out, real)
+    tl.store(out + 1, fake)
+    tl.store(out + 2, real - fake)
+    tl.store(out + 3, real_right)
+    tl.store(out + 4, fake_right)
+
+
 @triton.jit(do_not_specialize=[*_SCALARS, "loops_log2", "first_program", "programs"])
 def sum_kernel(
-    out, partials, counter, key_pointer,
+    out, partials, counter, statistics, key_pointer,
     x0, x1, x2, x3, x4, x5, x6, x7,
     n0: tl.int64, n1: tl.int64, n2: tl.int64, n3: tl.int64,
     n4: tl.int64, n5: tl.int64, n6: tl.int64, n7: tl.int64,
@@ -122,8 +190,8 @@ def sum_kernel(
     t4: tl.int64, t5: tl.int64, t6: tl.int64, t7: tl.int64,
     flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
     loops_log2: tl.int64, first_program: tl.int64, programs: tl.int64,
-    PHI: tl.constexpr, NOISY: tl.constexpr, MEAN: tl.constexpr, WIDE: tl.constexpr,
-    SINGLE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
+    PHI: tl.constexpr, PAIRED: tl.constexpr, NOISY: tl.constexpr, MEAN: tl.constexpr,
+    WIDE: tl.constexpr, SINGLE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
 ):  # fmt: skip
     """out = sum_j weight_j * sum_i phi(x_j[i], t_j[i]).
 
@@ -132,9 +200,13 @@ def sum_kernel(
     the partial sums in the order of their numbers, whoever it is. That costs no second launch,
     and the counter is back at zero when the kernel ends. With SINGLE one program does the work of
     all: for a few blocks the partial sums and the counter would cost more than they save.
+
+    ``statistics`` are those of the reference's loss_statistics(), or None; of each of the four
+    that are sums, ``partials`` has a row more.
     """
     BLOCK: tl.constexpr = 1 << BLOCK_LOG2
-    xs = (x0, x1, x2, x3, x4, x5, x6, x7)
+    REAL: tl.constexpr = tl.float64 if WIDE else tl.float32
+    xs, ms = halves(x0, x1, x2, x3, x4, x5, x6, x7, PAIRED)
     ns = (n0, n1, n2, n3, n4, n5, n6, n7)
     ts = (t0, t1, t2, t3, t4, t5, t6, t7)
     if key_pointer is not None:
@@ -143,49 +215,75 @@ def sum_kernel(
     loops = wide_integer(loops_log2)
     begin = 0 if SINGLE else tl.program_id(0)
     end = programs.to(tl.int32) if SINGLE else begin + 1
-    partial = tl.zeros((), tl.float64 if WIDE else tl.float32)
+    partial = tl.zeros((), REAL)
+    real_sum, fake_sum, real_right, fake_right = partial, partial, partial, partial
     for program in range(begin, end):
         index, chunk = find(program, loops + BLOCK_LOG2, xs, ns)
         n = wide_integer(pick(ns, index))
+        x = pick(xs, index)
+        m = pick(ms, index) if PAIRED else x
         total = range_sum(
-            pick(xs, index), n, real(pick(ts, index), WIDE), flip, noise, key,
+            x, m, n, real(pick(ts, index), WIDE), flip, noise, key,
             wide_integer(first_stream) + index, chunk << loops, 1 << loops,
-            PHI, NOISY, WIDE, BLOCK,
+            PHI, PAIRED, NOISY, WIDE, BLOCK,
         )  # fmt: skip
         # The weight is 1 / (heads * n) or 1 / heads. One division for each program costs nothing.
         share = wide_integer(heads) * n if MEAN else wide_integer(heads)
-        partial += total / share.to(partial.dtype)
+        partial += total / share.to(REAL)
+        if statistics is not None:
+            count = (wide_integer(heads) * n).to(REAL)
+            is_fake = wide_integer(first_stream) + index >= heads
+            sign = tl.where(is_fake, -1.0, 1.0).to(REAL)
+            total, right = range_statistics(x, n, sign, chunk << loops, 1 << loops, WIDE, BLOCK)
+            total, right = total / count, right / count
+            if PAIRED:
+                real_sum, real_right = real_sum + total, real_right + right
+                total, right = range_statistics(
+                    m, n, -sign, chunk << loops, 1 << loops, WIDE, BLOCK
+                )
+                fake_sum, fake_right = fake_sum + total / count, fake_right + right / count
+            else:
+                real_sum += tl.where(is_fake, 0.0, total)
+                real_right += tl.where(is_fake, 0.0, right)
+                fake_sum += tl.where(is_fake, total, 0.0)
+                fake_right += tl.where(is_fake, right, 0.0)
     if SINGLE:
         tl.store(out, partial.to(out.dtype.element_ty))
+        if statistics is not None:
+            store_statistics(statistics, real_sum, fake_sum, real_right, fake_right)
     else:
-        tl.store(partials + first_program + begin, partial)
+        mine = partials + first_program + begin
+        tl.store(mine, partial)
+        if statistics is not None:
+            tl.store(mine + programs, real_sum)
+            tl.store(mine + 2 * programs, fake_sum)
+            tl.store(mine + 3 * programs, real_right)
+            tl.store(mine + 4 * programs, fake_right)
         # Release what this program stored, acquire what the others did before they counted.
         tl.debug_barrier()
         arrived = tl.atomic_add(counter, 1, sem="acq_rel")
         if arrived == programs - 1:
-            lanes = tl.arange(0, PARTIALS)
-            sums = tl.zeros((PARTIALS,), partial.dtype)
-            for base in range(0, programs.to(tl.int32), PARTIALS):
-                # .cg: from the L2 cache, where the other processors' sums are.
-                sums += tl.load(
-                    partials + base + lanes,
-                    mask=lanes < programs - base,
-                    other=0.0,
-                    cache_modifier=".cg",
+            tl.store(out, gather(partials, programs, REAL).to(out.dtype.element_ty))
+            if statistics is not None:
+                store_statistics(
+                    statistics,
+                    gather(partials + programs, programs, REAL),
+                    gather(partials + 2 * programs, programs, REAL),
+                    gather(partials + 3 * programs, programs, REAL),
+                    gather(partials + 4 * programs, programs, REAL),
                 )
-            tl.store(out, tl.sum(sums, axis=0).to(out.dtype.element_ty))
             tl.store(counter, 0)
 
 
 @triton.jit
 def map_block(
-    x, g, y, n, t, flip, noise, key, stream, start, scale,
-    MASKED: tl.constexpr, PHI: tl.constexpr, SLOPE: tl.constexpr, EACH: tl.constexpr,
-    NOISY: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+    x, m, g, y, v, n, t, flip, noise, key, stream, start, scale,
+    MASKED: tl.constexpr, PHI: tl.constexpr, PAIRED: tl.constexpr, SLOPE: tl.constexpr,
+    EACH: tl.constexpr, NOISY: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """y = phi(x, t), or y = phi'(x, t) * scale * g, for one block."""
+    """y = phi(x, t), or y = phi'(x, t) * scale * g and v = -y of a pair, for one block."""
     lanes = tl.arange(0, BLOCK)
-    logits = load(x + start + lanes, n, start, lanes, MASKED, WIDE)
+    logits = load_difference(x, m, n, start, MASKED, PAIRED, WIDE, BLOCK)
     targets = block_targets(t, flip, noise, key, stream, start, NOISY, WIDE, BLOCK)
     if SLOPE:
         values = phi.slope(logits, targets, PHI)
@@ -195,6 +293,8 @@ def map_block(
             values = values * scale
     else:
         values = phi.value(logits, targets, PHI)
+    if SLOPE and PAIRED:
+        tl.store(v + start + lanes, (-values).to(v.dtype.element_ty), mask=lanes < n - start)
     values = values.to(y.dtype.element_ty)
     if MASKED:
         tl.store(y + start + lanes, values, mask=lanes < n - start)
@@ -213,8 +313,8 @@ def map_kernel(
     t0: tl.int64, t1: tl.int64, t2: tl.int64, t3: tl.int64,
     t4: tl.int64, t5: tl.int64, t6: tl.int64, t7: tl.int64,
     flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
-    PHI: tl.constexpr, SLOPE: tl.constexpr, EACH: tl.constexpr, NOISY: tl.constexpr,
-    MEAN: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
+    PHI: tl.constexpr, PAIRED: tl.constexpr, SLOPE: tl.constexpr, EACH: tl.constexpr,
+    NOISY: tl.constexpr, MEAN: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
 ):  # fmt: skip
     """Elementwise, one block for each program.
 
@@ -223,9 +323,9 @@ def map_kernel(
     grad, for a sum or a mean, where ``grad`` is a single number that is read here, on the device.
     """
     BLOCK: tl.constexpr = 1 << BLOCK_LOG2
-    xs = (x0, x1, x2, x3, x4, x5, x6, x7)
+    xs, ms = halves(x0, x1, x2, x3, x4, x5, x6, x7, PAIRED)
     gs = (g0, g1, g2, g3, g4, g5, g6, g7)
-    ys = (y0, y1, y2, y3, y4, y5, y6, y7)
+    ys, vs = halves(y0, y1, y2, y3, y4, y5, y6, y7, PAIRED)
     ns = (n0, n1, n2, n3, n4, n5, n6, n7)
     ts = (t0, t1, t2, t3, t4, t5, t6, t7)
     if key_pointer is not None:
@@ -233,6 +333,11 @@ def map_kernel(
     key = wide_integer(key)
     index, block = find(tl.program_id(0), BLOCK_LOG2, xs, ns)
     x, y, n = pick(xs, index), pick(ys, index), wide_integer(pick(ns, index))
+    m, v = x, y
+    if PAIRED:
+        m = pick(ms, index)
+        if SLOPE:
+            v = pick(vs, index)
     t = real(pick(ts, index), WIDE)
     g, scale = x, t  # stand in for what is not there; neither is read then
     if SLOPE and EACH:
@@ -243,11 +348,11 @@ def map_kernel(
     stream, start = wide_integer(first_stream) + index, block * BLOCK
     if start + BLOCK <= n:
         map_block(
-            x, g, y, n, t, flip, noise, key, stream, start, scale,
-            False, PHI, SLOPE, EACH, NOISY, WIDE, BLOCK,
+            x, m, g, y, v, n, t, flip, noise, key, stream, start, scale,
+            False, PHI, PAIRED, SLOPE, EACH, NOISY, WIDE, BLOCK,
         )  # fmt: skip
     else:
         map_block(
-            x, g, y, n, t, flip, noise, key, stream, start, scale,
-            True, PHI, SLOPE, EACH, NOISY, WIDE, BLOCK,
+            x, m, g, y, v, n, t, flip, noise, key, stream, start, scale,
+            True, PHI, PAIRED, SLOPE, EACH, NOISY, WIDE, BLOCK,
         )  # fmt: skip
