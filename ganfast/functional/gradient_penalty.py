@@ -219,8 +219,9 @@ def r1_penalty(
             "gradient_penalty(critic, real, fake, at='real', target=0.0, weight=gamma / 2)"
         )
     gamma = _checks.number("gamma", gamma, least=0)
-    for x, name in zip(tensors, names_of(real_inputs, "real_inputs"), strict=True):
+    for index, x in enumerate(tensors):
         if not x.requires_grad:
+            name = names_of(real_inputs, "real_inputs")[index]
             raise InputError(
                 f"{name}: do not require gradients; call {name}.requires_grad_() before the "
                 "critic sees them"
@@ -229,5 +230,5 @@ def r1_penalty(
     found = scores_of(real_scores, scores)
     gradient = differentiate(found, real_inputs, again, "real_scores")
     if again and gradient.requires_grad:
-        check_graph(gradient, real_inputs)
+        check_graph(gradient, real_inputs, found)
     return penalty_from_gradient(gradient, target=0.0, weight=gamma / 2)

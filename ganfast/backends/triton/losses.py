@@ -92,7 +92,7 @@ def _sum(
     with on_device(device):
         loops_log2, programs = _share(counts, options["BLOCK_LOG2"])
         total = sum(programs)
-        # With the statistics of pairs in float64, one program for all is too much for its registers.
+        # With the statistics of pairs in float64, one program has too few registers for it all.
         crowded = spec.paired and wide and statistics is not None
         if total <= _SINGLE and not crowded:
             arguments = _arguments((logits,), counts, spec, key, 0)
