@@ -65,28 +65,33 @@ def input_gradient(
 
 
 def differentiate(scores: list[Tensor], points: Inputs, again: bool, name: str) -> Tensor:
-    """torch.autograd.grad of the sum of ``scores``, with errors that say what to do."""
+    """The gradient of the sum of ``scores`` at ``points``, with errors that say what to do."""
+    return gradient_of(points, gradients(scores, tensors_of(points), again), name)
+
+
+def gradients(scores: list[Tensor], tensors: list[Tensor], again: bool) -> Sequence[Tensor | None]:
+    """torch.autograd.grad of the sum of ``scores``; of nothing where none has a graph."""
     depending = [score for score in scores if score.requires_grad]
-    single = isinstance(points, Tensor)
-    tensors = [points] if single else tensors_of(points)
-    gradients: Sequence[Tensor | None] = ()
-    if depending:
-        # Ones, not .sum(): the sum of many half precision scores may be inf.
-        ones = [torch.ones_like(score) for score in depending]
-        try:
-            gradients = torch.autograd.grad(
-                depending, tensors, ones, create_graph=again, allow_unused=True
-            )
-        except RuntimeError as error:
-            raise _explained(error) from error
-    if single and gradients and gradients[0] is not None:
+    if not depending:
+        return [None] * len(tensors)
+    # Ones, not .sum(): the sum of many half precision scores may be inf.
+    ones = [torch.ones_like(score) for score in depending]
+    try:
+        return torch.autograd.grad(depending, tensors, ones, create_graph=again, allow_unused=True)
+    except RuntimeError as error:
+        raise _explained(error) from error
+
+
+def gradient_of(points: Inputs, gradients: Sequence[Tensor | None], name: str) -> Tensor:
+    """That of one tensor, or the :func:`joined` ones of several; InputError if there is none."""
+    if isinstance(points, Tensor) and gradients[0] is not None:
         return gradients[0]
     if all(gradient is None for gradient in gradients):
         raise InputError(
             f"{name}: the scores do not depend on the inputs through autograd; score the inputs "
             "themselves, without detach(), no_grad or a conversion to NumPy on the way"
         )
-    return joined(gradients, tensors)
+    return joined(gradients, tensors_of(points))
 
 
 def _explained(error: RuntimeError) -> RuntimeError:
@@ -124,9 +129,7 @@ def refuse_compiled(critic: Critic) -> None:
             )
 
 
-def check_twice(
-    critic: Critic, gradient: Tensor, points: Inputs, scores: Sequence[Tensor]
-) -> None:
+def check_twice(critic: Critic, gradient: Tensor, points: Inputs, scores: Sequence[Tensor]) -> None:
     """RuntimeError where the penalty's own backward would fail, or change nothing.
 
     torch finds out in the user's ``backward()`` at the earliest; here the cure can be named. The
