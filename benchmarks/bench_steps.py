@@ -1,11 +1,16 @@
-"""Whole critic steps.
+"""Whole steps.
 
-Forward of a real and a fake batch, the penalty where the game has one, loss, backward, optimizer
-and clipping. A row is a layout and a precision; the first column is the plain float32 step that
-most code takes. The error is that of all weight gradients together against float64. The tables of
-shares say what part of a step each op is, so that nobody mistakes a kernel's gain for the step's.
+Of critics: forward of a real and a fake batch, the penalty where the game has one, loss, backward,
+optimizer and clipping. A row is a layout and a precision; the first column is the plain float32
+step that most code takes. The error is that of all weight gradients together against float64. The
+tables of shares say what part of a step each op is, so that nobody mistakes a kernel's gain for the
+step's.
 torch.compile has the loss and its backward, with torch.func's gradient for the penalty. The limit
 is the flops of the convolutions and linear layers at the rate of torch's float32 matrix product.
+
+Of an autoencoder's generator: forward, losses and backward with VQGAN's adaptive weight, against
+two gradients through a retained graph as people copy them; the limit is the same step with a weight
+that is given, so the least number of passes. And feature matching alone, over many heads.
 """
 
 from __future__ import annotations
@@ -14,13 +19,18 @@ from benchmarks.harness import Harness
 from benchmarks.networks import DCGAN_32, MLP
 from benchmarks.steps.cases import whole_step
 from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP
+from benchmarks.steps.generator_step import adaptive_step, feature_matching
 from ganfast.bench.case import Case
 
 
 def cases(quick: bool, device: str) -> list[Case]:
     if quick:
-        return [whole_step(game, MLP, 256, rounds=3) for game in (WGAN_GP, WGAN_CLIP)]
-    return [
+        return [
+            *(whole_step(game, MLP, 256, rounds=3) for game in (WGAN_GP, WGAN_CLIP)),
+            adaptive_step(8, 32, 2),
+            feature_matching("l1", 1, 1),
+        ]
+    critics = [
         step
         for game in (WGAN_GP, WGAN_CLIP)
         for step in (
@@ -30,6 +40,8 @@ def cases(quick: bool, device: str) -> list[Case]:
             whole_step(game, MLP, 256),
         )
     ]
+    matching = [feature_matching(distance) for distance in ("l1", "l2")]
+    return [*critics, adaptive_step(), adaptive_step(32, 64, 8), *matching]
 
 
 def test_steps(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from ganfast import errors as errors
     from ganfast import nn as nn
     from ganfast._dispatch import backend, explain
+    from ganfast.balancer import LossBalancer
+    from ganfast.lecam import LeCAM
     from ganfast.nn import GANLoss, GradientPenalty
 
 __all__ = [
     "GANLoss",
     "GradientPenalty",
+    "LeCAM",
+    "LossBalancer",
     "backend",
     "compat",
     "explain",
@@ -41,6 +45,8 @@ _MODULES = ("compat", "errors", "functional", "games", "linalg", "metrics", "nn"
 _HOMES = {
     "GANLoss": "ganfast.nn",
     "GradientPenalty": "ganfast.nn",
+    "LeCAM": "ganfast.lecam",
+    "LossBalancer": "ganfast.balancer",
     "backend": "ganfast._dispatch",
     "explain": "ganfast._dispatch",
 }

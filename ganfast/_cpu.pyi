@@ -24,6 +24,23 @@ def batch_trace_sqrtm(
 ) -> list[int]: ...
 def centre_rows(n: int, count: int, packed: Tensor, high: Tensor, low: Tensor, /) -> None: ...
 def clip_weights(tensors: Any, bound: float, count: bool, /) -> int: ...
+def distance_gradient(
+    square: bool,
+    weights: Sequence[float],
+    real: Sequence[Tensor],
+    fake: Sequence[Tensor],
+    grad: Tensor,
+    outs: Sequence[Tensor | None],
+    /,
+) -> None: ...
+def distance_value(
+    square: bool,
+    weights: Sequence[float],
+    real: Sequence[Tensor],
+    fake: Sequence[Tensor],
+    out: Tensor,
+    /,
+) -> None: ...
 def evaluate(phi: int, order: int, x: float, t: float, /) -> float: ...
 def interpolate(
     key: SupportsIndex, group: int, real: Tensor, fake: Tensor, out: Tensor, /

@@ -57,6 +57,12 @@ _WIDE: Dtypes = (torch.float64,)  # ganfast.linalg computes in it, whatever it i
 OPS = {
     "discriminator_loss": Op("losses", _LOSS, cpu=FLOATING, triton=FLOATING),
     "generator_loss": Op("losses", _LOSS, cpu=FLOATING, triton=FLOATING),
+    "feature_matching_loss": Op(
+        "features",
+        ("feature_distance", "feature_distance_gradient"),
+        cpu=FLOATING,
+        triton=FLOATING,
+    ),
     "clip_weights_": Op("optim", ("clip_weights_",), cpu=FLOATING, cuda=FLOATING),
     "rmsprop": Op("optim", ("rmsprop", "rmsprop_refused"), cpu=FLOATING, cuda=FLOATING),
     "adam": Op("optim", ("adam", "adam_refused"), cpu=FLOATING, cuda=FLOATING),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ganfast import optim, reference
 from ganfast.games import PHIS, LossSpec
+from ganfast.reference.features import DistanceSpec
 from ganfast.reference.penalty import PenaltySpec
 from ganfast.reference.preprocess import PreprocessSpec
 
@@ -82,6 +83,19 @@ def losses(module: Any, device: str, dtype: torch.dtype) -> None:
     module.adversarial_loss(logits, spec, None, dtype, statistics)
     exact = reference.losses.loss_statistics([x.double() for x in logits], spec)
     torch.testing.assert_close(statistics.double(), exact, rtol=1e-5, atol=1e-6)
+
+
+@oracle("feature_matching_loss")
+def features(module: Any, device: str, dtype: torch.dtype) -> None:
+    shapes = (4097,), (3, 5, 7), (1,)
+    fake, real = (
+        tuple(normal(*s, device=device, dtype=dtype, seed=seed) for s in shapes) for seed in (0, 1)
+    )
+    for square in (False, True):
+        spec = DistanceSpec(square, (0.5 / 4097, 0.01, -2.0))
+        value = compare(module, "feature_distance", reference.features, real, fake, spec)
+        arguments = torch.full_like(value, 0.7), real, fake, spec, (True, False, True)
+        compare(module, "feature_distance_gradient", reference.features, *arguments)
 
 
 @oracle("interpolate")

@@ -43,6 +43,11 @@ def test_unknown_names(function):
         ([X], X, "got a list of 1 tensors and a tensor"),
         ([X, X], [X], "a list of 2 tensors and a list of 1 tensors"),
         ([], [], "real: got an empty list"),
+        (
+            {"h": None, "adv_output": torch.zeros(3)},
+            torch.zeros(3),
+            "real: got a dict; give the scores alone, one of 'adv_output'",
+        ),
     ],
 )
 def test_mismatched_sides(real, fake, words):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from benchmarks.bench_losses import distinct
 from benchmarks.linalg import features, pairs, statistics
 from benchmarks.run import SUITES
 from benchmarks.steps import cases as steps
+from benchmarks.steps import generator_step
 from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP
 from ganfast import games
+from ganfast.bench.case import Comparison, GateError
 from ganfast.bench.evaluation import WIDE, two_pass
 from ganfast.bench.losses import kind
 from testing import gaussians
@@ -124,6 +127,25 @@ def test_the_gradients_of_a_step_are_checked_without_moving_it(game, kind):
     assert all(torch.equal(w, b) for w, b in zip(step.weights, before, strict=True))
     shares = step.shares(rounds=2)
     assert list(shares) == list(step.parts) and min(shares.values()) > 0
+
+
+def test_a_generator_step_has_the_gradients_of_the_recipe():
+    found = {
+        kind: generator_step.GeneratorStep(kind, 8, 32, 2).double()().gradients()
+        for kind in (generator_step.RECIPE, generator_step.PLAIN, "ganfast")
+    }
+    torch.testing.assert_close(found["ganfast"], found[generator_step.RECIPE])
+    assert not torch.allclose(found["ganfast"][0], found[generator_step.PLAIN][0])
+
+
+@pytest.mark.parametrize("distance", ["l1", "l2"])
+def test_feature_matching_is_held_against_torch(distance):
+    case = generator_step.feature_matching(distance, 1, 1)
+    comparison = Comparison(replace(case, providers={"ganfast": case.providers["ganfast"]}))
+    assert comparison.errors["ganfast"] < 1e-5
+    wrong = replace(case.providers["ganfast"], make=lambda *_: lambda: torch.tensor(0.0))
+    with pytest.raises(GateError, match="wrong by"):
+        Comparison(replace(case, providers={"ganfast": wrong}))
 
 
 @pytest.mark.parametrize("kind", ["eager", "ganfast"])

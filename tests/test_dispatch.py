@@ -152,3 +152,13 @@ def test_another_default_device():
     )
     told = python(code)
     assert told.stdout == "cpu cpu True\n", told.stderr
+
+
+def test_a_triton_that_the_kernels_were_never_compiled_with_does_not_serve(monkeypatch):
+    triton = pytest.importorskip("triton")
+    from ganfast.backends import triton as backend
+
+    monkeypatch.setattr(triton, "__version__", "3.4.0")
+    assert "3.4.0 is older than 3.6" in backend.why_not("cuda")
+    monkeypatch.setattr(triton, "__version__", "3.10.0+git1")
+    assert "older" not in (backend.why_not("cuda") or "")

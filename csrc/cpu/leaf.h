@@ -53,6 +53,20 @@ struct RowLoops {
   void (*dot)(const Real* x, const Real* y, std::int64_t rows, std::int64_t length, double* out);
 };
 
+// ---- pairs of features ---------------------------------------------------------------------------------
+
+// How far apart two features are.
+enum Distance { kL1 = 0, kL2 = 1 };
+
+// Loops over n <= kBlock elements; e_i = fake_i - real_i.
+template <class Real>
+struct DistanceLoops {
+  // sum_i d(e_i)
+  double (*sum)(const Real* fake, const Real* real, std::int64_t n);
+  // out_i = scale * d'(e_i)
+  void (*slope)(const Real* fake, const Real* real, Real scale, Real* out, std::int64_t n);
+};
+
 // ---- weights and their optimizers -----------------------------------------------------------------------
 
 // The arrays of a weight: itself, its gradient, and up to three of the optimizer's, null where there is none.
@@ -143,6 +157,7 @@ struct Leaf {
   // out_i *= factor_i
   void (*multiply)(const Real* factor, Real* out, std::int64_t n);
   RowLoops<Real> rows;
+  DistanceLoops<Real> distance[2];  // [Distance]
   OptimLoops<Real> optim;
 };
 

@@ -4,6 +4,7 @@
 
 #include "half_bits.h"
 #include "leaf.h"
+#include "leaf_distance_body.h"
 #include "leaf_matrix_body.h"
 #include "leaf_optim_body.h"
 #include "leaf_resize_body.h"
@@ -235,6 +236,8 @@ constexpr Leaf<Real> leaf() {
   table.targets = noisy_targets<Real>;
   table.multiply = multiply<Real>;
   table.rows = row_loops<Real>();
+  table.distance[kL1] = distance_loops<kL1, Real>();
+  table.distance[kL2] = distance_loops<kL2, Real>();
   table.optim = optim_loops<Real>();
   return table;
 }

@@ -28,6 +28,7 @@ bool use_exchange_api(bool wanted) {
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "C++ kernels of ganfast for the CPU";
   imports_ = new Imports;
+  bind_features(m);
   bind_linalg(m);
   bind_losses(m);
   bind_matrices(m);

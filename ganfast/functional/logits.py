@@ -28,7 +28,11 @@ def heads_of(logits: Logits, name: str) -> tuple[Tensor, ...]:
     if isinstance(logits, Tensor):
         return (logits,)
     if not isinstance(logits, (list, tuple)) or not all(isinstance(x, Tensor) for x in logits):
-        raise InputTypeError(f"{name}: got {_count(logits)}; give a tensor or a list of tensors")
+        cure = "give a tensor or a list of tensors"
+        if isinstance(logits, dict):
+            tensors = ", ".join(repr(key) for key, x in logits.items() if isinstance(x, Tensor))
+            cure = f"give the scores alone, one of {tensors}" if tensors else cure
+        raise InputTypeError(f"{name}: got {_count(logits)}; {cure}")
     if not logits:
         raise InputError(f"{name}: got an empty {type(logits).__name__}; give at least one head")
     return tuple(logits)

@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 # The interpreter's tests, which test_gpu_formulas.py runs on the hardware.
 pytest.register_assert_rewrite(
     "oracle",
+    "test_interpreted_features",
     "test_interpreted_losses",
     "test_interpreted_noise",
     "test_interpreted_functional",

@@ -3,6 +3,7 @@
 import torch
 
 if torch.cuda.is_available():
+    from test_interpreted_features import *  # noqa: F403
     from test_interpreted_functional import *  # noqa: F403
     from test_interpreted_losses import *  # noqa: F403
     from test_interpreted_noise import *  # noqa: F403

@@ -10,6 +10,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from ganfast.backends.triton.launch import OPTIONS
 from ganfast.backends.triton.losses import _options
 from ganfast.games import PHIS, LossSpec
 
@@ -24,7 +25,6 @@ def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool =
     """``kernel`` for ``tensors`` tensors of ``dtype``, or pairs of them, as a launch would ask for
     it; ``statistics=True`` for the sums that give them."""
     given = _options(LossSpec(PHIS["linear"], (), 1, "mean"), dtype == "float64")
-    options = {name: given.pop(name) for name in ("num_warps", "enable_fp_fusion")}
     constants = {**given, **constants}
     element, accumulator = f"*{ELEMENT[dtype]}", "*fp64" if dtype == "float64" else "*fp32"
     single = constants.get("SINGLE")
@@ -44,10 +44,13 @@ def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool =
         if name in constants:
             kind = None
         elif tensor:
-            place, pairs = int(tensor[2]), constants["PAIRED"]
-            twice = pairs and (tensor[1] == "x" or (tensor[1] == "y" and constants["SLOPE"]))
-            present = (place % 4 if twice else place) < tensors and (tensor[1] != "g" or each)
-            kind = element if present else None
+            place, there = int(tensor[2]), tensors
+            if constants["PAIRED"]:  # what is subtracted, and its gradient, take the other half
+                half = 1 if "pair" in kernel.__name__ else 4
+                there = min(tensors, half)
+                if tensor[1] == "x" or (tensor[1] == "y" and constants["SLOPE"]):
+                    place %= half
+            kind = element if place < there and (tensor[1] != "g" or each) else None
         else:
             kind = once.get(name, "i64")
         signature[name] = kind or "constexpr"
@@ -58,7 +61,7 @@ def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool =
     return triton.compile(
         ASTSource(fn=kernel, signature=signature, constexprs=constexprs, attrs=attributes),
         target=GPUTarget("cuda", capability, 32),
-        options=options,
+        options=OPTIONS,
     )
 
 

@@ -5,6 +5,7 @@ import torch
 import triton
 from stub_driver import StubDriver
 
+from ganfast.backends.triton import launch
 from ganfast.backends.triton import penalty as backend
 from ganfast.reference.penalty import PenaltySpec
 
@@ -15,9 +16,13 @@ KERNELS = [k for k in vars(backend).values() if isinstance(k, triton.JITFunction
 def driver(monkeypatch):
     stub = StubDriver()
     monkeypatch.setattr(triton.runtime.driver, "_active", stub)
-    for kernel in KERNELS:
-        kernel.device_caches.clear()
+    forget()
     yield stub
+    forget()
+
+
+def forget():
+    launch._compiled.clear()
     for kernel in KERNELS:
         kernel.device_caches.clear()
 
@@ -43,13 +48,38 @@ def compiled():
 )
 def test_one_launch_each(driver, shape, forward):
     play(shape)
-    assert [launch.kernel for launch in driver.launches] == [
+    second = ["penalty_second_order_kernel"]
+    if shape == (2, 70_001):  # a row that many programs share
+        second = ["long_product_kernel", "long_second_order_kernel"]
+    assert [made.kernel for made in driver.launches] == [
         "interpolate_kernel",
         "interpolate_gradient_kernel",
         f"{forward}_penalty_kernel",
         "penalty_gradient_kernel",
-        "penalty_second_order_kernel",
+        *second,
     ]
+
+
+@pytest.mark.parametrize("shape", [(64, 2), (64, 1), (64, 3, 32, 32), (2, 70_001)])
+def test_a_second_launch_gives_the_compiled_kernel_what_the_first_did(driver, shape):
+    play(shape)
+    play(shape)
+    half = len(driver.launches) // 2
+    for a, b in zip(driver.launches[:half], driver.launches[half:], strict=True):
+        assert (a.kernel, a.grid, a.types) == (b.kernel, b.grid, b.types)
+        numbers = ({k: v for k, v in x.values.items() if not torch.is_tensor(v)} for x in (a, b))
+        assert next(numbers) == next(numbers)
+
+
+def test_lengths_that_are_compiled_apart(driver):
+    """A multiple of 16 lets a block start at an aligned address: never for another length."""
+
+    def compiled_for(length):
+        before = compiled()
+        backend.penalty(torch.zeros(3, length), PenaltySpec(1.0, False, 1.0, 1))
+        return compiled() - before
+
+    assert [compiled_for(n) for n in (2048, 2049, 4096, 2050, 2048)] == [1, 1, 0, 0, 0]
 
 
 def test_the_grid_of_a_long_penalty_is_bounded_and_covers_all(driver):
@@ -67,7 +97,7 @@ def test_the_grid_of_a_long_penalty_is_bounded_and_covers_all(driver):
 
 def test_only_a_new_kind_of_penalty_compiles(driver):
     """Not a new batch, key, target, weight or group; lengths divisible by 16 are another kind."""
-    for shape in ((64, 3, 32, 32), (64, 1025)):
+    for shape in ((64, 3, 32, 32), (64, 1025), (8, 3, 128, 128), (2, 70_001)):
         play(shape)
     before = compiled()
     for shape, key, target, weight, group in [

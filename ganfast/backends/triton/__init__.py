@@ -16,9 +16,14 @@ except ImportError as error:
 
 from ganfast.backends.triton.launch import INTERPRETED
 
+OLDEST = (3, 6)
+"""The oldest that the kernels are compiled and tested with; torch 2.7 to 2.10 bring older ones."""
+
 
 def why_not(device: str) -> str | None:
     """Why these kernels cannot run on tensors of a device of this type; None if they can."""
+    if tuple(int(part) for part in triton.__version__.split(".")[:2]) < OLDEST:
+        return f"Triton {triton.__version__} is older than {OLDEST[0]}.{OLDEST[1]}"
     if INTERPRETED:
         if device == "cpu":
             return None

@@ -19,6 +19,8 @@ from ganfast.backends.triton.kernels.interpolate import (
 )
 from ganfast.backends.triton.kernels.penalty import (
     long_penalty_kernel,
+    long_product_kernel,
+    long_second_order_kernel,
     penalty_gradient_kernel,
     penalty_second_order_kernel,
     short_penalty_kernel,
@@ -26,7 +28,7 @@ from ganfast.backends.triton.kernels.penalty import (
 from ganfast.backends.triton.launch import (
     BLOCK_LOG2,
     MAX_PROGRAMS,
-    OPTIONS,
+    bind,
     bits,
     counter,
     key_argument,
@@ -34,6 +36,11 @@ from ganfast.backends.triton.launch import (
     on_device,
 )
 from ganfast.reference.penalty import PenaltySpec
+
+_ROW_OF_ONE = 16
+"""Blocks up to which a program of the second order takes a row alone, reading it twice. Longer ones
+are shared: two launches, but all of the GPU for a few large images. (Reasoned, not yet
+measured.)"""
 
 
 def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
@@ -48,8 +55,9 @@ def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor
     fake = like(fake, real)
     grid, shape, options = _elementwise(real, real.shape[0])
     with on_device(real.device):
-        interpolate_kernel[(grid,)](
-            out, real, fake, *_key_and(shape, group_size, key), **options, **OPTIONS
+        pointer, number = key_argument(key)
+        bind(interpolate_kernel, **options)(
+            real.device, grid, (out, real, fake, pointer), *shape, group_size, number
         )
     return out
 
@@ -66,8 +74,9 @@ def interpolate_gradient(
         return of_real, of_fake
     grid, shape, options = _elementwise(grad, grad.shape[0])
     with on_device(grad.device):
-        interpolate_gradient_kernel[(grid,)](
-            of_real, of_fake, grad, *_key_and(shape, group_size, key), **options, **OPTIONS
+        pointer, number = key_argument(key)
+        bind(interpolate_gradient_kernel, **options)(
+            grad.device, grid, (of_real, of_fake, grad, pointer), *shape, group_size, number
         )
     return of_real, of_fake
 
@@ -91,22 +100,19 @@ def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
             single = programs == 1
             partials = None if single else value.new_empty(programs)
             arrivals = None if single else counter(x.device, once=True)
-            short_penalty_kernel[(programs,)](
-                value, norms, partials, arrivals, x, *numbers, programs,
-                ONE_SIDED=spec.one_sided, SINGLE=single, WIDE=wide, WIDTH=width, TOGETHER=together,
-                **OPTIONS,
+            kernel = bind(
+                short_penalty_kernel, ONE_SIDED=spec.one_sided, SINGLE=single, WIDE=wide,
+                WIDTH=width, TOGETHER=together,
             )  # fmt: skip
+            kernel(x.device, programs, (value, norms, partials, arrivals, x), *numbers, programs)
             return value, norms
-        blocks = triton.cdiv(length, block)
-        loops = triton.cdiv(blocks, max(1, MAX_PROGRAMS // rows))
-        parts = triton.cdiv(blocks, loops)
+        parts, loops = _shared(rows, length, block)
         programs = rows * parts
-        long_penalty_kernel[(programs,)](
-            value, norms, value.new_empty(programs), counter(x.device, once=True), x,
-            *numbers, programs, parts, loops,
-            ONE_SIDED=spec.one_sided, WIDE=wide, BLOCK_LOG2=BLOCK_LOG2[wide],
-            **OPTIONS,
-        )  # fmt: skip
+        tensors = value, norms, value.new_empty(programs), counter(x.device, once=True), x
+        kernel = bind(
+            long_penalty_kernel, ONE_SIDED=spec.one_sided, WIDE=wide, BLOCK_LOG2=BLOCK_LOG2[wide]
+        )
+        kernel(x.device, programs, tensors, *numbers, programs, parts, loops)
     return value, norms
 
 
@@ -120,11 +126,11 @@ def penalty_gradient(grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec) 
     rows, _ = _matrix(x, spec)
     grid, shape, options = _elementwise(x, rows)
     with on_device(x.device):
-        penalty_gradient_kernel[(grid,)](
-            out, x, norms, grad.resolve_neg(), *shape, rows, bits(spec.target),
-            bits(spec.weight / rows), CENTRED=spec.target == 0, ONE_SIDED=spec.one_sided,
-            **options, **OPTIONS,
-        )  # fmt: skip
+        kernel = bind(
+            penalty_gradient_kernel, CENTRED=spec.target == 0, ONE_SIDED=spec.one_sided, **options
+        )
+        tensors = out, x, norms, grad.resolve_neg()
+        kernel(x.device, grid, tensors, *shape, rows, bits(spec.target), bits(spec.weight / rows))
     return out
 
 
@@ -139,13 +145,27 @@ def penalty_second_order(
     of_grad, of_x = torch.empty_like(grad), torch.empty_like(x)
     wide = x.dtype == torch.float64
     with on_device(x.device):
-        penalty_second_order_kernel[(rows,)](
-            of_grad, of_x, torch.empty_like(norms), counter(x.device, once=True),
-            v, x, norms, grad.resolve_neg(),
-            length, rows, bits(spec.target), bits(spec.weight / rows),
-            CENTRED=spec.target == 0, ONE_SIDED=spec.one_sided, WIDE=wide,
-            BLOCK_LOG2=BLOCK_LOG2[wide], **OPTIONS,
+        sides: dict[str, int] = {"CENTRED": spec.target == 0, "ONE_SIDED": spec.one_sided}
+        sides |= {"WIDE": wide, "BLOCK_LOG2": BLOCK_LOG2[wide]}
+        numbers = bits(spec.target), bits(spec.weight / rows)
+        arrivals, grad = counter(x.device, once=True), grad.resolve_neg()
+        if length <= _ROW_OF_ONE << BLOCK_LOG2[wide]:
+            partials = torch.empty_like(norms)
+            bind(penalty_second_order_kernel, **sides)(
+                x.device, rows, (of_grad, of_x, partials, arrivals, v, x, norms, grad),
+                length, rows, *numbers,
+            )  # fmt: skip
+            return of_grad, of_x
+        parts, loops = _shared(rows, length, 1 << BLOCK_LOG2[wide])
+        inners, partials = torch.empty_like(norms), norms.new_empty(rows * parts)
+        bind(long_product_kernel, **sides)(
+            x.device, rows * parts, (of_grad, inners, partials, arrivals, v, x, norms),
+            length, rows, *numbers, rows * parts, parts, loops,
         )  # fmt: skip
+        grid, shape, _ = _elementwise(x, rows)
+        bind(long_second_order_kernel, **sides)(
+            x.device, grid, (of_x, v, x, norms, inners, grad), *shape, *numbers
+        )
     return of_grad, of_x
 
 
@@ -170,7 +190,8 @@ def _elementwise(x: Tensor, rows: int) -> tuple[int, tuple[int, int], dict[str, 
     return grid, (length, elements), {"SHORT": short, "WIDE": wide, "BLOCK_LOG2": block_log2}
 
 
-def _key_and(shape: tuple[int, int], group_size: int, key: Key) -> tuple[object, ...]:
-    """key_pointer, length, elements, group, key."""
-    pointer, number = key_argument(key)
-    return pointer, *shape, group_size, number
+def _shared(rows: int, length: int, block: int) -> tuple[int, int]:
+    """How many programs share a long row, and how many blocks each of them has."""
+    blocks = triton.cdiv(length, block)
+    loops = triton.cdiv(blocks, max(1, MAX_PROGRAMS // rows))
+    return triton.cdiv(blocks, loops), loops
