@@ -62,7 +62,14 @@ def interpolate_gradient(
 ) -> None: ...
 def isa() -> str: ...
 def loss(
-    phi: int, reduction: str, heads: int, targets: Sequence[float], flip: float, noise: float, /
+    phi: int,
+    reduction: str,
+    heads: int,
+    targets: Sequence[float],
+    flip: float,
+    noise: float,
+    paired: bool,
+    /,
 ) -> Any: ...
 def loss_gradient(
     loss: Any,
@@ -73,7 +80,12 @@ def loss_gradient(
     /,
 ) -> None: ...
 def loss_value(
-    loss: Any, key: SupportsIndex | None, logits: Sequence[Tensor], outs: Sequence[Tensor], /
+    loss: Any,
+    key: SupportsIndex | None,
+    logits: Sequence[Tensor],
+    outs: Sequence[Tensor],
+    statistics: Tensor | None,
+    /,
 ) -> None: ...
 def nearest_add(
     x: tuple[Tensor, Tensor],

@@ -73,6 +73,16 @@ def losses(module: Any, device: str, dtype: torch.dtype) -> None:
         compare(module, "adversarial_loss", reference.losses, logits, spec, None, dtype)
         arguments = (one,), logits, spec, None, (True, True)
         compare(module, "adversarial_loss_gradient", reference.losses, *arguments, size=0.1)
+        spec = LossSpec(phi, (1.0,), 1, "mean", compares="pairs")
+        pair = logits[0], logits[0].flip(0).contiguous()
+        compare(module, "adversarial_loss", reference.losses, pair, spec, None, dtype)
+        arguments = (one,), pair, spec, None, (True, True)
+        compare(module, "adversarial_loss_gradient", reference.losses, *arguments, size=0.1)
+    spec = LossSpec(PHIS["hinge"], (1.0, 0.0), 1, "mean", statistics=True)
+    statistics = one.new_empty(5, dtype=reference.losses.accumulation_dtype(dtype))
+    module.adversarial_loss(logits, spec, None, dtype, statistics)
+    exact = reference.losses.loss_statistics([x.double() for x in logits], spec)
+    torch.testing.assert_close(statistics.double(), exact, rtol=1e-5, atol=1e-6)
 
 
 @oracle("feature_matching_loss")

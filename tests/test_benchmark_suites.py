@@ -14,7 +14,7 @@ from benchmarks.bench_losses import distinct
 from benchmarks.linalg import features, pairs, statistics
 from benchmarks.run import SUITES
 from benchmarks.steps import cases as steps
-from benchmarks.steps import generator_step
+from benchmarks.steps import generator_step, zero_centred
 from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP
 from ganfast import games
 from ganfast.bench.case import Comparison, GateError
@@ -147,6 +147,20 @@ def test_the_gradients_of_a_step_are_checked_without_moving_it(game, kind):
     assert all(torch.equal(w, b) for w, b in zip(step.weights, before, strict=True))
     shares = step.shares(rounds=2)
     assert list(shares) == list(step.parts) and min(shares.values()) > 0
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("kind", zero_centred.KINDS)
+def test_a_step_with_r1_has_the_gradients_of_the_recipe(kind, every):
+    made = [
+        zero_centred.PenaltyStep(kind, by, networks.MLP, 16, every)
+        for by in (zero_centred.RECIPE, "ganfast")
+    ]
+    recipe, own = (step.gradients() for step in made)
+    torch.testing.assert_close(own, recipe, rtol=1e-2, atol=1e-3)
+    plain = zero_centred.PenaltyStep(zero_centred.PLAIN, "ganfast", networks.MLP, 16).gradients()
+    assert not torch.allclose(own[0], plain[0], rtol=1e-2)
+    assert made[1]().gradients()[0].equal(own[0])
 
 
 def test_a_generator_step_has_the_gradients_of_the_recipe():
