@@ -33,7 +33,7 @@ SPARE = 15.0
 TESTS_SHARE, LOSSES_SHARE = 0.45, 0.6
 """Of the time that is left, for the tests and then for the losses; each suite after them gets an
 equal part of what is left then, and leaves out what does not fit."""
-SUITES = ("losses", "penalty", "optim", "linalg", "fid")
+SUITES = ("losses", "penalty", "optim", "linalg", "manifold", "fid")
 """Those with cases for a GPU."""
 GRACE = 10.0
 """Seconds in which a command that is stopped may still write what it has."""
