@@ -99,7 +99,7 @@ class TrainConfig:
         None,
         "of the penalty: lambda of wgan-gp, gamma of r1 and r2",
         above=0,
-        unset=OWN + "; a tenth or less for ring and grid",
+        unset=OWN + "; 0.1 for ring and grid",
     )
     penalty_every: int | None = option(
         None,

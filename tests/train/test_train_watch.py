@@ -1,6 +1,7 @@
 """The watch: a distance by a critic of its own, patience, and the best weights."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -107,7 +108,14 @@ def test_a_measurement_is_repeatable_and_leaves_no_trace(parts):
     assert all(torch.equal(generator.state_dict()[name], t) for name, t in before.items())
 
 
-def test_a_watched_run_is_the_run_itself_and_resumes_bit_for_bit(tmp_path):
+@pytest.fixture
+def short(monkeypatch):
+    """A critic of few steps: its number is no matter."""
+    few = functools.partial(independent_distance, steps=5)
+    monkeypatch.setattr("ganfast.train.watch.watch.independent_distance", few)
+
+
+def test_a_watched_run_is_the_run_itself_and_resumes_bit_for_bit(tmp_path, short):
     train(config_in(tmp_path / "alone", watch_every=0))
     whole = train(config_in(tmp_path / "whole", watch_every=4))
     alone, watched = (load_file(tmp_path / name / NAME) for name in ("alone", "whole"))
@@ -148,7 +156,7 @@ def test_a_run_that_gets_worse_is_stopped_with_its_best_weights(tmp_path, monkey
     assert train(config).trainer.steps_done == 14
 
 
-def test_modes_are_logged(tmp_path):
+def test_modes_are_logged(tmp_path, short):
     run = train(config_in(tmp_path, data="ring"))
     found, share = run.trainer.source.coverage(run.trainer.sample(1000, 0), least=25)
     assert (run.lines[-1]["modes"], run.lines[-1]["at_mode"]) == (found, share)
