@@ -4,15 +4,18 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+SIMULATED := $(VENV)/simulated_gpu
 OUT ?= benchmarks/results
 DEMO_OUT ?= runs/demo
 TEST_ARGS ?=
+SIM_ARGS ?=
+MUTATE ?=
 JOBS ?= auto
 BENCH_ARGS ?=
 CSRC := $(shell find csrc -type f 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench gpu lint format clean
+.PHONY: help demo test simulate simulator mutate bench gpu lint format clean
 
 help:  ## say what the targets do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -20,8 +23,14 @@ help:  ## say what the targets do
 demo: $(VENV)/installed  ## train the games on real handwritten digits; writes runs/demo/report.md
 	$(RUN) -m ganfast demo --out $(DEMO_OUT)
 
-test: $(VENV)/installed  ## run the whole test suite, in JOBS processes (default: one for each core)
+test: $(VENV)/installed simulator  ## run the whole test suite, in JOBS processes (default: one for each core)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+simulate: $(VENV)/installed $(SIMULATED)/installed  ## the tests of the GPU kernels, all of them, on a simulated GPU
+	OMP_NUM_THREADS=1 $(RUN) -m testing.simulated_gpu -q -n $(JOBS) --dist worksteal $(SIM_ARGS)
+
+mutate: $(VENV)/installed $(SIMULATED)/installed  ## break the GPU kernels line by line: does a test notice? MUTATE=word picks
+	$(RUN) -m tests.mutate $(MUTATE)
 
 bench: $(VENV)/installed  ## time the operations against PyTorch; writes benchmarks/results/
 	$(RUN) -m benchmarks.run $(BENCH_ARGS)
@@ -54,4 +63,16 @@ $(VENV)/installed: $(VENV)/packages pyproject.toml setup.py $(CSRC)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(RUN) -c "import torch, ganfast._cpu" 2>/dev/null || \
 		echo "note: no C++ compiler built ganfast's kernels; slower ones serve. \`$(RUN) -m ganfast doctor\` says more."
+	@touch $@
+
+# `make test` goes on without it, and says what it did not run.
+simulator: $(VENV)/packages
+	@$(MAKE) --no-print-directory $(SIMULATED)/installed || \
+		echo "note: what simulates a GPU could not be installed; its tests are skipped."
+
+# A folder of its own: it wants another Triton than torch's, and would not be used outside of tests.
+$(SIMULATED)/installed: $(VENV)/packages requirements-simulate.txt
+	@rm -rf $(SIMULATED)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
+		--target $(SIMULATED) -r requirements-simulate.txt
 	@touch $@

@@ -16,7 +16,10 @@ else:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take long come first, so that no process is left with one of them at the end."""
-    first = ("test_interpreter", "test_recipe", "test_packaging", "test_nvcc", "test_nvrtc")
+    first = (
+        *("test_simulated_gpu", "test_interpreter", "test_races", "test_recipe", "test_packaging"),
+        *("test_nvcc", "test_nvrtc"),
+    )
     items.sort(key=lambda item: item.path.stem not in first)
 
 

@@ -66,11 +66,12 @@ def test_holds_for_any_unitary(case, rough, monkeypatch):
         assert low > 0.9 * trace
 
 
-@pytest.mark.parametrize("case", CASES[:2])
-def test_narrow_by_products_alone(case, monkeypatch):
+@pytest.mark.parametrize("case", CASES[:3])
+@pytest.mark.parametrize("n", [100, 200, 300])
+def test_narrow_by_products_alone(case, n, monkeypatch):
     """The polar factor that a GPU computes."""
     monkeypatch.setattr(certificate, "_polar", polar_factor)
-    a, b, trace, *_ = pair(case, 200)
+    a, b, trace, *_ = pair(case, n)
     low, high = interval(a, b)
     assert low <= trace <= high and high - low <= 1e-8 * trace
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ganfast import linalg
 from ganfast.linalg import polar
 from ganfast.linalg.polar import LOWEST, polar_factor, polar_trace, quintics
-from testing.gaussians import CASES, normal, orthogonal, pair
+from testing.gaussians import CASES, features, normal, orthogonal, pair
 
 EPS = torch.finfo(torch.float64).eps
 N = 300
@@ -160,3 +161,104 @@ def test_polar_factor():
     # A singular value of 1e-9 is wrong by eps / 1e-9 itself.
     torch.testing.assert_close(polar_factor(c), exact, rtol=0, atol=1e-6)
     torch.testing.assert_close((polar_factor(c) * c).sum(), (exact * c).sum(), rtol=1e-14, atol=0)
+
+
+def test_thirteen_steps_are_enough_for_most_and_the_others_go_on(cases, monkeypatch):
+    assert len(quintics(polar.QUICK)) == 13
+    few = pair("few samples", 600)  # singular values of 1e-7 of the largest
+    for (a, b, trace, *_), wanted in ((cases["full rank"], True), (few, False)):
+        found = polar_trace(a, b, polar.QUICK)
+        assert bool(found.converged) is wanted and bool(found.worthwhile) is not wanted
+        assert found.error >= abs(found.trace - trace) - 1e-13 * trace
+        found = polar.quickest(found)
+        assert float(found.trace) == pytest.approx(trace, rel=1e-13)
+    # What more steps cannot help is not given any.
+    monkeypatch.setattr(polar, "continued", lambda found: pytest.fail("in vain"))
+    for case in ("condition 1e16", "collapsed"):
+        assert polar.quickest(polar_trace(*cases[case][:2], polar.QUICK)) is None
+
+
+def test_an_error_of_1e_9_is_no_failure():
+    """A spectrum over three decades and more, of few samples: its estimate is above 1e-12."""
+    a, b, trace, *_ = pair("few samples", 600)
+    one = polar_trace(a, b, 1e-7)
+    assert one.converged and float(one.trace) == pytest.approx(trace, rel=1e-9)
+
+
+DECOMPOSITIONS = ("eigh", "eigvalsh", "svd", "svdvals", "qr", "eigvals")
+
+
+@pytest.fixture
+def by_products(monkeypatch):
+    """As on a GPU; a decomposition that is slow there fails."""
+
+    def enter(forbidden=DECOMPOSITIONS):
+        monkeypatch.setattr(polar, "serves", lambda x: x.dim() == 2)
+        for name in forbidden:
+            monkeypatch.setattr(torch.linalg, name, lambda *_, name=name, **__: pytest.fail(name))
+
+    return enter
+
+
+def value_and_gradients(function, *inputs):
+    inputs = [x.clone().requires_grad_() for x in inputs]
+    value = function(*inputs)
+    return value.detach(), torch.autograd.grad(value, inputs)
+
+
+def check_same(found, expected, rtol):
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=0)
+    for x, y in zip(found[1], expected[1], strict=True):
+        assert torch.linalg.matrix_norm(x - y) <= rtol * torch.linalg.matrix_norm(y)
+
+
+@pytest.mark.parametrize("case", ["full rank", "few samples"])
+@pytest.mark.parametrize("swap", [False, True])
+def test_the_gradients_of_the_trace_decompose_nothing(case, swap, cases, by_products):
+    a, b = cases[case][1::-1] if swap else cases[case][:2]
+    expected = value_and_gradients(linalg.trace_sqrtm, a, b)
+    by_products()
+    check_same(value_and_gradients(linalg.trace_sqrtm, a, b), expected, 1e-9)
+
+
+@pytest.mark.parametrize("case", ["condition 1e16", "collapsed"])
+def test_what_products_cannot_tell_is_decomposed(case, cases, by_products):
+    a, b, *_ = cases[case]
+    expected = value_and_gradients(linalg.trace_sqrtm, a, b)
+    by_products(forbidden=())
+    check_same(value_and_gradients(linalg.trace_sqrtm, a, b), expected, 1e-12)
+
+
+def dead(count, n, **kwargs):
+    x = features(count, n, **kwargs)
+    x[:, :30] = 0
+    return x
+
+
+SAMPLES = {
+    "many": lambda n: (features(3 * n, n, seed=1), features(2 * n, n, seed=2, mean=0.1)),
+    "few": lambda n: (features(n // 2, n, seed=1), features(n // 3, n, seed=2, mean=0.1)),
+    "few and many": lambda n: (features(n // 2, n, seed=1), features(3 * n, n, seed=2)),
+    "twice the same": lambda n: (features(n // 2, n, seed=1).repeat(2, 1), normal(n, n, seed=2)),
+    "collapsed": lambda n: (
+        features(3 * n, n, seed=1),
+        normal(3 * n, 20, seed=5) @ normal(20, n, seed=6) + 1e-6 * normal(3 * n, n, seed=7),
+    ),
+}
+
+
+@pytest.mark.parametrize("which", SAMPLES)
+def test_the_distance_of_features_decomposes_nothing(which, by_products):
+    x, y = SAMPLES[which](150)
+    expected = value_and_gradients(linalg.frechet_distance_from_features, x, y)
+    by_products()
+    found = value_and_gradients(linalg.frechet_distance_from_features, x, y)
+    check_same(found, expected, 1e-8)
+
+
+def test_dead_features_are_decomposed_for_their_gradient(by_products):
+    x, y = dead(450, 150, seed=1), features(300, 150, seed=2)
+    expected = value_and_gradients(linalg.frechet_distance_from_features, x, y)
+    by_products(forbidden=())
+    found = value_and_gradients(linalg.frechet_distance_from_features, x, y)
+    check_same(found, expected, 1e-8)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form, is_traced, once_only
 from ganfast.errors import InputError
+from ganfast.linalg import polar
 from ganfast.linalg.factor import is_resolved, rank_revealing_factor, roots_of
 from ganfast.linalg.inputs import (
     EPS,
@@ -68,6 +69,12 @@ def _norms(one: Tensor, two: Tensor) -> Tensor:
 
 
 def _norm(one: Tensor, two: Tensor) -> tuple[Tensor]:
+    if polar.serves(one) and not is_traced():
+        tall = _tall(one, two)
+        r1, r2 = map(polar.triangle, (one, two)) if tall else (one, two)
+        found = polar.quickest(polar.norm_of_rows(r1, r2, polar.QUICK))
+        if found is not None:
+            return (found.trace,)
     if _tall(one, two):
         one, two = (torch.linalg.qr(rows, mode="r").R for rows in (one, two))
     return (torch.linalg.svdvals(one @ two.mT).sum(-1),)
@@ -89,6 +96,10 @@ def gradients(grad: Tensor, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
 
 def _gradients(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     """U F2 and U^T F1 with the polar factor U of F1 F2^T on its numerical range."""
+    if polar.serves(one) and not is_traced():
+        by_products = _gradients_by_products(one, two)
+        if by_products is not None:
+            return by_products
     basis1 = basis2 = None
     if _tall(one, two):
         basis1, one = torch.linalg.qr(one)
@@ -102,6 +113,23 @@ def _gradients(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     if basis1 is not None and basis2 is not None:
         return basis1 @ first, basis2 @ second
     return first, second
+
+
+def _gradients_by_products(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor] | None:
+    """With triangles R in the place of tall F: U F2 = F1 R2^T (C^T C)^{-1/2} R2, C = R1 R2^T."""
+    tall = _tall(one, two)
+    r1, r2 = map(polar.triangle, (one, two)) if tall else (one, two)
+    found = polar.norm_of_rows(r1, r2)
+    inverses = polar.inverse_roots(found)
+    if inverses is None:
+        return None
+    if tall:
+        return one @ (r2.mT @ inverses[0] @ r2), two @ (r1.mT @ inverses[1] @ r1)
+    # u^3 (5 - 3 u^2) / 2 leaves 1 alone, and next to nothing of what round-off became.
+    u = found.unitary
+    gram = u @ u.mT
+    u = 2.5 * gram @ u - 1.5 * gram @ (gram @ u)
+    return u @ two, u.mT @ one
 
 
 def _smooth(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -118,8 +146,8 @@ def _smooth(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor] | None:
     if not well_conditioned(gram):
         return None
     inverse = torch.linalg.inv(root(gram))
-    polar = inverse @ cross if wide else cross @ inverse
-    return polar @ two, polar.mT @ one
+    unitary = inverse @ cross if wide else cross @ inverse
+    return unitary @ two, unitary.mT @ one
 
 
 class Gaussian:

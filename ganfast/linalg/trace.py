@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ganfast._autograd.closed_form import closed_form, is_traced, once_only
+from ganfast.linalg import polar
 from ganfast.linalg.batch import traces
 from ganfast.linalg.factor import eigenvector_factor, trace_of_roots
 from ganfast.linalg.inputs import (
@@ -24,7 +25,6 @@ from ganfast.linalg.inputs import (
     rescale,
     unscale,
 )
-from ganfast.linalg.polar import polar_trace
 from ganfast.linalg.root import root
 
 Tensors = tuple[Tensor, ...]
@@ -120,10 +120,10 @@ def _value(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> Tensor:
 
 def _large(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor]:
     """By LAPACK's eigenvalues (3 n^3 flops) on a CPU; on a GPU, whose eigensolvers wait for memory,
-    by matrix products (162 n^3), and by eigenvalues only where those did not converge."""
-    if a.is_cuda and a.dim() == 2:
-        found = polar_trace(a, b)
-        if bool(found.converged):
+    by matrix products (108 n^3), and by eigenvalues only where those did not converge."""
+    if polar.serves(a):
+        found = polar.quickest(polar.polar_trace(a, b, polar.QUICK))
+        if found is not None:
             return (found.trace,)
     return trace_of_roots(tolerances, a, b)
 
@@ -159,6 +159,12 @@ def _traced_gradients(
 
 
 def _gradients(tolerances: tuple[float, float], a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    if polar.serves(a) and not is_traced():
+        found = polar.polar_trace(a, b)
+        inverses = polar.inverse_roots(found)
+        if inverses is not None:
+            one, two = found.factors
+            return two @ inverses[0] @ two.mT / 2, one @ inverses[1] @ one.mT / 2
     one = eigenvector_factor(a, tolerances[0])
     two = eigenvector_factor(b, tolerances[1])
     v, s, ut = torch.linalg.svd(one.mT @ two, full_matrices=False)

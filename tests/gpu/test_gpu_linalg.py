@@ -7,7 +7,6 @@ import torch
 
 import ganfast
 from ganfast import reference
-from ganfast.backends import cuda
 from ganfast.backends.cuda import linalg as kernels
 from ganfast.linalg import polar
 from ganfast.linalg.certificate import trace_interval
@@ -39,13 +38,13 @@ def test_batches(n):
     x, y = samples(40, 2 * n + 1, n), samples(40, max(1, n // 2), n, seed=1)
     (_, a_gpu), (_, b_gpu) = both(x), both(y)
     bound = (8 + 4 * n) * EPS
-    roots, definite = cuda.batch_sqrtm(a_gpu, TOLERANCE)
+    roots, definite = kernels.batch_sqrtm(a_gpu, TOLERANCE)
     assert definite.all() and torch.equal(roots, roots.mT)
     residual = (roots @ roots - a_gpu).abs().amax((-2, -1))
     assert (residual <= bound * a_gpu.abs().amax((-2, -1))).all()
     exact = torch.linalg.svdvals(x @ y.mT).sum(-1) / (x.shape[-2] * y.shape[-2]) ** 0.5
     for one, two in ((a_gpu, b_gpu), (b_gpu, a_gpu)):
-        traces, definite = cuda.batch_trace_sqrtm(one, two, TOLERANCE, TOLERANCE)
+        traces, definite = kernels.batch_trace_sqrtm(one, two, TOLERANCE, TOLERANCE)
         assert definite.all()
         torch.testing.assert_close(traces.cpu(), exact, rtol=bound, atol=0)
 
@@ -56,14 +55,14 @@ def test_float32_and_the_failure_list():
     a, _ = both(x)
     a[2] = a[2].float().double()  # singular but for float32's noise
     a[4] -= torch.eye(40)
-    roots, definite = cuda.batch_sqrtm(a.to(DEVICE), TOLERANCE)
+    roots, definite = kernels.batch_sqrtm(a.to(DEVICE), TOLERANCE)
     assert definite.tolist() == [True, True, True, True, False, True]
     exact, _ = reference.linalg.batch_sqrtm(a, TOLERANCE)
     torch.testing.assert_close(roots[[0, 2]].cpu(), exact[[0, 2]], rtol=0, atol=1e-6)
     full, _ = both(samples(6, 90, 40))
-    narrow, _ = cuda.batch_sqrtm(full.float().to(DEVICE), TOLERANCE)
+    narrow, _ = kernels.batch_sqrtm(full.float().to(DEVICE), TOLERANCE)
     assert narrow.dtype == torch.float32
-    wide, _ = cuda.batch_sqrtm(full.float().double().to(DEVICE), TOLERANCE)
+    wide, _ = kernels.batch_sqrtm(full.float().double().to(DEVICE), TOLERANCE)
     assert torch.equal(narrow, wide.float())
 
 
@@ -71,9 +70,9 @@ def test_float32_and_the_failure_list():
 def test_more_matrices_than_blocks():
     x = samples(70_001, 9, 4)
     a, a_gpu = both(x)
-    roots, _ = cuda.batch_sqrtm(a_gpu, TOLERANCE)
+    roots, _ = kernels.batch_sqrtm(a_gpu, TOLERANCE)
     torch.testing.assert_close((roots @ roots).cpu(), a, rtol=0, atol=1e-13)
-    traces, _ = cuda.batch_trace_sqrtm(a_gpu, a_gpu, TOLERANCE, TOLERANCE)
+    traces, _ = kernels.batch_trace_sqrtm(a_gpu, a_gpu, TOLERANCE, TOLERANCE)
     torch.testing.assert_close(
         traces.cpu(), a.diagonal(dim1=-2, dim2=-1).sum(-1), rtol=1e-13, atol=0
     )
@@ -83,23 +82,23 @@ def test_more_matrices_than_blocks():
 @pytest.mark.parametrize("n", [24, 60, 128])
 def test_bitwise_the_same_from_run_to_run(n):
     _, a = both(samples(50, 2 * n, n))
-    first = cuda.batch_sqrtm(a, TOLERANCE)[0]
+    first = kernels.batch_sqrtm(a, TOLERANCE)[0]
     for _ in range(10):
-        assert torch.equal(first, cuda.batch_sqrtm(a, TOLERANCE)[0])
+        assert torch.equal(first, kernels.batch_sqrtm(a, TOLERANCE)[0])
 
 
 @needs_cupy
 def test_the_callers_stream():
     """A kernel on the wrong stream would read what the sleeping stream has not written yet."""
     _, a = both(samples(100, 60, 24))
-    expected = cuda.batch_sqrtm(a, TOLERANCE)[0]
+    expected = kernels.batch_sqrtm(a, TOLERANCE)[0]
     torch.cuda.synchronize()
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         late = torch.full_like(a, float("nan"))
         torch.cuda._sleep(20_000_000)
         late.copy_(a)
-        got = cuda.batch_sqrtm(late, TOLERANCE)[0]
+        got = kernels.batch_sqrtm(late, TOLERANCE)[0]
     side.synchronize()
     assert torch.equal(got, expected)
 
@@ -118,7 +117,7 @@ def test_the_kernel_in_a_graph():
         a.copy_(both(samples(30, 100, 40, seed=seed))[1])
         graph.replay()
         assert not failed.any()
-        assert torch.equal(roots, cuda.batch_sqrtm(a, TOLERANCE)[0])
+        assert torch.equal(roots, kernels.batch_sqrtm(a, TOLERANCE)[0])
 
 
 @needs_cupy
@@ -149,7 +148,7 @@ def test_the_interval(case):
     a, b, trace, *_ = pair(case, 300)
     low, high = map(float, trace_interval(a.to(DEVICE), b.to(DEVICE)))
     assert low <= trace <= high
-    if case == "full rank":
+    if case != "collapsed":
         assert high - low <= 1e-8 * trace
 
 

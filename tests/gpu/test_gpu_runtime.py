@@ -191,10 +191,10 @@ def test_indices_beyond_int32():
 
 
 def test_new_sizes_seeds_and_rates_compile_nothing():
-    from ganfast.backends.triton.kernels.losses import map_kernel, sum_kernel
+    from ganfast.backends.triton.kernels.losses import map_pair_kernel, sum_pair_kernel
 
     def compiled():
-        caches = (kernel.device_caches[0][0] for kernel in (sum_kernel, map_kernel))
+        caches = (kernel.device_caches[0][0] for kernel in (sum_pair_kernel, map_pair_kernel))
         return sum(len(cache) for cache in caches)
 
     def play(n, noise, seed):

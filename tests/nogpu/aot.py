@@ -10,6 +10,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from ganfast.backends.triton.launch import OPTIONS
 from ganfast.backends.triton.losses import _options
 from ganfast.games import PHIS, LossSpec
 
@@ -23,7 +24,6 @@ _CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuo
 def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool = True, **constants):
     """``kernel`` for ``tensors`` tensors of ``dtype``, as a launch would ask for it."""
     given = _options(LossSpec(PHIS["linear"], (), 1, "mean"), dtype == "float64")
-    options = {name: given.pop(name) for name in ("num_warps", "enable_fp_fusion")}
     constants = {**given, **constants}
     element, accumulator = f"*{ELEMENT[dtype]}", "*fp64" if dtype == "float64" else "*fp32"
     single = constants.get("SINGLE")
@@ -53,7 +53,7 @@ def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool =
     return triton.compile(
         ASTSource(fn=kernel, signature=signature, constexprs=constexprs, attrs=attributes),
         target=GPUTarget("cuda", capability, 32),
-        options=options,
+        options=OPTIONS,
     )
 
 

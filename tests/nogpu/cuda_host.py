@@ -33,8 +33,13 @@ SHARED = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 PROCESSORS = 2
 
 ERRORS = {1: "deadlock: a barrier that not every thread reaches", 2: "shared memory overrun"}
-DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+)?([\w ]+?)\s+(\w+)\[\];")
+DYNAMIC = re.compile(
+    r"extern\s+__dynamic_shared__\s+(?:__align__\(\d+\)\s+)?([\w ]+?)\s+(\w+)\[\];"
+)
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(')
+
+threads = False
+"""Whether the threads of a block are threads of the host, for ThreadSanitizer (test_races.py)."""
 
 order = 0
 """In which order the threads of a block take turns: 0 forwards, 1 backwards, others shuffled."""
@@ -57,6 +62,8 @@ def build(code: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     """A shared library with launch_<kernel> for every kernel in ``code``."""
     options = tuple(o for o in options if o.startswith("-I"))  # the others are NVRTC's
     folder = Path(tempfile.mkdtemp(dir=_folder().name))
+    # `extern` or not makes a difference to the host.
+    code = re.sub(r"extern\s+__shared__", "extern __dynamic_shared__", code)
     (folder / "kernels.cu").write_text(code)
     expand = [compiler(), "-E", "-P", "-x", "c++", *options, str(folder / "kernels.cu")]
     expanded = subprocess.run(expand, capture_output=True, text=True, check=True).stdout
@@ -67,7 +74,7 @@ def build(code: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     assert len(arrays) <= 1, f"one dynamic shared array for each file, not {sorted(arrays)}"
     lines = ['#include "cuda_host.h"', '#include "kernels.cu"']
     for name, kind in arrays.items():
-        lines.append(f"thread_local {kind} {name}[host::kShared / sizeof({kind})];")
+        lines.append(f"__dynamic_shared__ {kind} {name}[host::kShared / sizeof({kind})];")
     shared = next(iter(arrays), "nullptr")
     lines += [
         f'extern "C" int launch_{kernel}(unsigned grid, unsigned threads, unsigned order,'
@@ -78,6 +85,8 @@ def build(code: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     ]
     (folder / "launch.cpp").write_text("\n".join(lines) + "\n")
     command = [compiler(), "-std=c++17", "-O2", "-shared", "-fPIC", "-Wall", "-Wno-unknown-pragmas"]
+    if threads:
+        command += ["-DHOST_THREADS", "-fsanitize=thread", "-g"]
     command += ["-Wno-unused-function", "-Wno-unused-variable", f"-I{HERE}", *options]
     command += [str(folder / "launch.cpp"), "-o", str(folder / "kernels.so")]
     run = subprocess.run(command, capture_output=True, text=True)
@@ -91,8 +100,20 @@ def kernels(name: str) -> ctypes.CDLL:
     return build((folder / "cuda" / name).read_text(), (f"-I{folder}",))
 
 
+@contextlib.contextmanager
+def flushed():
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def launch(library: ctypes.CDLL, kernel: str, grid: int, threads: int, *values, shared=0) -> None:
-    """Run a kernel on CPU tensors and NumPy scalars; AssertionError says what is wrong with it."""
+    """Run a kernel on CPU tensors and NumPy scalars; AssertionError says what is wrong with it.
+
+    Denormals are flushed meanwhile, as CuPy asks of NVRTC (-ftz=true).
+    """
     # The bytes live in arrays of their own, which stay alive for the call.
     cells = [
         np.array([x.data_ptr()], dtype=np.uint64) if isinstance(x, torch.Tensor) else np.array([x])
@@ -100,10 +121,11 @@ def launch(library: ctypes.CDLL, kernel: str, grid: int, threads: int, *values, 
     ]
     addresses = (ctypes.c_void_p * len(cells))(*(cell.ctypes.data for cell in cells))
     widths = (ctypes.c_int * len(cells))(*(cell.itemsize for cell in cells))
-    error = getattr(library, f"launch_{kernel}")(
-        ctypes.c_uint(grid), ctypes.c_uint(threads), ctypes.c_uint(order),
-        ctypes.c_size_t(shared), addresses, widths, ctypes.c_int(len(cells)),
-    )  # fmt: skip
+    with flushed():
+        error = getattr(library, f"launch_{kernel}")(
+            ctypes.c_uint(grid), ctypes.c_uint(threads), ctypes.c_uint(order),
+            ctypes.c_size_t(shared), addresses, widths, ctypes.c_int(len(cells)),
+        )  # fmt: skip
     if error >= 15:
         what = f"argument {error - 16}'s width" if error > 15 else f"not {len(cells)} arguments"
         raise AssertionError(f"{kernel} declares otherwise: {what}")

@@ -9,7 +9,12 @@ import re
 import pytest
 from aot import VECTOR, build, resources
 
-from ganfast.backends.triton.kernels.losses import map_kernel, sum_kernel
+from ganfast.backends.triton.kernels.losses import (
+    map_kernel,
+    map_pair_kernel,
+    sum_kernel,
+    sum_pair_kernel,
+)
 from ganfast.games import PHIS
 
 CAPABILITIES = [80, 90, 100]
@@ -20,6 +25,11 @@ VARIANTS = {
     "values": (map_kernel, {"SLOPE": False, "EACH": True, "MEAN": False}),
     "gradient": (map_kernel, {"SLOPE": True, "EACH": False, "MEAN": True}),
     "gradient-of-each": (map_kernel, {"SLOPE": True, "EACH": True, "MEAN": False}),
+    "sum-of-a-pair": (sum_pair_kernel, {"SINGLE": False, "MEAN": True}),
+    "small-sum-of-a-pair": (sum_pair_kernel, {"SINGLE": True, "MEAN": True}),
+    "values-of-a-pair": (map_pair_kernel, {"SLOPE": False, "EACH": True, "MEAN": False}),
+    "gradient-of-a-pair": (map_pair_kernel, {"SLOPE": True, "EACH": False, "MEAN": True}),
+    "gradient-of-each-of-a-pair": (map_pair_kernel, {"SLOPE": True, "EACH": True, "MEAN": False}),
 }
 
 # A float32 mean took 55 and its gradient 31, so 9 and 16 programs of 128 threads fit on a processor
@@ -35,12 +45,12 @@ def check(variant, dtype, capability, folder, tensors=2, aligned=True, **constan
     assert used["REG"] <= REGISTERS[dtype], used
     vector = VECTOR[dtype]
     # The gradient of a linear game does not depend on the logits: it does not read them.
-    reads = constants["PHI"] != "linear" or variant != "gradient"
+    reads = constants["PHI"] != "linear" or variant not in ("gradient", "gradient-of-a-pair")
     assert (f"ld.global.{vector}" in ptx) == (aligned and reads)
-    if kernel is map_kernel:
+    if kernel in (map_kernel, map_pair_kernel):
         assert (f"st.global.{vector}" in ptx) == aligned
         assert "atom." not in ptx
-    elif variant == "sum":
+    elif variant in ("sum", "sum-of-a-pair"):
         assert re.findall(r"\batom\.\S+", ptx) == ["atom.global.gpu.acq_rel.add.u32"]
         # The other programs' partial sums never come from this processor's own cache.
         assert "ld.global.cg" in ptx
@@ -48,7 +58,7 @@ def check(variant, dtype, capability, folder, tensors=2, aligned=True, **constan
     return ptx
 
 
-@pytest.mark.parametrize("variant", ["sum", "gradient"])
+@pytest.mark.parametrize("variant", ["sum-of-a-pair", "gradient-of-a-pair"])
 @pytest.mark.parametrize("phi", PHIS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("capability", CAPABILITIES)
@@ -56,7 +66,15 @@ def test_every_phi(capability, dtype, phi, variant, tmp_path):
     check(variant, dtype, capability, tmp_path, PHI=phi, NOISY=False)
 
 
-@pytest.mark.parametrize("variant", ["small-sum", "values", "gradient-of-each"])
+@pytest.mark.parametrize("variant", ["sum", "gradient"])
+@pytest.mark.parametrize("phi", PHIS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_phi_for_more_tensors(dtype, phi, variant, tmp_path):
+    """The same functions with more arguments: one architecture is enough."""
+    check(variant, dtype, 90, tmp_path, PHI=phi, NOISY=False)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_other_variants(capability, dtype, variant, tmp_path):
@@ -67,11 +85,12 @@ def test_other_variants(capability, dtype, variant, tmp_path):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_noise_and_many_tensors(capability, dtype, variant, tmp_path):
-    tensors = 4 if variant == "small-sum" else 8  # a small sum is of at most four programs
+    # A small sum is of at most four programs.
+    tensors = 2 if variant.endswith("pair") else 4 if variant == "small-sum" else 8
     check(variant, dtype, capability, tmp_path, tensors, PHI="cross_entropy", NOISY=True)
 
 
-@pytest.mark.parametrize("variant", ["sum", "gradient"])
+@pytest.mark.parametrize("variant", ["sum", "gradient", "sum-of-a-pair", "gradient-of-a-pair"])
 def test_unaligned_addresses(variant, tmp_path):
     """A slice that starts at an odd element: correct, without vectors."""
     check(variant, "float32", 90, tmp_path, aligned=False, PHI="cross_entropy", NOISY=False)

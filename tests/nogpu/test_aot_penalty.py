@@ -96,3 +96,13 @@ def test_kernels(capability, dtype, name, short, tmp_path):
     else:
         assert re.findall(r"\batom\.\S+", ptx) == ["atom.global.gpu.acq_rel.add.u32"]
         assert "ld.global.cg" in ptx, "other programs' sums never come from this one's cache"
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_no_length_of_a_row_is_narrowed(name):
+    """A row may have 2^31 elements and more. (Short rows, of less than a block, may be.)"""
+    kernel, constants = KERNELS[name]
+    given = {"WIDE": False, "BLOCK_LOG2": 10, "SHORT": False, "WIDTH": 256, "TOGETHER": 4}
+    wanted = {key: value for key, value in given.items() if key in kernel.arg_names}
+    text = build(kernel, "float32", 90, **constants, **wanted).asm["ttir"]
+    assert "%length" in text and not re.search(r"arith\.trunci %length\w* :", text)

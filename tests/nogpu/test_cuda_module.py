@@ -119,6 +119,24 @@ def test_an_old_or_broken_cupy_says_so(monkeypatch, fresh):
         assert module.unavailable() is None
 
 
+def test_a_cupy_that_cannot_compile_is_found_out_once(monkeypatch, fresh):
+    """Before the first step, so that the reference serves it; and `ganfast doctor` says why."""
+    asked = []
+
+    def no_headers(code, options):
+        asked.append(options)
+        raise RuntimeError("Failed to find CUDA headers.\nInstall nvidia-cuda-runtime")
+
+    monkeypatch.setattr(cuda_host, "RawModule", no_headers)
+    with cuda_host.gpu():
+        for _ in range(2):
+            told = cuda.why_not("cuda")
+            assert told.startswith(
+                "CuPy cannot compile kernels (RuntimeError: Failed to find CUDA headers. Install"
+            )
+        assert asked == [module.compile_options(module.csrc_dir())]
+
+
 def test_a_cupy_that_dies_at_import_says_so(tmp_path):
     (tmp_path / "cupy.py").write_text("raise RuntimeError('libcudart is gone')\n")
     code = (

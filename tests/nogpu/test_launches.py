@@ -5,13 +5,15 @@ import torch
 import triton
 from stub_driver import StubDriver
 
+from ganfast.backends.triton import launch, losses
 from ganfast.backends.triton import why_not as triton_why_not
-from ganfast.backends.triton.kernels.losses import map_kernel, sum_kernel
 from ganfast.backends.triton.losses import (
     adversarial_loss,
     adversarial_loss_gradient,
 )
 from ganfast.games import PHIS, LossSpec
+
+KERNELS = [k for k in vars(losses).values() if isinstance(k, triton.JITFunction)]
 
 
 @pytest.fixture
@@ -19,10 +21,14 @@ def driver(monkeypatch):
     stub = StubDriver()
     # reset_active() would ask for the driver of a GPU.
     monkeypatch.setattr(triton.runtime.driver, "_active", stub)
-    for kernel in (sum_kernel, map_kernel):
-        kernel.device_caches.clear()
+    forget()
     yield stub
-    for kernel in (sum_kernel, map_kernel):
+    forget()
+
+
+def forget():
+    launch._compiled.clear()
+    for kernel in KERNELS:
         kernel.device_caches.clear()
 
 
@@ -40,7 +46,7 @@ def play(sizes, spec, key=None, needed=None):
 
 
 def compiled():
-    return sum(len(kernel.device_caches[0][0]) for kernel in (sum_kernel, map_kernel))
+    return sum(len(kernel.device_caches[0][0]) for kernel in KERNELS if kernel.device_caches)
 
 
 @pytest.mark.parametrize("n", [64, 65_536])
@@ -48,8 +54,9 @@ def compiled():
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_one_launch_each_way(driver, n, heads, reduction):
     play([n] * (2 * heads), spec_of(heads, reduction))
-    forward = "sum_kernel" if reduction == "mean" else "map_kernel"
-    assert [launch.kernel for launch in driver.launches] == [forward, "map_kernel"]
+    pair = "_pair" if heads == 1 else ""
+    forward = f"sum{pair}_kernel" if reduction == "mean" else f"map{pair}_kernel"
+    assert [launch.kernel for launch in driver.launches] == [forward, f"map{pair}_kernel"]
 
 
 def test_more_tensors_than_a_launch_takes(driver):
@@ -71,13 +78,14 @@ def test_the_grid_of_a_large_sum_is_bounded(driver):
 def test_nothing_is_launched_for_nothing(driver):
     play([0, 0], spec_of(reduction="none"))
     play([5, 5], spec_of(), needed=(False, False))
-    assert [launch.kernel for launch in driver.launches] == ["sum_kernel"]
+    assert [launch.kernel for launch in driver.launches] == ["sum_pair_kernel"]
 
 
 def test_only_a_new_kind_of_loss_compiles(driver):
     """Not a new size, count of 1, key, rate or combination of gradients."""
     for n in (16, 20_000):
         play([n, n], spec_of(noise=0.1), key=5)
+        play([n, n, n, n], spec_of(2, noise=0.1), key=5)
     before = compiled()
     for key, n, target, flip, noise in [
         (1, 1, 1.0, 0.0, 0.1),
@@ -87,18 +95,61 @@ def test_only_a_new_kind_of_loss_compiles(driver):
     ]:
         for needed in [(True, True), (False, True), (True, False)]:
             play([n, 3], spec_of(1, "mean", target, flip, noise), key, needed)
+            play([n, 3, n, 3], spec_of(2, "mean", target, flip, noise), key, needed * 2)
     assert compiled() == before
 
 
 def test_types_of_the_arguments(driver):
-    play([20_000, 5], spec_of(noise=0.1), key=torch.tensor(3))
-    forward, backward = driver.launches
-    for launch in (forward, backward):
-        assert launch.types["key_pointer"] == "*i64"
-        for name in ("n0", "n7", "t0", "flip", "noise", "key", "heads", "first_stream"):
-            assert launch.types[name] == "i64", name
-        assert launch.types["x1"] == "*fp32" and launch.types["x2"] == "constexpr"
-    assert forward.types["counter"] == "*i32"
+    for sizes, heads in (([20_000, 5], 1), ([20_000, 5, 3, 3], 2)):
+        driver.launches.clear()
+        play(sizes, spec_of(heads, noise=0.1), key=torch.tensor(3))
+        forward, backward = driver.launches
+        for made in (forward, backward):
+            assert made.types["key_pointer"] == "*i64"
+            for name in ("n0", "n1", "t0", "flip", "noise", "key", "heads", "first_stream"):
+                assert made.types[name] == "i64", name
+            assert made.types["x1"] == "*fp32"
+            if heads == 2:
+                assert made.types["x4"] == "constexpr" and made.types["n7"] == "i64"
+        assert forward.types["counter"] == "*i32"
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize("n", [64, 65_536])
+def test_a_second_launch_gives_the_compiled_kernel_what_the_first_did(driver, n, heads):
+    spec = spec_of(heads, noise=0.1)
+    for _ in range(2):
+        play([n] * (2 * heads), spec, key=7)
+    first, second = driver.launches[:2], driver.launches[2:]
+    for a, b in zip(first, second, strict=True):
+        assert (a.kernel, a.grid, a.types) == (b.kernel, b.grid, b.types)
+        numbers = ({k: v for k, v in x.values.items() if not torch.is_tensor(v)} for x in (a, b))
+        assert next(numbers) == next(numbers)
+
+
+def test_unaligned_addresses_and_dtypes_are_kinds_of_their_own(driver):
+    """They come to the same memo and the same sizes: only the compiled kernel differs."""
+    spec = spec_of()
+
+    def types(x):
+        driver.launches.clear()
+        adversarial_loss((x, x), spec, None, torch.float32)
+        return driver.launches[0].types["x0"]
+
+    both = torch.zeros(65)
+    assert [types(both[:64]) for _ in range(2)] == ["*fp32"] * 2
+    before = compiled()
+    types(both[1:])
+    assert compiled() == before + 1
+    assert types(both[:64].half()) == "*fp16" and types(both[:64].bfloat16()) == "*bf16"
+    assert compiled() == before + 3
+
+
+def test_a_new_size_at_each_step_does_not_fill_memory(driver):
+    spec = spec_of()
+    for n in range(1, 600):
+        adversarial_loss((torch.zeros(n), torch.zeros(n)), spec, None, torch.float32)
+    assert len(spec.memo) <= 256
 
 
 def test_why_not():

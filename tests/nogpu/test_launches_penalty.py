@@ -5,6 +5,7 @@ import torch
 import triton
 from stub_driver import StubDriver
 
+from ganfast.backends.triton import launch
 from ganfast.backends.triton import penalty as backend
 from ganfast.reference.penalty import PenaltySpec
 
@@ -15,9 +16,13 @@ KERNELS = [k for k in vars(backend).values() if isinstance(k, triton.JITFunction
 def driver(monkeypatch):
     stub = StubDriver()
     monkeypatch.setattr(triton.runtime.driver, "_active", stub)
-    for kernel in KERNELS:
-        kernel.device_caches.clear()
+    forget()
     yield stub
+    forget()
+
+
+def forget():
+    launch._compiled.clear()
     for kernel in KERNELS:
         kernel.device_caches.clear()
 
@@ -43,13 +48,35 @@ def compiled():
 )
 def test_one_launch_each(driver, shape, forward):
     play(shape)
-    assert [launch.kernel for launch in driver.launches] == [
+    assert [made.kernel for made in driver.launches] == [
         "interpolate_kernel",
         "interpolate_gradient_kernel",
         f"{forward}_penalty_kernel",
         "penalty_gradient_kernel",
         "penalty_second_order_kernel",
     ]
+
+
+@pytest.mark.parametrize("shape", [(64, 2), (64, 1), (64, 3, 32, 32), (2, 70_001)])
+def test_a_second_launch_gives_the_compiled_kernel_what_the_first_did(driver, shape):
+    play(shape)
+    play(shape)
+    half = len(driver.launches) // 2
+    for a, b in zip(driver.launches[:half], driver.launches[half:], strict=True):
+        assert (a.kernel, a.grid, a.types) == (b.kernel, b.grid, b.types)
+        numbers = ({k: v for k, v in x.values.items() if not torch.is_tensor(v)} for x in (a, b))
+        assert next(numbers) == next(numbers)
+
+
+def test_lengths_that_are_compiled_apart(driver):
+    """A multiple of 16 lets a block start at an aligned address: never for another length."""
+
+    def compiled_for(length):
+        before = compiled()
+        backend.penalty(torch.zeros(3, length), PenaltySpec(1.0, False, 1.0, 1))
+        return compiled() - before
+
+    assert [compiled_for(n) for n in (2048, 2049, 4096, 2050, 2048)] == [1, 1, 0, 0, 0]
 
 
 def test_the_grid_of_a_long_penalty_is_bounded_and_covers_all(driver):

@@ -7,15 +7,16 @@ stand-in: what g++ accepts there must be CUDA.
 import re
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path
 
+import kernel_table
 import pytest
 
 from ganfast._csrc_path import csrc_dir
 from ganfast.games import PHIS
 
 HERE = Path(__file__).parent
-CAPABILITIES = ("80", "90", "100")
 CLASSES = ["".join(word.title() for word in name.split("_")) for name in PHIS]
 SOURCES = [
     HERE / "gan_math.cu",
@@ -24,32 +25,42 @@ SOURCES = [
 ]
 
 
-def compile_for_every_gpu(source: Path, folder: Path) -> tuple[set[tuple[str, str]], str]:
-    """(kernel, architecture) of all that nvcc compiled, and what ptxas told of it."""
-    nvcc = shutil.which("nvcc")
-    if nvcc is None:
-        pytest.skip("nvcc is not on PATH")
-    command = [nvcc, "-std=c++17", "-c", "-Xptxas", "-v,-warn-spills", f"-I{csrc_dir()}"]
-    command += [f"-gencode=arch=compute_{cc},code=sm_{cc}" for cc in CAPABILITIES]
-    command += [str(source), "-o", str(folder / "kernels.o")]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    told = run.stdout + run.stderr
-    assert "warning" not in told, told
-    return set(re.findall(r"Compiling entry function '(\w+)' for '(sm_\d+)", told)), told
-
-
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
 def test_compiles_for_every_gpu_without_spills(source, tmp_path):
-    compiled, told = compile_for_every_gpu(source, tmp_path)
-    names = {name for name, _ in compiled}
-    assert names and compiled == {(name, f"sm_{cc}") for name in names for cc in CAPABILITIES}
+    told = kernel_table.assembled(source, tmp_path, csrc_dir())
+    if told is None:
+        pytest.skip("nvcc is not on PATH")
+    assert "warning" not in told, told
+    rows = list(kernel_table.rows(told))
+    compiled = {(row.kernel, row.capability) for row in rows}
+    names = {row.kernel for row in rows}
+    assert names and compiled == set(product(names, kernel_table.CAPABILITIES))
     if source.name == "gan_math.cu":
         assert names == {f"{phi}_{t}" for phi in CLASSES for t in ("float", "double")}
+    # A stack is an array that is indexed at run time: it would live behind the cache.
+    assert all(row.stack == row.spills == 0 for row in rows), told
+    if source.parent.name == "cuda":
+        for row in rows:
+            assert row.registers <= kernel_table.budget(row.kernel), row
+    # Functions of their own, such as pow, are told of beside the kernels.
     spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", told)
     assert len(spills) >= len(compiled) and set(spills) == {("0", "0")}, told
-    # An array that is indexed at run time would live there, behind the cache.
     assert set(re.findall(r"(\d+) bytes stack frame", told)) == {"0"}, told
+
+
+def test_what_the_table_says_of_a_kernel():
+    told = """
+ptxas info    : Compiling entry function 'busy' for 'sm_90'
+ptxas info    : Function properties for busy
+    8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 106 registers, used 1 barriers, 16 bytes smem
+"""
+    (row,) = kernel_table.rows(told)
+    assert row == ("busy", 90, 106, 8, 16)
+    assert row.warps == 16 and "| 106 | 16 (25 %) | 8 | 16 |" in row.markdown()
+    assert row._replace(registers=26).warps == 64  # 512 threads of 128 registers, 2048 of 32
+    assert row._replace(registers=128).warps == 16 and row._replace(registers=129).warps == 12
+    assert kernel_table.budget("sqrtm_4_float32") == kernel_table.BUDGETS["sqrtm_4"]
 
 
 def test_halves_are_converted_by_the_device_itself(tmp_path):

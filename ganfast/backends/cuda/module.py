@@ -17,10 +17,13 @@ import torch
 from torch import Tensor, cuda
 
 from ganfast._csrc_path import csrc_dir
+from ganfast.errors import one_line
 
 _HINT = "pip install 'ganfast[cuda13]' (or cuda12, as your torch's CUDA)"
 
 _ALWAYS_THERE = 48 * 1024  # bytes of shared memory that a kernel has without asking
+
+_PROBE = 'extern "C" __global__ void probe() {}\n'
 
 Argument = Tensor | np.generic | None
 """A tensor or None goes to the kernel as an address, a NumPy scalar as the type that it has."""
@@ -37,6 +40,10 @@ def unavailable() -> str | None:
         return f"CuPy is broken ({type(error).__name__}: {error}): {_HINT}"
     if not hasattr(cupy.cuda.Stream, "from_external"):
         return f"CuPy {cupy.__version__} is too old, version 14 is needed: {_HINT}"
+    try:  # once: without CUDA's headers, say, CuPy imports, and fails at the first kernel
+        cupy.RawModule(code=_PROBE, options=compile_options(csrc_dir())).get_function("probe")
+    except Exception as error:
+        return f"CuPy cannot compile kernels ({type(error).__name__}: {one_line(error)}): {_HINT}"
     return None
 
 

@@ -6,13 +6,16 @@ Nothing here waits for the device or reads from it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
 
 import torch
 import triton
 from torch import Tensor
+from triton.compiler import CompiledKernel
+from triton.runtime import driver
 
 from ganfast._philox import Key
 from ganfast.backends.triton.kernels.scalars import wide_integer
@@ -35,6 +38,65 @@ OPTIONS = {"num_warps": 4, "enable_fp_fusion": True}
 
 _counters: dict[tuple[int | None, int], Tensor] = {}
 """By device and stream: a zero that running sums count their programs with and leave at zero."""
+
+
+class Bound:
+    """A kernel and its constants. The second launch of a kind goes straight to the compiled kernel:
+    Triton's own way binds and looks at each argument again, for 30 us of the host's time.
+
+    The kernel's parameters are pointers, then integers, then constants. Of the integers only one
+    called ``length``, the first, is specialised: on being a multiple of 16 or 1.
+    """
+
+    def __init__(self, kernel: Any, constants: dict[str, Any]) -> None:
+        self.kernel, self.constants = kernel, constants
+        self.values = tuple(constants[name] for name in kernel.arg_names if name in constants)
+        self.of_rows = "length" in kernel.arg_names
+
+    def __call__(
+        self, device: torch.device, grid: int, tensors: Sequence[Tensor | None], *numbers: int
+    ) -> None:
+        """Launch it, on torch's current stream of ``device``, which must be the current one."""
+        # All that Triton compiles for: the types of the pointers, and which of them are aligned.
+        kind: list[Any] = [x if x is None else x.dtype for x in tensors]
+        addresses = 0
+        for x in tensors:
+            if x is not None:
+                addresses |= x.data_ptr()
+        if addresses & 15:
+            kind += [x is not None and x.data_ptr() % 16 == 0 for x in tensors]
+        if self.of_rows:
+            kind += numbers[0] % 16 == 0, numbers[0] == 1
+        key = self, device.index, *kind
+        compiled = _compiled.get(key)
+        if compiled is None or _watched():
+            compiled = self.kernel[(grid,)](*tensors, *numbers, **self.constants, **OPTIONS)
+            if isinstance(compiled, CompiledKernel):  # not in the interpreter
+                _compiled[key] = compiled.run, compiled.function, compiled.packed_metadata
+            return
+        run, function, metadata = compiled
+        stream = driver.active.get_current_stream(device.index)
+        run(grid, 1, 1, stream, function, metadata, None, None, None,
+            *tensors, *numbers, *self.values)  # fmt: skip
+
+
+@cache
+def _bind(kernel: Any, *constants: tuple[str, Any]) -> Bound:
+    return Bound(kernel, dict(constants))
+
+
+def bind(kernel: Any, **constants: Any) -> Bound:
+    """``kernel`` with these constants: the same object each time."""
+    return _bind(kernel, *constants.items())
+
+
+_compiled: dict[tuple[Any, ...], tuple[Any, Any, Any]] = {}
+
+
+def _watched() -> bool:
+    """Whether someone, a profiler say, wants to be told of each launch: Triton's own way does."""
+    hooks = triton.knobs.runtime
+    return bool(hooks.launch_enter_hook.calls or hooks.launch_exit_hook.calls)
 
 
 @lru_cache(maxsize=1024)
@@ -79,4 +141,9 @@ def need_memory(tensors: Iterable[Tensor | None]) -> None:
 
 def on_device(device: torch.device) -> AbstractContextManager[object]:
     """Triton launches on the current device, on torch's current stream there."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return _THERE
+    return torch.cuda.device(device)
+
+
+_THERE = nullcontext()

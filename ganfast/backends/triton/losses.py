@@ -1,22 +1,30 @@
 """The losses: contiguous tensors, outputs, the shape of the grid, the launch.
 
-Nothing here waits for the device or reads from it.
+Nothing here waits for the device or reads from it. What depends on the sizes alone is worked out
+once and kept in the loss's memo: at a few thousand logits the host's time is all there is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ganfast._philox import Key
-from ganfast.backends.triton.kernels.losses import MAX_TENSORS, map_kernel, sum_kernel
+from ganfast.backends.triton.kernels.losses import (
+    MAX_TENSORS,
+    map_kernel,
+    map_pair_kernel,
+    sum_kernel,
+    sum_pair_kernel,
+)
 from ganfast.backends.triton.launch import (
     BLOCK_LOG2,
     MAX_PROGRAMS,
-    OPTIONS,
+    Bound,
+    bind,
     bits,
     counter,
     key_argument,
@@ -28,13 +36,16 @@ from ganfast.games import LossSpec
 _SINGLE = 4
 """A sum of so few blocks is left to one program, which needs neither a buffer nor a counter."""
 
+_PAIR = 2
+_REMEMBERED = 256  # combinations of sizes for each loss
+
 
 def adversarial_loss(
     logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
 ) -> Tensor | tuple[Tensor, ...]:
     """sum_j weight_j * sum_i phi(logits_j[i], target_j[i]), or each phi, as in the reference."""
     need_memory(logits)
-    logits = tuple(_contiguous(x) for x in logits)
+    logits = tuple([_contiguous(x) for x in logits])
     if spec.reduction == "none":
         values = tuple(torch.empty_like(x, dtype=dtype) for x in logits)
         _map(logits, (None,) * len(logits), None, values, spec, key, slope=False)
@@ -53,7 +64,7 @@ def adversarial_loss_gradient(
     need_memory(grad_outputs)
     # Everything keeps its position, which is the stream that a tensor's noise is drawn from.
     xs = [_contiguous(x) if need else None for x, need in zip(logits, needed, strict=True)]
-    gradients = tuple(None if x is None else torch.empty_like(x) for x in xs)
+    gradients = tuple([None if x is None else torch.empty_like(x) for x in xs])
     if spec.reduction == "none":
         grads = [
             None if x is None or x.numel() == 0 else _contiguous(g)
@@ -66,31 +77,55 @@ def adversarial_loss_gradient(
     return gradients
 
 
+class _Launch(NamedTuple):
+    """One launch of a plan: its kernel and what never changes of its arguments."""
+
+    kernel: Bound
+    grid: int
+    here: slice  # which tensors
+    absent: tuple[None, ...]  # in the place of those that are not there
+    before: tuple[int, ...]  # the key
+    after: tuple[int, ...]
+
+
 def _sum(logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype) -> Tensor:
-    device, wide = logits[0].device, logits[0].dtype == torch.float64
-    options = _options(spec, wide)
+    first = logits[0]
+    device, wide = first.device, first.dtype is torch.float64
     counts = [x.numel() for x in logits]
-    out = torch.empty((), dtype=dtype, device=device)
+    out = first.new_empty((), dtype=dtype)
+    memo = ("sum", wide, *counts)
+    plan = spec.memo.get(memo)
+    if plan is None:
+        plan = _remember(spec, memo, _plan_of_sum(spec, counts, wide))
+    pointer, number = (None, 0) if key is None else key_argument(key)
     with on_device(device):
-        loops_log2, programs = _share(counts, options["BLOCK_LOG2"])
-        total = sum(programs)
-        if total <= _SINGLE:
-            arguments = _arguments((logits,), counts, spec, key, 0)
-            sum_kernel[(1,)](out, None, None, *arguments, 0, 0, total, SINGLE=True, **options)
-            return out
-        partials = out.new_empty(total, dtype=torch.float64 if wide else torch.float32)
-        arrivals = counter(device, once=len(counts) <= MAX_TENSORS)
-        before = 0
-        # More than MAX_TENSORS tensors take several launches, but one buffer and one count.
-        for at in range(0, len(counts), MAX_TENSORS):
-            grid = sum(programs[at : at + MAX_TENSORS])
-            arguments = _arguments((logits,), counts, spec, key, at)
-            sum_kernel[(grid,)](
-                out, partials, arrivals, *arguments, loops_log2, before, total,
-                SINGLE=False, **options,
-            )  # fmt: skip
-            before += grid
+        partials = arrivals = None
+        if plan[0].grid != 1 or len(plan) > 1:
+            total = plan[0].after[-1]
+            partials = out.new_empty(total, dtype=torch.float64 if wide else torch.float32)
+            # Several launches share one buffer and one count.
+            arrivals = counter(device, once=len(plan) == 1)
+        for kernel, grid, here, absent, before, after in plan:
+            tensors = out, partials, arrivals, pointer, *logits[here], *absent
+            kernel(device, grid, tensors, *before, number, *after)
     return out
+
+
+def _plan_of_sum(spec: LossSpec, counts: list[int], wide: bool) -> list[_Launch]:
+    loops_log2, programs = _share(counts, BLOCK_LOG2[wide])
+    total = sum(programs)
+    few = len(counts) <= _PAIR
+    if total <= _SINGLE:
+        kernel = bind(sum_pair_kernel if few else sum_kernel, SINGLE=True, **_options(spec, wide))
+        return [_launch(kernel, 1, spec, counts, 0, few, (0, 0, total))]
+    kernel = bind(sum_pair_kernel if few else sum_kernel, SINGLE=False, **_options(spec, wide))
+    plan, first = [], 0
+    for at in range(0, len(counts), MAX_TENSORS):
+        grid = sum(programs[at : at + MAX_TENSORS])
+        last = loops_log2, first, total
+        plan.append(_launch(kernel, grid, spec, counts, at, few, last))
+        first += grid
+    return plan
 
 
 def _map(
@@ -103,60 +138,70 @@ def _map(
     slope: bool,
 ) -> None:
     counts = [0 if x is None else x.numel() for x in logits]
-    some = next((j for j, count in enumerate(counts) if count), None)
-    if some is None:
-        return
-    # What is absent or empty borrows another's addresses, with a count of 0: every combination of
-    # gradients that are needed runs the same compiled kernel.
-    tensors = tuple(
-        [items[j] if count else items[some] for j, count in enumerate(counts)]
-        for items in (logits, grads, outputs)
-    )
-    first = logits[some]
+    if not all(counts):
+        some = next((j for j, count in enumerate(counts) if count), None)
+        if some is None:
+            return
+        # What is absent or empty borrows another's addresses, with a count of 0: every combination
+        # of gradients that are needed runs the same compiled kernel.
+        logits, grads, outputs = (
+            [items[j] if count else items[some] for j, count in enumerate(counts)]
+            for items in (logits, grads, outputs)
+        )
+    first = logits[0]
     assert first is not None
-    options = _options(spec, first.dtype == torch.float64)
+    wide = first.dtype is torch.float64
+    memo = ("map", wide, slope, grad is None, *counts)
+    plan = spec.memo.get(memo)
+    if plan is None:
+        few = len(counts) <= _PAIR
+        kernel = map_pair_kernel if few else map_kernel
+        bound = bind(kernel, SLOPE=slope, EACH=grad is None, **_options(spec, wide))
+        plan = [
+            _launch(bound, sum(_programs(some_counts, BLOCK_LOG2[wide])), spec, counts, at, few, ())
+            for at in range(0, len(counts), MAX_TENSORS)
+            for some_counts in [counts[at : at + MAX_TENSORS]]
+        ]
+        _remember(spec, memo, plan)
+    pointer, number = (None, 0) if key is None else key_argument(key)
     with on_device(first.device):
-        for at in range(0, len(counts), MAX_TENSORS):
-            grid = sum(_programs(counts[at : at + MAX_TENSORS], options["BLOCK_LOG2"]))
-            map_kernel[(grid,)](
-                grad, *_arguments(tensors, counts, spec, key, at),
-                SLOPE=slope, EACH=grad is None, **options,
+        for kernel, grid, here, absent, before, after in plan:
+            tensors = (
+                grad, pointer, *logits[here], *absent, *grads[here], *absent, *outputs[here],
+                *absent,
             )  # fmt: skip
+            kernel(first.device, grid, tensors, *before, number, *after)
 
 
-def _arguments(
-    tensors: tuple[Sequence[Tensor | None], ...],
-    counts: list[int],
-    spec: LossSpec,
-    key: Key | None,
-    at: int,
-) -> list[Tensor | int | None]:
-    """What both kernels take, key_pointer to first_stream, of the tensors from number ``at`` on."""
-    pointer, number = key_argument(key)
-    arguments: list[Tensor | int | None] = [pointer]
+def _remember(spec: LossSpec, key: tuple[Any, ...], plan: list[_Launch]) -> list[_Launch]:
+    if len(spec.memo) >= _REMEMBERED:
+        spec.memo.clear()
+    spec.memo[key] = plan
+    return plan
+
+
+def _launch(
+    kernel: Bound, grid: int, spec: LossSpec, counts: list[int], at: int, few: bool,
+    last: tuple[int, ...],
+) -> _Launch:  # fmt: skip
+    """That of the tensors from number ``at`` on; ``last`` are the kernel's last numbers."""
     here = slice(at, at + MAX_TENSORS)
-    rest = MAX_TENSORS - len(counts[here])
-    for one_per_tensor in tensors:
-        arguments += one_per_tensor[here]
-        arguments += [None] * rest
-    arguments += counts[here]
-    arguments += [0] * rest
-    arguments += map(bits, spec.targets[here])
-    arguments += [0] * rest
-    arguments += bits(spec.label_flip), bits(spec.label_noise)
-    arguments += number, spec.heads, at
-    return arguments
+    rest = (_PAIR if few else MAX_TENSORS) - len(counts[here])
+    padding = (0,) * rest
+    targets = map(bits, spec.targets[here])
+    rates = bits(spec.label_flip), bits(spec.label_noise)
+    before = *counts[here], *padding, *targets, *padding, *rates
+    return _Launch(kernel, grid, here, (None,) * rest, before, (spec.heads, at, *last))
 
 
 def _options(spec: LossSpec, wide: bool) -> dict[str, Any]:
-    """The constants that a kernel is compiled with."""
+    """The constants that both kinds of kernels have."""
     return {
         "PHI": spec.phi.name,
         "NOISY": spec.noisy,
         "MEAN": spec.reduction == "mean",
         "WIDE": wide,
         "BLOCK_LOG2": BLOCK_LOG2[wide],
-        **OPTIONS,
     }
 
 
@@ -174,4 +219,4 @@ def _programs(counts: list[int], chunk_log2: int) -> list[int]:
 
 
 def _contiguous(x: Tensor) -> Tensor:
-    return x.resolve_neg().contiguous()
+    return x if x.is_contiguous() and not x.is_neg() else x.resolve_neg().contiguous()

@@ -26,7 +26,7 @@ from ganfast.backends.triton.kernels.penalty import (
 from ganfast.backends.triton.launch import (
     BLOCK_LOG2,
     MAX_PROGRAMS,
-    OPTIONS,
+    bind,
     bits,
     counter,
     key_argument,
@@ -48,8 +48,9 @@ def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor
     fake = like(fake, real)
     grid, shape, options = _elementwise(real, real.shape[0])
     with on_device(real.device):
-        interpolate_kernel[(grid,)](
-            out, real, fake, *_key_and(shape, group_size, key), **options, **OPTIONS
+        pointer, number = key_argument(key)
+        bind(interpolate_kernel, **options)(
+            real.device, grid, (out, real, fake, pointer), *shape, group_size, number
         )
     return out
 
@@ -66,8 +67,9 @@ def interpolate_gradient(
         return of_real, of_fake
     grid, shape, options = _elementwise(grad, grad.shape[0])
     with on_device(grad.device):
-        interpolate_gradient_kernel[(grid,)](
-            of_real, of_fake, grad, *_key_and(shape, group_size, key), **options, **OPTIONS
+        pointer, number = key_argument(key)
+        bind(interpolate_gradient_kernel, **options)(
+            grad.device, grid, (of_real, of_fake, grad, pointer), *shape, group_size, number
         )
     return of_real, of_fake
 
@@ -91,22 +93,19 @@ def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
             single = programs == 1
             partials = None if single else value.new_empty(programs)
             arrivals = None if single else counter(x.device, once=True)
-            short_penalty_kernel[(programs,)](
-                value, norms, partials, arrivals, x, *numbers, programs,
-                ONE_SIDED=spec.one_sided, SINGLE=single, WIDE=wide, WIDTH=width, TOGETHER=together,
-                **OPTIONS,
+            kernel = bind(
+                short_penalty_kernel, ONE_SIDED=spec.one_sided, SINGLE=single, WIDE=wide,
+                WIDTH=width, TOGETHER=together,
             )  # fmt: skip
+            kernel(x.device, programs, (value, norms, partials, arrivals, x), *numbers, programs)
             return value, norms
-        blocks = triton.cdiv(length, block)
-        loops = triton.cdiv(blocks, max(1, MAX_PROGRAMS // rows))
-        parts = triton.cdiv(blocks, loops)
+        parts, loops = _shared(rows, length, block)
         programs = rows * parts
-        long_penalty_kernel[(programs,)](
-            value, norms, value.new_empty(programs), counter(x.device, once=True), x,
-            *numbers, programs, parts, loops,
-            ONE_SIDED=spec.one_sided, WIDE=wide, BLOCK_LOG2=BLOCK_LOG2[wide],
-            **OPTIONS,
-        )  # fmt: skip
+        tensors = value, norms, value.new_empty(programs), counter(x.device, once=True), x
+        kernel = bind(
+            long_penalty_kernel, ONE_SIDED=spec.one_sided, WIDE=wide, BLOCK_LOG2=BLOCK_LOG2[wide]
+        )
+        kernel(x.device, programs, tensors, *numbers, programs, parts, loops)
     return value, norms
 
 
@@ -120,11 +119,11 @@ def penalty_gradient(grad: Tensor, x: Tensor, norms: Tensor, spec: PenaltySpec) 
     rows, _ = _matrix(x, spec)
     grid, shape, options = _elementwise(x, rows)
     with on_device(x.device):
-        penalty_gradient_kernel[(grid,)](
-            out, x, norms, grad.resolve_neg(), *shape, rows, bits(spec.target),
-            bits(spec.weight / rows), CENTRED=spec.target == 0, ONE_SIDED=spec.one_sided,
-            **options, **OPTIONS,
-        )  # fmt: skip
+        kernel = bind(
+            penalty_gradient_kernel, CENTRED=spec.target == 0, ONE_SIDED=spec.one_sided, **options
+        )
+        tensors = out, x, norms, grad.resolve_neg()
+        kernel(x.device, grid, tensors, *shape, rows, bits(spec.target), bits(spec.weight / rows))
     return out
 
 
@@ -139,13 +138,13 @@ def penalty_second_order(
     of_grad, of_x = torch.empty_like(grad), torch.empty_like(x)
     wide = x.dtype == torch.float64
     with on_device(x.device):
-        penalty_second_order_kernel[(rows,)](
-            of_grad, of_x, torch.empty_like(norms), counter(x.device, once=True),
-            v, x, norms, grad.resolve_neg(),
-            length, rows, bits(spec.target), bits(spec.weight / rows),
-            CENTRED=spec.target == 0, ONE_SIDED=spec.one_sided, WIDE=wide,
-            BLOCK_LOG2=BLOCK_LOG2[wide], **OPTIONS,
+        kernel = bind(
+            penalty_second_order_kernel, CENTRED=spec.target == 0, ONE_SIDED=spec.one_sided,
+            WIDE=wide, BLOCK_LOG2=BLOCK_LOG2[wide],
         )  # fmt: skip
+        partials, arrivals = torch.empty_like(norms), counter(x.device, once=True)
+        tensors = of_grad, of_x, partials, arrivals, v, x, norms, grad.resolve_neg()
+        kernel(x.device, rows, tensors, length, rows, bits(spec.target), bits(spec.weight / rows))
     return of_grad, of_x
 
 
@@ -170,7 +169,8 @@ def _elementwise(x: Tensor, rows: int) -> tuple[int, tuple[int, int], dict[str, 
     return grid, (length, elements), {"SHORT": short, "WIDE": wide, "BLOCK_LOG2": block_log2}
 
 
-def _key_and(shape: tuple[int, int], group_size: int, key: Key) -> tuple[object, ...]:
-    """key_pointer, length, elements, group, key."""
-    pointer, number = key_argument(key)
-    return pointer, *shape, group_size, number
+def _shared(rows: int, length: int, block: int) -> tuple[int, int]:
+    """How many programs share a long row, and how many blocks each of them has."""
+    blocks = triton.cdiv(length, block)
+    loops = triton.cdiv(blocks, max(1, MAX_PROGRAMS // rows))
+    return triton.cdiv(blocks, loops), loops

@@ -1,9 +1,10 @@
-"""The two kernels of the losses: a sum over tensors of logits, and an elementwise map of them.
+"""The kernels of the losses: a sum over tensors of logits, and an elementwise map of them.
 
 Both take up to MAX_TENSORS tensors, each an allocation of its own, as separate pointers: that is
 how one launch serves both sides of a discriminator and every head of a list. The programs are
 numbered through all the tensors; each finds its tensor from its number and the counts. An absent
-pointer is None, which Triton compiles away.
+pointer is None, which Triton compiles away. Up to two tensors, the usual loss, go to kernels with
+fewer arguments (``sum_pair_kernel``, ``map_pair_kernel``): each argument costs the host time.
 
 All integers are int64, and ``do_not_specialize`` keeps Triton from making a constant of every 1:
 a new batch size, seed or rate of label noise never compiles anew. Real numbers travel as the bits
@@ -24,12 +25,14 @@ MAX_TENSORS = 8
 PARTIALS = tl.constexpr(2048)
 """Partial sums that the last program loads at once: 16 for each thread."""
 
-_SCALARS = [f"{name}{j}" for name in "nt" for j in range(MAX_TENSORS)]
-_SCALARS += ["flip", "noise", "key", "heads", "first_stream"]
+_OF_ALL = ["flip", "noise", "key", "heads", "first_stream"]
+_SCALARS = [*(f"{name}{j}" for name in "nt" for j in range(MAX_TENSORS)), *_OF_ALL]
+_OF_PAIR = ["n0", "n1", "t0", "t1", *_OF_ALL]
+_OF_SUM = ["loops_log2", "first_program", "programs"]
 
 
 @triton.jit
-def find(program, chunk_log2, xs, ns):
+def find(program, chunk_log2, xs, ns, TENSORS: tl.constexpr = 8):
     """Which tensor program ``program`` works on, and which chunk of 2^chunk_log2 elements of it.
 
     An empty tensor has a program too: its mean is then 0/0, as it should be.
@@ -38,7 +41,7 @@ def find(program, chunk_log2, xs, ns):
     # The interpreter gives Python's own integers, where a compiled kernel has tensors.
     program, chunk_log2 = zero + program, zero + chunk_log2
     index, first, end = zero, zero, zero
-    for j in tl.static_range(8):
+    for j in tl.static_range(TENSORS):
         if xs[j] is not None:
             if program >= end:
                 index, first = zero + j, end
@@ -48,10 +51,10 @@ def find(program, chunk_log2, xs, ns):
 
 
 @triton.jit
-def pick(items, index):
+def pick(items, index, TENSORS: tl.constexpr = 8):
     """items[index], for an index that is known on the device alone."""
     item = items[0]
-    for j in tl.static_range(1, 8):
+    for j in tl.static_range(1, TENSORS):
         if items[j] is not None:
             item = items[j] if index == j else item
     return item
@@ -112,18 +115,12 @@ def range_sum(
     return tl.sum(lanes_sum, axis=0)
 
 
-@triton.jit(do_not_specialize=[*_SCALARS, "loops_log2", "first_program", "programs"])
-def sum_kernel(
-    out, partials, counter, key_pointer,
-    x0, x1, x2, x3, x4, x5, x6, x7,
-    n0: tl.int64, n1: tl.int64, n2: tl.int64, n3: tl.int64,
-    n4: tl.int64, n5: tl.int64, n6: tl.int64, n7: tl.int64,
-    t0: tl.int64, t1: tl.int64, t2: tl.int64, t3: tl.int64,
-    t4: tl.int64, t5: tl.int64, t6: tl.int64, t7: tl.int64,
-    flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
-    loops_log2: tl.int64, first_program: tl.int64, programs: tl.int64,
+@triton.jit
+def sum_tensors(
+    out, partials, counter, key_pointer, xs, ns, ts, flip, noise, key, heads, first_stream,
+    loops_log2, first_program, programs,
     PHI: tl.constexpr, NOISY: tl.constexpr, MEAN: tl.constexpr, WIDE: tl.constexpr,
-    SINGLE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
+    SINGLE: tl.constexpr, BLOCK_LOG2: tl.constexpr, TENSORS: tl.constexpr,
 ):  # fmt: skip
     """out = sum_j weight_j * sum_i phi(x_j[i], t_j[i]).
 
@@ -134,9 +131,6 @@ def sum_kernel(
     all: for a few blocks the partial sums and the counter would cost more than they save.
     """
     BLOCK: tl.constexpr = 1 << BLOCK_LOG2
-    xs = (x0, x1, x2, x3, x4, x5, x6, x7)
-    ns = (n0, n1, n2, n3, n4, n5, n6, n7)
-    ts = (t0, t1, t2, t3, t4, t5, t6, t7)
     if key_pointer is not None:
         key = tl.load(key_pointer)
     key = wide_integer(key)
@@ -145,10 +139,10 @@ def sum_kernel(
     end = programs.to(tl.int32) if SINGLE else begin + 1
     partial = tl.zeros((), tl.float64 if WIDE else tl.float32)
     for program in range(begin, end):
-        index, chunk = find(program, loops + BLOCK_LOG2, xs, ns)
-        n = wide_integer(pick(ns, index))
+        index, chunk = find(program, loops + BLOCK_LOG2, xs, ns, TENSORS)
+        n = wide_integer(pick(ns, index, TENSORS))
         total = range_sum(
-            pick(xs, index), n, real(pick(ts, index), WIDE), flip, noise, key,
+            pick(xs, index, TENSORS), n, real(pick(ts, index, TENSORS), WIDE), flip, noise, key,
             wide_integer(first_stream) + index, chunk << loops, 1 << loops,
             PHI, NOISY, WIDE, BLOCK,
         )  # fmt: skip
@@ -177,6 +171,45 @@ def sum_kernel(
             tl.store(counter, 0)
 
 
+@triton.jit(do_not_specialize=[*_SCALARS, *_OF_SUM])
+def sum_kernel(
+    out, partials, counter, key_pointer,
+    x0, x1, x2, x3, x4, x5, x6, x7,
+    n0: tl.int64, n1: tl.int64, n2: tl.int64, n3: tl.int64,
+    n4: tl.int64, n5: tl.int64, n6: tl.int64, n7: tl.int64,
+    t0: tl.int64, t1: tl.int64, t2: tl.int64, t3: tl.int64,
+    t4: tl.int64, t5: tl.int64, t6: tl.int64, t7: tl.int64,
+    flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
+    loops_log2: tl.int64, first_program: tl.int64, programs: tl.int64,
+    PHI: tl.constexpr, NOISY: tl.constexpr, MEAN: tl.constexpr, WIDE: tl.constexpr,
+    SINGLE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
+):  # fmt: skip
+    """:func:`sum_tensors` of up to eight."""
+    sum_tensors(
+        out, partials, counter, key_pointer, (x0, x1, x2, x3, x4, x5, x6, x7),
+        (n0, n1, n2, n3, n4, n5, n6, n7), (t0, t1, t2, t3, t4, t5, t6, t7),
+        flip, noise, key, heads, first_stream, loops_log2, first_program, programs,
+        PHI, NOISY, MEAN, WIDE, SINGLE, BLOCK_LOG2, 8,
+    )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=[*_OF_PAIR, *_OF_SUM])
+def sum_pair_kernel(
+    out, partials, counter, key_pointer, x0, x1,
+    n0: tl.int64, n1: tl.int64, t0: tl.int64, t1: tl.int64,
+    flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
+    loops_log2: tl.int64, first_program: tl.int64, programs: tl.int64,
+    PHI: tl.constexpr, NOISY: tl.constexpr, MEAN: tl.constexpr, WIDE: tl.constexpr,
+    SINGLE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
+):  # fmt: skip
+    """:func:`sum_tensors` of one or two."""
+    sum_tensors(
+        out, partials, counter, key_pointer, (x0, x1), (n0, n1), (t0, t1),
+        flip, noise, key, heads, first_stream, loops_log2, first_program, programs,
+        PHI, NOISY, MEAN, WIDE, SINGLE, BLOCK_LOG2, 2,
+    )  # fmt: skip
+
+
 @triton.jit
 def map_block(
     x, g, y, n, t, flip, noise, key, stream, start, scale,
@@ -202,19 +235,11 @@ def map_block(
         tl.store(y + start + lanes, values)
 
 
-@triton.jit(do_not_specialize=_SCALARS)
-def map_kernel(
-    grad, key_pointer,
-    x0, x1, x2, x3, x4, x5, x6, x7,
-    g0, g1, g2, g3, g4, g5, g6, g7,
-    y0, y1, y2, y3, y4, y5, y6, y7,
-    n0: tl.int64, n1: tl.int64, n2: tl.int64, n3: tl.int64,
-    n4: tl.int64, n5: tl.int64, n6: tl.int64, n7: tl.int64,
-    t0: tl.int64, t1: tl.int64, t2: tl.int64, t3: tl.int64,
-    t4: tl.int64, t5: tl.int64, t6: tl.int64, t7: tl.int64,
-    flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
+@triton.jit
+def map_tensors(
+    grad, key_pointer, xs, gs, ys, ns, ts, flip, noise, key, heads, first_stream,
     PHI: tl.constexpr, SLOPE: tl.constexpr, EACH: tl.constexpr, NOISY: tl.constexpr,
-    MEAN: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
+    MEAN: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr, TENSORS: tl.constexpr,
 ):  # fmt: skip
     """Elementwise, one block for each program.
 
@@ -223,20 +248,16 @@ def map_kernel(
     grad, for a sum or a mean, where ``grad`` is a single number that is read here, on the device.
     """
     BLOCK: tl.constexpr = 1 << BLOCK_LOG2
-    xs = (x0, x1, x2, x3, x4, x5, x6, x7)
-    gs = (g0, g1, g2, g3, g4, g5, g6, g7)
-    ys = (y0, y1, y2, y3, y4, y5, y6, y7)
-    ns = (n0, n1, n2, n3, n4, n5, n6, n7)
-    ts = (t0, t1, t2, t3, t4, t5, t6, t7)
     if key_pointer is not None:
         key = tl.load(key_pointer)
     key = wide_integer(key)
-    index, block = find(tl.program_id(0), BLOCK_LOG2, xs, ns)
-    x, y, n = pick(xs, index), pick(ys, index), wide_integer(pick(ns, index))
-    t = real(pick(ts, index), WIDE)
+    index, block = find(tl.program_id(0), BLOCK_LOG2, xs, ns, TENSORS)
+    x, y = pick(xs, index, TENSORS), pick(ys, index, TENSORS)
+    n = wide_integer(pick(ns, index, TENSORS))
+    t = real(pick(ts, index, TENSORS), WIDE)
     g, scale = x, t  # stand in for what is not there; neither is read then
     if SLOPE and EACH:
-        g = pick(gs, index)
+        g = pick(gs, index, TENSORS)
     elif SLOPE:
         share = wide_integer(heads) * n if MEAN else wide_integer(heads)
         scale = tl.load(grad).to(t.dtype) / share.to(t.dtype)
@@ -251,3 +272,43 @@ def map_kernel(
             x, g, y, n, t, flip, noise, key, stream, start, scale,
             True, PHI, SLOPE, EACH, NOISY, WIDE, BLOCK,
         )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=_SCALARS)
+def map_kernel(
+    grad, key_pointer,
+    x0, x1, x2, x3, x4, x5, x6, x7,
+    g0, g1, g2, g3, g4, g5, g6, g7,
+    y0, y1, y2, y3, y4, y5, y6, y7,
+    n0: tl.int64, n1: tl.int64, n2: tl.int64, n3: tl.int64,
+    n4: tl.int64, n5: tl.int64, n6: tl.int64, n7: tl.int64,
+    t0: tl.int64, t1: tl.int64, t2: tl.int64, t3: tl.int64,
+    t4: tl.int64, t5: tl.int64, t6: tl.int64, t7: tl.int64,
+    flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
+    PHI: tl.constexpr, SLOPE: tl.constexpr, EACH: tl.constexpr, NOISY: tl.constexpr,
+    MEAN: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
+):  # fmt: skip
+    """:func:`map_tensors` for up to eight."""
+    map_tensors(
+        grad, key_pointer,
+        (x0, x1, x2, x3, x4, x5, x6, x7), (g0, g1, g2, g3, g4, g5, g6, g7),
+        (y0, y1, y2, y3, y4, y5, y6, y7), (n0, n1, n2, n3, n4, n5, n6, n7),
+        (t0, t1, t2, t3, t4, t5, t6, t7), flip, noise, key, heads, first_stream,
+        PHI, SLOPE, EACH, NOISY, MEAN, WIDE, BLOCK_LOG2, 8,
+    )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=_OF_PAIR)
+def map_pair_kernel(
+    grad, key_pointer, x0, x1, g0, g1, y0, y1,
+    n0: tl.int64, n1: tl.int64, t0: tl.int64, t1: tl.int64,
+    flip: tl.int64, noise: tl.int64, key: tl.int64, heads: tl.int64, first_stream: tl.int64,
+    PHI: tl.constexpr, SLOPE: tl.constexpr, EACH: tl.constexpr, NOISY: tl.constexpr,
+    MEAN: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
+):  # fmt: skip
+    """:func:`map_tensors` for one or two."""
+    map_tensors(
+        grad, key_pointer, (x0, x1), (g0, g1), (y0, y1), (n0, n1), (t0, t1),
+        flip, noise, key, heads, first_stream,
+        PHI, SLOPE, EACH, NOISY, MEAN, WIDE, BLOCK_LOG2, 2,
+    )  # fmt: skip

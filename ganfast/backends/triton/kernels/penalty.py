@@ -178,8 +178,10 @@ def penalty_second_order_kernel(
     row, count = wide_integer(tl.program_id(0)), wide_integer(rows)
     length = wide_integer(length)
     first = row * length
+    blocks = ((length + BLOCK - 1) >> BLOCK_LOG2).to(tl.int32)
     lanes_sum = tl.zeros((BLOCK,), ACCUMULATOR)
-    for start in range(0, length.to(tl.int32), BLOCK):
+    for k in range(blocks):
+        start = wide_integer(k) * BLOCK
         a = read(v + first + start, length - start, True, WIDE, BLOCK)
         b = read(x + first + start, length - start, True, WIDE, BLOCK)
         lanes_sum += a * b
@@ -189,7 +191,8 @@ def penalty_second_order_kernel(
     scale = tl.load(grad) * twice
     s = slope(r, aim, CENTRED, ONE_SIDED)
     of_v, of_itself = scale * s, scale * (curvature(r, aim, CENTRED, ONE_SIDED) * inner)
-    for start in range(0, length.to(tl.int32), BLOCK):
+    for k in range(blocks):
+        start = wide_integer(k) * BLOCK
         left = length - start
         a = read(v + first + start, left, True, WIDE, BLOCK)
         b = read(x + first + start, left, True, WIDE, BLOCK)

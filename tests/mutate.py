@@ -1,0 +1,178 @@
+"""Breaks the GPU kernels on purpose, one line at a time, and asks whether a test notices.
+
+``make mutate`` works on a copy of the project (``MUTATE=barrier``: those with that word in their
+name). Exit status 1 if a mutant survives. It takes minutes, so it is not part of the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from testing.simulated_gpu import suites
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("ganfast", "csrc", "tests", "testing", "pyproject.toml")
+
+OPS = ("testing.simulated_gpu", "tests/gpu/test_gpu_ops.py", "-k")
+LOSSES = (*OPS, "discriminator_loss and float32")
+LARGER_LOSSES = (*OPS, "discriminator_loss and float64")  # in several programs
+PENALTY = (*OPS, "(penalty or interpolate) and float32")
+PREPROCESS = (*OPS, "preprocess")
+STEPS = ("pytest", "tests/nogpu/test_cuda_ops.py", "-k", "rmsprop or adam or clip")
+MATRICES = ("pytest", "tests/nogpu/test_cuda_ops.py", "-k", "sqrtm")
+RACES = ("pytest", "tests/nogpu/test_races.py", "-k", "test_no_race")
+
+
+@dataclass
+class Mutant:
+    name: str
+    file: str
+    old: str
+    new: str
+    gate: tuple[str, ...]
+    which: int = 0  # of those places where `old` stands
+
+    def apply(self, folder: Path) -> None:
+        path = folder / self.file
+        pieces = path.read_text().split(self.old)
+        if len(pieces) < self.which + 2:
+            raise SystemExit(f"{self.name}: {self.file} has changed; its line is gone: {self.old}")
+        before, after = pieces[: self.which + 1], pieces[self.which + 1 :]
+        path.write_text(self.old.join(before) + self.new + self.old.join(after))
+
+
+def mutants() -> Iterator[Mutant]:
+    kernels = "ganfast/backends/triton/kernels"
+    phi, rows, losses = f"{kernels}/phi.py", f"{kernels}/rows.py", f"{kernels}/losses.py"
+    optim = "csrc/optim_math.h"
+    yield Mutant("sign: cross entropy", phi, "(1.0 - t) - q, q - t", "(1.0 - t) - q, t - q", LOSSES)
+    yield Mutant("sign: half square", phi, "y = x - t", "y = t - x", LOSSES)
+    yield Mutant("sign: hinge", phi, "sign = 1.0 - 2.0 * t", "sign = 2.0 * t - 1.0", LOSSES)
+    yield Mutant("sign: exponential", phi, "y = -exp(x)", "y = exp(x)", LOSSES, which=1)
+    yield Mutant(
+        "sign: decay of RMSprop",
+        optim,
+        "- A::real(o.common.lr) * (g",
+        "+ A::real(o.common.lr) * (g",
+        STEPS,
+    )
+    yield Mutant(
+        "sign: step of Adam",
+        optim,
+        "p = p - A::real(o.common.lr / o",
+        "p = p + A::real(o.common.lr / o",
+        STEPS,
+    )
+    yield Mutant(
+        "sign: bound of the clip", optim, "A::at_least(-bound, x)", "A::at_least(bound, x)", STEPS
+    )
+    yield Mutant(
+        "mask: a store of the losses",
+        losses,
+        "values, mask=lanes < n - start",
+        "values, mask=lanes <= n - start",
+        LOSSES,
+    )
+    yield Mutant(
+        "mask: a load of the losses",
+        losses,
+        "mask=lanes < count - start",
+        "mask=lanes <= count - start",
+        LOSSES,
+    )
+    yield Mutant(
+        "mask: a block of rows, loaded",
+        rows,
+        "mask=lanes < left, other",
+        "mask=lanes <= left, other",
+        PENALTY,
+    )
+    yield Mutant(
+        "mask: a block of rows, stored",
+        rows,
+        "value, mask=lanes < left",
+        "value, mask=lanes <= left",
+        PENALTY,
+    )
+    yield Mutant(
+        "mask: a picture",
+        f"{kernels}/preprocess.py",
+        "(0, BLOCK) < left",
+        "(0, BLOCK) <= left",
+        PREPROCESS,
+    )
+    yield Mutant(
+        "order: the losses' counter", losses, 'sem="acq_rel"', 'sem="relaxed"', LARGER_LOSSES
+    )
+    yield Mutant("order: the penalty's counter", rows, 'sem="acq_rel"', 'sem="relaxed"', PENALTY)
+    for file in ("jacobi.h", "batch_linalg.cu"):
+        source = f"csrc/cuda/{file}"
+        for i in range((ROOT / source).read_text().count("G::sync();")):
+            yield Mutant(f"barrier {i + 1} of {file}", source, "G::sync();", "", RACES, which=i)
+    yield Mutant("barrier of optim.cu", "csrc/cuda/optim.cu", "__syncthreads();", "", RACES)
+    yield Mutant(
+        "sign: a rotation",
+        "csrc/cuda/jacobi.h",
+        "c * x[e] - s * y[e]",
+        "c * x[e] + s * y[e]",
+        MATRICES,
+    )
+
+
+def survives(mutant: Mutant, folder: Path) -> bool:
+    """Whether the gate is green with ``mutant``."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder)
+    mutant.apply(folder)
+    module, *given = mutant.gate
+    surroundings = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "SIMULATED_GPU": str(suites.FOLDER),
+        "TRITON_CACHE_DIR": str(folder / "cache"),
+    }
+    run = subprocess.run(
+        [sys.executable, "-m", module, "-x", "-q", "-p", "no:cacheprovider", *given],
+        cwd=folder,
+        env=surroundings,
+        capture_output=True,
+        text=True,
+    )
+    # 1: a test failed. Whatever else is no answer: nothing was collected, pytest did not start.
+    if run.returncode not in (0, 1) or re.search(
+        r"\bno tests ran\b|[1-9]\d* errors?\b", run.stdout
+    ):
+        raise SystemExit(f"{mutant.name}: its gate did not run:\n{run.stdout}{run.stderr}")
+    if run.returncode == 0 and not re.search(r"[1-9]\d* passed", run.stdout):
+        raise SystemExit(f"{mutant.name}: its gate ran no test:\n{run.stdout}")
+    return run.returncode == 0
+
+
+def main(word: str = "") -> int:
+    if reason := suites.unavailable():
+        raise SystemExit(reason)
+    chosen = [each for each in mutants() if word in each.name]
+    alive = []
+    with tempfile.TemporaryDirectory() as name:
+        for each in chosen:
+            alive += [each.name] if survives(each, Path(name)) else []
+            print("SURVIVES" if each.name in alive else "noticed ", each.name, flush=True)
+    print(f"{len(chosen) - len(alive)} of {len(chosen)} noticed")
+    return bool(alive) or not chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]))

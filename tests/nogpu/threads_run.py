@@ -1,0 +1,59 @@
+"""What test_races.py runs under ThreadSanitizer: each thread of a block is a thread of the host.
+
+python threads_run.py linalg N... | optim | probe KERNEL
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cuda_host
+import numpy as np
+import torch
+
+from ganfast.backends.cuda import linalg, optim
+
+cuda_host.threads = True
+
+
+def run_linalg(n: int) -> None:
+    x = torch.randn(2, 2 * n, n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+    a, b = (each.mT @ each / n for each in (x, x.flip(1)[:, : n + 1]))
+    roots, definite = linalg.batch_sqrtm(a, 1e-5)
+    assert definite.all()
+    torch.testing.assert_close(roots @ roots, a, rtol=0, atol=1e-12 * float(a.abs().max()))
+    traces, definite = linalg.batch_trace_sqrtm(a, b, 1e-5, 1e-5)
+    exact = torch.linalg.eigvals(a @ b).real.clamp_min(0).sqrt().sum(-1)
+    assert definite.all()
+    torch.testing.assert_close(traces, exact, rtol=1e-9, atol=0)
+
+
+def run_optim() -> None:
+    from ganfast.optim import Adam
+
+    p = torch.nn.Parameter(torch.linspace(-2, 2, 5000))
+    optimizer = Adam([p], lr=0.1, weight_clip=1.0)
+    for _ in range(2):
+        p.grad = torch.ones_like(p)
+        optimizer._create_state()
+        optim.adam(optimizer)
+    assert p.abs().max() <= 1
+    assert optim.clip_weights_([p.data], 0.5, True) > 0
+
+
+def run_probe(kernel: str) -> None:
+    probe = cuda_host.build(Path(__file__).with_name("host_probe.cu").read_text())
+    x, y = torch.arange(64.0, dtype=torch.float64), torch.zeros(64, dtype=torch.float64)
+    cuda_host.launch(probe, kernel, 1, 64, x, y, np.int32(64), shared=512)
+
+
+with cuda_host.gpu():
+    kind, *given = sys.argv[1:]
+    if kind == "linalg":
+        for n in map(int, given):
+            run_linalg(n)
+    elif kind == "optim":
+        run_optim()
+    else:
+        run_probe(given[0])
