@@ -8,6 +8,9 @@ step's.
 torch.compile has the loss and its backward, with torch.func's gradient for the penalty. The limit
 is the flops of the convolutions and linear layers at the rate of torch's float32 matrix product.
 
+With R1, R1 + R2 and the approximate R1, at every step or every 16: against R3GAN's and APT's code
+in plain torch; the limit is the step without a penalty.
+
 Of an autoencoder's generator: forward, losses and backward with VQGAN's adaptive weight, against
 two gradients through a retained graph as people copy them; the limit is the same step with a weight
 that is given, so the least number of passes. And feature matching alone, over many heads.
@@ -20,6 +23,7 @@ from benchmarks.networks import DCGAN_32, MLP
 from benchmarks.steps.cases import whole_step
 from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP
 from benchmarks.steps.generator_step import adaptive_step, feature_matching
+from benchmarks.steps.zero_centred import BOTH, KINDS, R1, penalty_step
 from ganfast.bench.case import Case
 
 
@@ -27,6 +31,7 @@ def cases(quick: bool, device: str) -> list[Case]:
     if quick:
         return [
             *(whole_step(game, MLP, 256, rounds=3) for game in (WGAN_GP, WGAN_CLIP)),
+            *(penalty_step(kind, MLP, 256) for kind in KINDS),
             adaptive_step(8, 32, 2),
             feature_matching("l1", 1, 1),
         ]
@@ -41,7 +46,9 @@ def cases(quick: bool, device: str) -> list[Case]:
         )
     ]
     matching = [feature_matching(distance) for distance in ("l1", "l2")]
-    return [*critics, adaptive_step(), adaptive_step(32, 64, 8), *matching]
+    penalties = [penalty_step(kind, DCGAN_32, 64) for kind in KINDS]
+    penalties += [penalty_step(kind, DCGAN_32, 64, every=16) for kind in (R1, BOTH)]
+    return [*critics, *penalties, adaptive_step(), adaptive_step(32, 64, 8), *matching]
 
 
 def test_steps(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:

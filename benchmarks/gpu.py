@@ -39,7 +39,7 @@ SMOKE_SECONDS, INSTALL_SECONDS, SANITIZER_SECONDS = 60.0, 60.0, 40.0
 SUITES_SHARE, LOSSES_SHARE = 0.6, 0.4
 """Of the time that is left, for all suites; and of that, for the losses. Each suite after them gets
 an equal part of what is left then, and leaves out what does not fit."""
-SUITES = ("losses", "penalty", "optim", "linalg", "fid")
+SUITES = ("losses", "penalty", "optim", "linalg", "manifold", "fid")
 """Those with cases for a GPU."""
 GRACE = 10.0
 """Seconds in which a command that is stopped may still write what it has."""

@@ -21,7 +21,7 @@ from benchmarks import gpu, machine, report, results
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_OUT = ROOT / "benchmarks" / "results"
 
-SUITES = ("losses", "linalg", "penalty", "optim", "steps", "fid")
+SUITES = ("losses", "linalg", "penalty", "optim", "steps", "manifold", "fid")
 """Each is benchmarks/bench_<name>.py; its docstring is title and foreword of the report."""
 
 

@@ -9,6 +9,17 @@ PANEL: int
 
 def adam(optimizer: Any, /) -> None: ...
 def adam_refused(optimizer: Any, /) -> Any: ...
+def ball_count(
+    x: tuple[Tensor, Tensor],
+    y: tuple[Tensor, Tensor],
+    products: Tensor,
+    row: int,
+    column: int,
+    scale: float,
+    around_x: tuple[Tensor, tuple[Tensor, Tensor]],
+    around_y: tuple[Tensor, tuple[Tensor, Tensor]],
+    /,
+) -> bool: ...
 def batch_sqrtm(
     a: Tensor, tolerance: float, sweeps: int, roots: Tensor, definite: Tensor, /
 ) -> list[int]: ...
@@ -24,6 +35,7 @@ def batch_trace_sqrtm(
 ) -> list[int]: ...
 def centre_rows(n: int, count: int, packed: Tensor, high: Tensor, low: Tensor, /) -> None: ...
 def clip_weights(tensors: Any, bound: float, count: bool, /) -> int: ...
+def count_steps(counters: Any, /) -> None: ...
 def distance_gradient(
     square: bool,
     weights: Sequence[float],
@@ -50,7 +62,14 @@ def interpolate_gradient(
 ) -> None: ...
 def isa() -> str: ...
 def loss(
-    phi: int, reduction: str, heads: int, targets: Sequence[float], flip: float, noise: float, /
+    phi: int,
+    reduction: str,
+    heads: int,
+    targets: Sequence[float],
+    flip: float,
+    noise: float,
+    paired: bool,
+    /,
 ) -> Any: ...
 def loss_gradient(
     loss: Any,
@@ -61,8 +80,37 @@ def loss_gradient(
     /,
 ) -> None: ...
 def loss_value(
-    loss: Any, key: SupportsIndex | None, logits: Sequence[Tensor], outs: Sequence[Tensor], /
+    loss: Any,
+    key: SupportsIndex | None,
+    logits: Sequence[Tensor],
+    outs: Sequence[Tensor],
+    statistics: Tensor | None,
+    /,
 ) -> None: ...
+def nearest_add(
+    x: tuple[Tensor, Tensor],
+    products: Tensor,
+    row: int,
+    column: int,
+    scale: float,
+    k: int,
+    intervals: Tensor,
+    index: Tensor,
+    filled: Tensor,
+    limit: Tensor,
+    /,
+) -> bool: ...
+def nearest_take(
+    x: tuple[Tensor, Tensor],
+    scale: float,
+    k: int,
+    intervals: Tensor,
+    index: Tensor,
+    filled: Tensor,
+    limit: Tensor,
+    out: Tensor,
+    /,
+) -> bool: ...
 def pack_rows(n: int, first: int, rows: Tensor, packed: Tensor, /) -> bool: ...
 def penalty(
     rows: int,
@@ -121,6 +169,7 @@ def preprocess(
 ) -> None: ...
 def rmsprop(optimizer: Any, /) -> None: ...
 def rmsprop_refused(optimizer: Any, /) -> Any: ...
+def step_table(first: Tensor, params: Any, state: Any, arrays: Any, /) -> Any: ...
 def supported_isas() -> list[str]: ...
 def symmetry(a: Tensor, out: Tensor, /) -> None: ...
 def syrk(n: int, count: int, packed: Tensor, matrix: Tensor, /) -> None: ...

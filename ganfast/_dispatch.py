@@ -30,6 +30,7 @@ Dtypes = tuple[torch.dtype, ...]
 
 FLOATING: Dtypes = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _PIXELS: Dtypes = (torch.uint8,)
+_REAL: Dtypes = (torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ OPS = {
     ),
     "pivoted_panel": Op("linalg", ("pivoted_panel",), cpu=_WIDE, step=True),
     "symmetry": Op("linalg", ("symmetry",), cpu=_WIDE, step=True),
+    "neighbours": Op("neighbours", ("nearest_distances", "ball_counts"), cpu=_REAL, triton=_REAL),
     "moments": Op("row_buffer", ("RowBuffer",), cpu=(*FLOATING, *_PIXELS)),
     "preprocess": Op("preprocess", ("preprocess",), cpu=_PIXELS, triton=_PIXELS),
 }

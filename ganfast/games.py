@@ -1,9 +1,10 @@
 """The games: one row each, and the few scalar functions that all of them are made of.
 
-Every game here is a mean of scalar functions of single logits: one of D(x) and one of D(G(z)) for
-the discriminator, one of D(G(z)) for the generator. All of them are members of a few families
-``phi(x, t)`` of a logit ``x`` and a target ``t`` (1 for "real", 0 for "fake"), so a kernel that
-knows the families serves every game, and a soft, noisy or flipped label is nothing but another
+Every game of :data:`GAMES` is a mean of scalar functions of single logits: one of D(x) and one of
+D(G(z)) for the discriminator, one of D(G(z)) for the generator; those of :data:`RELATIVISTIC` are
+functions of the difference of a real logit and a fake one. All of them are members of a few
+families ``phi(x, t)`` of a logit ``x`` and a target ``t`` (1 for "real", 0 for "fake"), so a kernel
+that knows the families serves every game, and a soft, noisy or flipped label is nothing but another
 ``t``.
 
 To add a game: a row in :data:`GAMES`, and its line in README.md's table. If it needs a new family:
@@ -75,6 +76,9 @@ class Game:
     paper: str
     elsewhere: tuple[str, ...] = ()
     """What other projects call it, for :func:`find` alone."""
+    compares: Literal["", "pairs", "means"] = ""
+    """What a logit is compared with before phi: nothing, the other side's logit at its own place,
+    or the mean of the other side. The formulas call the other side's y."""
 
     @property
     def title(self) -> str:
@@ -121,7 +125,32 @@ _ROWS = (
 GAMES: dict[str, Game] = {row.name: row for row in _ROWS}
 """The rows by canonical name, in the order in which they are documented."""
 
-_BY_ANY_NAME = {name: row for row in _ROWS for name in (row.name, *row.aliases, *row.elsewhere)}
+_RELATIVISTIC = (
+    Game(
+        "relativistic", ("rpgan",), "cross_entropy", "cross_entropy", REAL, False,
+        "softplus(y - x), one for a pair", "", "softplus(y - x), one for a pair",
+        "Jolicoeur-Martineau 2018, The relativistic discriminator, arXiv:1807.00734, eq. 7-8; "
+        "Huang et al. 2025, The GAN is dead; long live the GAN! (R3GAN), arXiv:2501.05441, eq. 2",
+        ("r3gan", "rsgan"), "pairs",
+    ),
+    Game(
+        "relativistic_average", ("ragan",), "cross_entropy", "cross_entropy", REAL, False,
+        "softplus(mean(y) - x)", "softplus(x - mean(y))", "softplus(mean(y) - x)",
+        "Jolicoeur-Martineau 2018, The relativistic discriminator, arXiv:1807.00734, eq. 9-12",
+        ("rasgan",), "means",
+    ),
+)  # fmt: skip
+
+RELATIVISTIC: dict[str, Game] = {row.name: row for row in _RELATIVISTIC}
+"""The games whose losses look at both sides at once, the generator's too. They stand apart because
+nothing that is said of one side alone holds for them: soft labels, sides of different sizes,
+conventions."""
+
+_BY_ANY_NAME = {
+    name: row
+    for row in (*_ROWS, *_RELATIVISTIC)
+    for name in (row.name, *row.aliases, *row.elsewhere)
+}
 
 
 def find(name: str) -> Game:
@@ -133,7 +162,7 @@ def find(name: str) -> Game:
     try:
         return _BY_ANY_NAME[name if name in _BY_ANY_NAME else name.lower()]
     except (KeyError, TypeError, AttributeError):
-        names = ", ".join(row.title for row in _ROWS)
+        names = ", ".join(row.title for row in (*_ROWS, *_RELATIVISTIC))
         near = suggestion(name, _BY_ANY_NAME)
         raise InputError(f"game: got {name!r}; the games are {names}{near}") from None
 
@@ -163,7 +192,7 @@ _PIX2PIX = {
     "wgangp": _as("wasserstein"),
 }
 _LUCIDRAINS = {"hinge": _as("hinge", fakes_high=True)}
-_OURS = {name: _as(name) for name in GAMES}
+_OURS = {name: _as(name) for name in (*GAMES, *RELATIVISTIC)}
 
 CONVENTIONS: dict[str, dict[str, Convention]] = {
     "pix2pix": _PIX2PIX,
@@ -241,6 +270,10 @@ class LossSpec:
     ``targets[j]`` and weight 1 / (H * its count) for "mean", 1 / H for "sum"; with "none" nothing
     is summed.
 
+    ``compares`` is the game's. With "pairs" there are H targets, and phi is taken of tensor j minus
+    tensor j + H; with "means" the tensors come with the means subtracted. With ``statistics`` the
+    kernel also gives those of a discriminator's logits.
+
     ``memo`` is for backends: what they make of the spec lives and dies with it.
     """
 
@@ -250,9 +283,12 @@ class LossSpec:
     reduction: Reduction
     label_flip: float = 0.0
     label_noise: float = 0.0
+    compares: str = ""
+    statistics: bool = False
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
     noisy: bool = field(init=False)
     """Whether each element draws a target of its own."""
+    paired: bool = field(init=False)
     mean_score: bool = field(init=False)
     """Whether the loss is -E[D(x)], E[D(G(z))] or their sum: two or three operations of torch."""
 
@@ -260,5 +296,7 @@ class LossSpec:
         noisy = self.label_flip > 0.0 or self.label_noise > 0.0
         sides = self.targets in ((REAL,), (FAKE,), (REAL, FAKE))
         plain = sides and self.reduction == "mean" and self.heads == 1 and not noisy
+        plain = plain and not (self.compares or self.statistics)
         object.__setattr__(self, "noisy", noisy)
+        object.__setattr__(self, "paired", self.compares == "pairs")
         object.__setattr__(self, "mean_score", self.phi.name == "linear" and plain)

@@ -14,7 +14,7 @@ from ganfast.functional import losses
 from ganfast.functional.critics import Critic
 from ganfast.functional.gradient_penalty import AT, gradient_penalty
 from ganfast.functional.inputs import Inputs
-from ganfast.functional.losses import Logits
+from ganfast.functional.logits import Logits
 from ganfast.functional.penalty import make_spec
 from ganfast.functional.scores import Scores
 from ganfast.games import Reduction
@@ -36,9 +36,16 @@ class GANLoss(torch.nn.Module):
     docs/migration.md has them all, and what of a project is not in its loss, such as the 0.5 of
     pix2pix's ``backward_D``: that stays in your code.
 
+    The relativistic games compare: ``other`` is the logits of the other side, and one call gives
+    the whole loss of a player.
+
+        criterion = ganfast.GANLoss("relativistic")
+        d_loss = criterion(D(real), True, other=D(fake.detach()))
+        g_loss = criterion(D(fake), True, for_discriminator=False, other=D(real))
+
     Args:
-        game: a name or alias of :data:`ganfast.games.GAMES`; with ``convention`` that project's
-            name for it.
+        game: a name or alias of :data:`ganfast.games.GAMES` or ``RELATIVISTIC``; with
+            ``convention`` that project's name for it.
         convention: None (ours) or a project of :data:`ganfast.games.CONVENTIONS`: "pix2pix",
             "cyclegan", "basicsr", "studiogan", "vqgan", "wassersteingan", "lightweight-gan" or
             "stylegan2-pytorch".
@@ -74,7 +81,13 @@ class GANLoss(torch.nn.Module):
         }
         self.generator = generator
         losses.discriminator_spec(
-            "D", self._meaning.discriminator, 1, reduction, *self.labels.values()
+            "D",
+            self._meaning.discriminator,
+            1,
+            reduction,
+            label_smoothing,
+            label_noise,
+            label_flip,
         )
 
     def forward(
@@ -84,6 +97,7 @@ class GANLoss(torch.nn.Module):
         for_discriminator: bool | None = None,
         *,
         is_disc: bool | None = None,
+        other: Logits | None = None,
     ) -> Any:
         """The loss of one batch of logits.
 
@@ -94,13 +108,17 @@ class GANLoss(torch.nn.Module):
             for_discriminator: False for the generator's loss. If None, the discriminator's; with
                 convention="basicsr" the generator's, as there.
             is_disc: BasicSR's name of ``for_discriminator``.
+            other: for a relativistic game, the logits of the other side: the fakes' for the
+                discriminator's loss, the real samples' for the generator's.
 
         Returns:
-            E[f_real], E[f_fake] or E[f_gen] of ``prediction``, with the factor of the convention:
+            E[f_real], E[f_fake] or E[f_gen] of ``prediction``, or the player's whole loss in a
+            relativistic game, with the factor of the convention:
             0-d, or unreduced with reduction="none".
 
         Raises:
-            ValueError: target_is_real=False for the generator's loss; as the functions.
+            ValueError: target_is_real=False for the generator's loss or in a relativistic game;
+                ``other`` missing there, or given elsewhere; as the functions.
             TypeError: a target that is neither True nor False, such as a soft label; both
                 for_discriminator and is_disc.
         """
@@ -110,6 +128,13 @@ class GANLoss(torch.nn.Module):
                 "GANLoss(..., label_smoothing=0.1)"
             )
         meaning = self._meaning
+        if meaning.discriminator in games.RELATIVISTIC:
+            for_discriminator = self._is_for_discriminator(for_discriminator, is_disc)
+            return self._relativistic(prediction, target_is_real, for_discriminator, other)
+        if other is not None:
+            raise InputError(
+                f"other: got logits, but {self.game} looks at one side at a time; leave it out"
+            )
         if meaning.fakes_high:
             prediction = _each(torch.neg, prediction)
         if not self._is_for_discriminator(for_discriminator, is_disc):
@@ -133,6 +158,28 @@ class GANLoss(torch.nn.Module):
                 **self.labels,
             )
         return loss if factor == 1 else _each(lambda x: factor * x, loss)
+
+    def _relativistic(
+        self, prediction: Logits, target_is_real: bool, for_discriminator: bool, other: Any
+    ) -> Any:
+        if other is None:
+            raise InputError(
+                f"other: got None, but {self.game} compares both sides; give the other side's "
+                "logits, other=D(fake)"
+            )
+        if not target_is_real:
+            raise InputError(
+                f"target_is_real: got False, but one call gives the whole loss of {self.game}; "
+                "call it once, with the logits that should be the higher ones, True and the others "
+                "as other="
+            )
+        if for_discriminator:
+            return losses.discriminator_loss(
+                prediction, other, game=self.game, reduction=self.reduction
+            )
+        return losses.generator_loss(
+            prediction, real=other, game=self.game, reduction=self.reduction
+        )
 
     def _is_for_discriminator(self, given: bool | None, is_disc: bool | None) -> bool:
         if is_disc is not None:

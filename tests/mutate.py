@@ -60,15 +60,15 @@ def mutants() -> Iterator[Mutant]:
     yield Mutant(
         "sign: decay of RMSprop",
         optim,
-        "- A::real(o.common.lr) * (g",
-        "+ A::real(o.common.lr) * (g",
+        "p - s.lr * (g",
+        "p + s.lr * (g",
         STEPS,
     )
     yield Mutant(
         "sign: step of Adam",
         optim,
-        "p = p - A::real(o.common.lr / o",
-        "p = p + A::real(o.common.lr / o",
+        "p = p - s.lr * (m",
+        "p = p + s.lr * (m",
         STEPS,
     )
     yield Mutant(
@@ -127,8 +127,8 @@ def mutants() -> Iterator[Mutant]:
     )
 
 
-def survives(mutant: Mutant, folder: Path) -> bool:
-    """Whether the gate is green with ``mutant``."""
+def survives(mutant: Mutant, folder: Path, broken: bool = True) -> bool:
+    """Whether the gate is green with ``mutant``; without it if it is not to be ``broken``."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -136,7 +136,8 @@ def survives(mutant: Mutant, folder: Path) -> bool:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder)
-    mutant.apply(folder)
+    if broken:
+        mutant.apply(folder)
     module, *given = mutant.gate
     surroundings = {
         **os.environ,
@@ -167,6 +168,10 @@ def main(word: str = "") -> int:
     chosen = [each for each in mutants() if word in each.name]
     alive = []
     with tempfile.TemporaryDirectory() as name:
+        # A gate that is red anyway would notice everything.
+        for each in {each.gate: each for each in chosen}.values():
+            if not survives(each, Path(name), broken=False):
+                raise SystemExit(f"red without any mutant: {' '.join(each.gate)}")
         for each in chosen:
             alive += [each.name] if survives(each, Path(name)) else []
             print("SURVIVES" if each.name in alive else "noticed ", each.name, flush=True)

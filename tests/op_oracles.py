@@ -73,6 +73,16 @@ def losses(module: Any, device: str, dtype: torch.dtype) -> None:
         compare(module, "adversarial_loss", reference.losses, logits, spec, None, dtype)
         arguments = (one,), logits, spec, None, (True, True)
         compare(module, "adversarial_loss_gradient", reference.losses, *arguments, size=0.1)
+        spec = LossSpec(phi, (1.0,), 1, "mean", compares="pairs")
+        pair = logits[0], logits[0].flip(0).contiguous()
+        compare(module, "adversarial_loss", reference.losses, pair, spec, None, dtype)
+        arguments = (one,), pair, spec, None, (True, True)
+        compare(module, "adversarial_loss_gradient", reference.losses, *arguments, size=0.1)
+    spec = LossSpec(PHIS["hinge"], (1.0, 0.0), 1, "mean", statistics=True)
+    statistics = one.new_empty(5, dtype=reference.losses.accumulation_dtype(dtype))
+    module.adversarial_loss(logits, spec, None, dtype, statistics)
+    exact = reference.losses.loss_statistics([x.double() for x in logits], spec)
+    torch.testing.assert_close(statistics.double(), exact, rtol=1e-5, atol=1e-6)
 
 
 @oracle("feature_matching_loss")
@@ -211,6 +221,28 @@ def moments(module: Any, device: str, dtype: torch.dtype) -> None:
     buffer.square(matrix, torch.zeros(33, dtype=torch.float64, device=device))
     centred = wide - wide.mean(0)
     torch.testing.assert_close(matrix.tril(), (centred.mT @ centred).tril(), rtol=1e-12, atol=1e-9)
+
+
+@oracle("neighbours")
+def neighbours(module: Any, device: str, dtype: torch.dtype) -> None:
+    """Far from the origin, where |x|^2 + |y|^2 - 2 x.y would have no digits; with duplicates."""
+    x, y = (normal(n, 9, device=device, dtype=dtype, seed=n) + 1e4 for n in (70, 41))
+    x[50:60], y[30:] = x[0], x[5:16]
+    wide = [side.double().cpu() for side in (x, y)]
+    squared = [(a[:, None] - b).square().sum(2) for a, b in (wide[:1] * 2, wide[1:] * 2, wide)]
+    limits = []
+    for side, all_pairs in zip((x, y), squared, strict=False):
+        nearest = module.nearest_distances(side, 4)
+        expected = all_pairs.fill_diagonal_(torch.inf).topk(4, largest=False).values
+        torch.testing.assert_close(nearest.cpu(), expected, rtol=1e-14, atol=0)
+        # A hair more: what lies on the rim is in, whoever summed its squares.
+        limits.append((nearest[:, :2] if side is x else nearest[:, 3:]).T * (1 + 1e-12))
+    counts = module.ball_counts(x, y, *limits)
+    for i, inside in enumerate((squared[2][None] <= limits[0].cpu()[:, :, None],
+                                squared[2][None] <= limits[1].cpu()[:, None])):  # fmt: skip
+        holds, within = (inside.sum(axis) for axis in ((2, 1) if i == 0 else (1, 2)))
+        assert torch.equal(counts[2 * i].cpu(), holds)
+        assert torch.equal(counts[2 * i + 1].cpu(), within)
 
 
 @oracle("preprocess")

@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import gpu, networks
+from benchmarks import bench_manifold, gpu, networks
 from benchmarks.bench_linalg import cases as linalg_cases
 from benchmarks.bench_losses import cases as loss_cases
 from benchmarks.bench_losses import distinct
 from benchmarks.linalg import features, pairs, statistics
 from benchmarks.run import SUITES
 from benchmarks.steps import cases as steps
-from benchmarks.steps import generator_step
+from benchmarks.steps import generator_step, zero_centred
 from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP
 from ganfast import games
 from ganfast.bench.case import COMPILED, Comparison, GateError
@@ -96,6 +96,26 @@ def test_the_peers_statistics_agree_and_memory_is_measured():
     assert 40_000 * 128 * 8 / 1e6 < wide < 10 * 40_000 * 128 * 8 / 1e6
 
 
+# ---- manifold ------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")  # of the peers' own modules
+def test_the_providers_of_the_manifold_agree():
+    case = bench_manifold.manifold(300, 16, "cpu")
+    inputs = case.inputs(torch.device("cpu"), 0)
+    error_of = case.error_of(*inputs)
+    assert error_of("", bench_manifold.by_cdist(*(x.double() for x in inputs))) < 1e-6
+    assert error_of("", bench_manifold.ganfasts(*inputs)) < 1e-12
+    shifted = bench_manifold.ganfasts(inputs[0], inputs[1] + 0.05)
+    assert error_of("", shifted) > 1e-3
+    for name in ("prdc", "torch-fidelity"):
+        try:
+            step = case.providers[name].make(*inputs)
+        except (ImportError, RuntimeError):
+            continue
+        assert error_of(name, step()) < 5e-3  # float32, at the rim
+
+
 # ---- steps ---------------------------------------------------------------------------------------
 
 
@@ -128,6 +148,20 @@ def test_the_gradients_of_a_step_are_checked_without_moving_it(game, kind):
     assert all(torch.equal(w, b) for w, b in zip(step.weights, before, strict=True))
     shares = step.shares(rounds=2)
     assert list(shares) == list(step.parts) and min(shares.values()) > 0
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("kind", zero_centred.KINDS)
+def test_a_step_with_r1_has_the_gradients_of_the_recipe(kind, every):
+    made = [
+        zero_centred.PenaltyStep(kind, by, networks.MLP, 16, every)
+        for by in (zero_centred.RECIPE, "ganfast")
+    ]
+    recipe, own = (step.gradients() for step in made)
+    torch.testing.assert_close(own, recipe, rtol=1e-2, atol=1e-3)
+    plain = zero_centred.PenaltyStep(zero_centred.PLAIN, "ganfast", networks.MLP, 16).gradients()
+    assert not torch.allclose(own[0], plain[0], rtol=1e-2)
+    assert made[1]().gradients()[0].equal(own[0])
 
 
 def test_a_generator_step_has_the_gradients_of_the_recipe():

@@ -126,9 +126,9 @@ def test_a_refusal_names_the_argument_and_its_fault(kind, fixture, request):
     if fixture:
         request.getfixturevalue(fixture)
     x, reason = REFUSED[kind]
-    loss, out = _cpu.loss(0, "mean", 1, (1.0, 0.0), 0.0, 0.0), torch.zeros(())
+    loss, out = _cpu.loss(0, "mean", 1, (1.0, 0.0), 0.0, 0.0, False), torch.zeros(())
     with pytest.raises(Refusal) as refused:
-        _cpu.loss_value(loss, None, (torch.ones(3), x), (out,))
+        _cpu.loss_value(loss, None, (torch.ones(3), x), (out,), None)
     assert str(refused.value) == f"logits[1] {reason}" and out == 0
 
 
@@ -146,7 +146,7 @@ def test_what_has_another_layout_than_its_partner():
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), (1,), ("no loss", None, (), ()), (None, "x", 1, 2)], ids=repr
+    "arguments", [(), (1,), ("no loss", None, (), (), None), (None, "x", 1, 2, None)], ids=repr
 )
 def test_nonsense_is_a_python_error(arguments):
     from ganfast import _cpu

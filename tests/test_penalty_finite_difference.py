@@ -147,3 +147,68 @@ def test_heads_maps_kwargs_and_detached_inputs():
 def test_bad_input(critic, options, message):
     with pytest.raises(ValueError, match=message):
         GF.finite_difference_penalty(critic, torch.zeros(3, 2), **options)
+
+
+# ---- from the scores that exist --------------------------------------------------------
+
+
+def test_forward_difference_of_the_scores_that_exist():
+    """One forward: ((D(x + sigma n) - D(x)) / sigma)^2, its gradient through both scores."""
+    critic = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    x, calls = torch.randn(6, 3).double(), []
+
+    def counted(x):
+        calls.append(1)
+        return critic(x)
+
+    scores = critic(x)
+    got = GF.finite_difference_penalty(
+        counted, x, sigma=0.1, gamma=3.0, generator=seeded(), inputs_scores=scores
+    )
+    noise = torch.empty_like(x).normal_(generator=seeded())
+    exact = 1.5 * ((critic(x + 0.1 * noise) - critic(x)) / 0.1).square().mean()
+    assert calls == [1]
+    torch.testing.assert_close(got, exact)
+    weights = list(critic.parameters())
+    theirs = torch.autograd.grad(exact, weights)
+    torch.testing.assert_close(torch.autograd.grad(got, weights), theirs)
+
+
+def test_bias_of_the_forward_difference():
+    """sigma^2 / 4 ((tr H)^2 + 2 ||H||^2), which a central difference does not have."""
+    n, sigma = 400_000, 0.3
+    g, hessian = torch.tensor([1.0, -0.5]).double(), torch.tensor([[2.0, 0.5], [0.5, 1.0]]).double()
+
+    def critic(x):
+        return x @ g + ((x @ hessian) * x).sum(1) / 2
+
+    x = torch.zeros(n, 2).double()
+    got = GF.finite_difference_penalty(
+        critic, x, sigma=sigma, gamma=2.0, generator=seeded(), inputs_scores=critic(x)
+    )
+    without = (torch.empty_like(x).normal_(generator=seeded()) @ g).square().mean()
+    bias = sigma**2 / 4 * (hessian.trace() ** 2 + 2 * hessian.square().sum())
+    assert abs((got - without) - bias) < 0.05 * bias
+
+
+def test_apt_and_fastgen_weights():
+    """lambda * mean((D(x + sigma n) - D(x))^2) is gamma = 2 lambda sigma^2."""
+    critic, x, sigma = nn.Linear(4, 1).double(), torch.randn(9, 4).double(), 0.01
+    noise = torch.empty_like(x).normal_(generator=seeded())
+    theirs = 100.0 * (critic(x + sigma * noise) - critic(x)).square().mean()
+    ours = GF.finite_difference_penalty(
+        critic, x, sigma=sigma, gamma=0.02, generator=seeded(), inputs_scores=critic(x)
+    )
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_scores_that_cannot_be_those_of_the_inputs():
+    critic, x = nn.Linear(4, 1), torch.randn(9, 4)
+    for scores, said in (
+        (critic(x)[:5], r"inputs_scores: got shapes \[\(5, 1\)\] where the critic returned"),
+        (critic(x).detach(), "inputs_scores: have no graph"),
+    ):
+        with pytest.raises(ValueError, match=f"^{said}"):
+            GF.finite_difference_penalty(critic, x, sigma=0.1, inputs_scores=scores)
+    with torch.no_grad():  # nothing needs a graph there
+        assert GF.finite_difference_penalty(critic, x, sigma=0.1, inputs_scores=critic(x)) >= 0

@@ -11,7 +11,8 @@ namespace ganfast {
 
 enum class Reduction { mean, sum, none };
 
-// games.LossSpec. Tensor j has weight 1/(heads * count_j) for a mean, 1/heads for a sum.
+// games.LossSpec. Tensor j has weight 1/(heads * count_j) for a mean, 1/heads for a sum. If `paired`, phi is taken
+// of the differences of two tensors.
 struct Loss {
   int phi;
   Reduction reduction;
@@ -19,6 +20,7 @@ struct Loss {
   std::vector<double> targets;
   double flip;
   double noise;
+  bool paired;
 
   bool noisy() const { return flip > 0 || noise > 0; }
 };
@@ -29,6 +31,13 @@ struct Segment {
   std::int64_t count;
   const void* grad = nullptr;  // grad_output of each element; null where one scalar serves all
   void* out = nullptr;         // phi, or the gradient; null: not wanted
+  const void* minus = nullptr;  // of a pair: what is subtracted from the logits
+  void* minus_out = nullptr;    // its gradient; null: not wanted
+};
+
+// What the reference's loss_statistics() has, of a discriminator's logits.
+struct LossStatistics {
+  double real_mean = 0, fake_mean = 0, real_share = 0, fake_share = 0;
 };
 
 struct Logits {
@@ -37,8 +46,9 @@ struct Logits {
 };
 
 // out = sum_j weight_j sum_i phi(x_ji, t_ji); without a reduction the `out` of each segment, of out.dtype, is
-// phi(x_ji, t_ji).
-void loss_value(const Loss& loss, const Logits& logits, std::uint64_t key, Scalar out, int threads);
+// phi(x_ji, t_ji). With a reduction, `statistics` are formed in the same pass if they are not null.
+void loss_value(const Loss& loss, const Logits& logits, std::uint64_t key, Scalar out, LossStatistics* statistics,
+                int threads);
 
 // The `out` of each segment, of the logits' dtype, is grad * weight_j * phi'(x_ji, t_ji); without a reduction
 // grad_ji * phi'(x_ji, t_ji), where grad_ji is of grad.dtype.

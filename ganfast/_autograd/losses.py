@@ -29,19 +29,51 @@ def adversarial_loss(
     op: str, logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None
 ) -> Tensor | tuple[Tensor, ...]:
     """The loss of ``spec`` on checked ``logits``, by the backend that serves function ``op``."""
+    dtype = _result_dtype(logits[0])
     first = logits[0]
-    dtype = first.dtype
-    if dtype in _HALF and torch.is_autocast_enabled(first.device.type):
-        dtype = torch.float32  # what torch's own losses return under autocast
     few = spec.mean_score and first.is_cpu and first.numel() <= reference.FEW
     if few and (is_compiling() or not forced()):
         return reference.mean_score(logits, spec, dtype)
-    kernels = serve(op, logits)
+    return _served(op, serve(op, logits), logits, spec, key, dtype)
+
+
+def loss_and_statistics(
+    op: str, logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None
+) -> tuple[Tensor, Tensor]:
+    """The loss, and the statistics of the reference's loss_statistics(), which the kernel of the
+    loss forms beside it."""
+    kernels, dtype = serve(op, logits), _result_dtype(logits[0])
+    if kernels is reference:  # a functorch transform cannot write into what it does not map
+        statistics = reference.loss_statistics(logits, spec)
+        return reference.adversarial_loss(logits, spec, key, dtype), statistics  # type: ignore
+    statistics = logits[0].new_empty(5, dtype=reference.accumulation_dtype(logits[0].dtype))
+    return _served(op, kernels, logits, spec, key, dtype, statistics), statistics
+
+
+def means_compared(op: str, logits: tuple[Tensor, ...], spec: LossSpec) -> Any:
+    """The loss of the first half of ``logits`` against the means of the other half, and the other
+    way round: (loss, None) or, with ``spec.statistics``, (loss, statistics)."""
+    statistics = reference.loss_statistics(logits, spec) if spec.statistics else None
+    dtype = _result_dtype(logits[0])
+    centred = reference.minus_means(logits, spec.heads)
+    loss = adversarial_loss(op, centred, spec, None)
+    return (tuple(x.to(dtype) for x in loss) if isinstance(loss, tuple) else loss.to(dtype)), (
+        statistics
+    )
+
+
+def _result_dtype(x: Tensor) -> torch.dtype:
+    """float32 for half precision under autocast, as torch's own losses have it."""
+    half = x.dtype in _HALF and torch.is_autocast_enabled(x.device.type)
+    return torch.float32 if half else x.dtype
+
+
+def _served(op: str, kernels: Any, logits: tuple[Tensor, ...], *arguments: Any) -> Any:
     if kernels is not reference and torch.is_grad_enabled():
         for x in logits:
             if x.requires_grad:
-                return _apply_adversarial_loss((op, kernels, spec, key, dtype), *logits)
-    return call(op, kernels, "adversarial_loss", logits, spec, key, dtype)
+                return _apply_adversarial_loss((op, kernels, *arguments), *logits)
+    return call(op, kernels, "adversarial_loss", logits, *arguments)
 
 
 class _AdversarialLoss(torch.autograd.Function):
@@ -53,7 +85,7 @@ class _AdversarialLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
-        op, kernels, spec, key, _ = ctx.arguments
+        op, kernels, spec, key, *_ = ctx.arguments
         if torch.is_grad_enabled() or must_trace(grad_outputs) is not None:
             kernels = reference
         needed = ctx.needs_input_grad[1:]

@@ -9,6 +9,8 @@ from typing import Any
 
 from ganfast._terminal import printable
 
+_MANIFOLD = ("precision", "recall", "density", "coverage")
+
 
 def certificate(exact: dict[str, Any], fast: dict[str, Any]) -> dict[str, Any]:
     """What the precision of ``fast`` does to the FID of ``exact``, of the same images.
@@ -56,6 +58,7 @@ def report(result: dict[str, Any]) -> str:
         ("FID-infinity", with_error(result, "fid_infinity", "fid_infinity_error")),
         ("IS", with_error(result, "inception_score_mean", "inception_score_std")),
         ("KID", with_error(result, "kid_mean", "kid_std")),
+        *_manifold(result),
         ("intra-FID", with_error(result, "intra_fid", "")),
         *((f"FID {name}", _number(fid)) for name, fid in by_class.items()),
         ("images", f"{_count(result['n_real'])} real, {_count(result['n_fake'])} fake"),
@@ -98,6 +101,18 @@ def with_error(result: dict[str, Any], name: str, error: str) -> str | None:
     if value is None:
         return None
     return _number(value) + ("" if deviation is None else f"  (+- {_number(deviation, 3)})")
+
+
+def _manifold(result: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """Precision and recall, density and coverage, and of how many images they are."""
+    if result.get("prdc_precision") is None:
+        return []
+    values = {key: _number(result[f"prdc_{key}"], 4) for key in _MANIFOLD}
+    counts = (_count(result[f"prdc_{side}"]) for side in ("n_real", "n_fake"))
+    return [
+        ("manifold", ", ".join(f"{key} {value}" for key, value in values.items())),
+        ("manifold of", "{} real, {} fake images".format(*counts)),
+    ]
 
 
 def _certified(made: dict[str, Any] | None) -> str | None:

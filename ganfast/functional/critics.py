@@ -21,6 +21,10 @@ Critic = Callable[..., Any]
 _twice: weakref.WeakSet[Any] = weakref.WeakSet()
 """Critics whose graph was looked through and has a second derivative everywhere."""
 
+_ends: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
+"""By its id, the weight nearest to the scores of each graph that was looked through: there may be
+no critic to know it by, and a walk takes as long as a fifth of R1 of a small one."""
+
 _proven: set[str] = set()
 """Names of nodes of such graphs whose second derivative was taken once without an error."""
 
@@ -56,32 +60,38 @@ def input_gradient(
         found = scores_of(critic(points, **kwargs), scores, depth=5)
         gradient = differentiate(found, points, again, "critic")
     if again:
-        check_twice(critic, gradient, points)
+        check_twice(critic, gradient, points, found)
     return gradient
 
 
 def differentiate(scores: list[Tensor], points: Inputs, again: bool, name: str) -> Tensor:
-    """torch.autograd.grad of the sum of ``scores``, with errors that say what to do."""
+    """The gradient of the sum of ``scores`` at ``points``, with errors that say what to do."""
+    return gradient_of(points, gradients(scores, tensors_of(points), again), name)
+
+
+def gradients(scores: list[Tensor], tensors: list[Tensor], again: bool) -> Sequence[Tensor | None]:
+    """torch.autograd.grad of the sum of ``scores``; of nothing where none has a graph."""
     depending = [score for score in scores if score.requires_grad]
-    tensors = tensors_of(points)
-    gradients: Sequence[Tensor | None] = ()
-    if depending:
-        # Ones, not .sum(): the sum of many half precision scores may be inf.
-        ones = [torch.ones_like(score) for score in depending]
-        try:
-            gradients = torch.autograd.grad(
-                depending, tensors, ones, create_graph=again, allow_unused=True
-            )
-        except RuntimeError as error:
-            raise _explained(error) from error
+    if not depending:
+        return [None] * len(tensors)
+    # Ones, not .sum(): the sum of many half precision scores may be inf.
+    ones = [torch.ones_like(score) for score in depending]
+    try:
+        return torch.autograd.grad(depending, tensors, ones, create_graph=again, allow_unused=True)
+    except RuntimeError as error:
+        raise _explained(error) from error
+
+
+def gradient_of(points: Inputs, gradients: Sequence[Tensor | None], name: str) -> Tensor:
+    """That of one tensor, or the :func:`joined` ones of several; InputError if there is none."""
+    if isinstance(points, Tensor) and gradients[0] is not None:
+        return gradients[0]
     if all(gradient is None for gradient in gradients):
         raise InputError(
             f"{name}: the scores do not depend on the inputs through autograd; score the inputs "
             "themselves, without detach(), no_grad or a conversion to NumPy on the way"
         )
-    if isinstance(points, Tensor):
-        return gradients[0]  # type: ignore[return-value]
-    return joined(gradients, tensors)
+    return joined(gradients, tensors_of(points))
 
 
 def _explained(error: RuntimeError) -> RuntimeError:
@@ -119,7 +129,7 @@ def refuse_compiled(critic: Critic) -> None:
             )
 
 
-def check_twice(critic: Critic, gradient: Tensor, points: Inputs) -> None:
+def check_twice(critic: Critic, gradient: Tensor, points: Inputs, scores: Sequence[Tensor]) -> None:
     """RuntimeError where the penalty's own backward would fail, or change nothing.
 
     torch finds out in the user's ``backward()`` at the earliest; here the cure can be named. The
@@ -139,13 +149,20 @@ def check_twice(critic: Critic, gradient: Tensor, points: Inputs) -> None:
             return
     except TypeError:  # not hashable or without weak references: look each time
         pass
-    check_graph(gradient, points)
+    check_graph(gradient, points, scores)
     with contextlib.suppress(TypeError):
         _twice.add(critic)
 
 
-def check_graph(gradient: Tensor, points: Inputs) -> None:
-    """RuntimeError where an operation in the graph of ``gradient`` has no second derivative."""
+def check_graph(gradient: Tensor, points: Inputs, scores: Sequence[Tensor]) -> None:
+    """RuntimeError where an operation in the graph of ``gradient`` has no second derivative.
+
+    The graph behind one weight is looked through once: should another one end in that weight,
+    torch raises in the user's ``backward()``, with its own words.
+    """
+    end = _last_weight(scores[0], points)
+    if end is not None and _ends.get(id(end)) is end:
+        return
     names = set()
     for node in _graph(gradient.grad_fn):
         name = node.name()
@@ -160,6 +177,28 @@ def check_graph(gradient: Tensor, points: Inputs) -> None:
     if names:
         _take_second(gradient, points)
         _proven.update(names)
+    if end is not None:
+        _ends[id(end)] = end
+
+
+def _last_weight(score: Tensor, points: Inputs) -> Tensor | None:
+    """The leaf that needs gradients nearest to ``score``, the inputs apart."""
+    node: Any = score.grad_fn
+    for _ in range(16):
+        if node is None:
+            break
+        onwards = None
+        for following, _index in node.next_functions:
+            if hasattr(following, "variable"):  # what adds up a leaf's gradient
+                leaf: Tensor = following.variable
+                if leaf is not points and (
+                    isinstance(points, Tensor) or all(leaf is not x for x in tensors_of(points))
+                ):
+                    return leaf
+            else:
+                onwards = onwards or following
+        node = onwards
+    return None
 
 
 def _take_second(gradient: Tensor, points: Inputs) -> None:

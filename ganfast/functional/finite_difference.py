@@ -6,18 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from ganfast import _checks
-from ganfast._philox import new_key
 from ganfast.errors import InputError
 from ganfast.functional.critics import Critic
-from ganfast.functional.inputs import check_samples
+from ganfast.functional.inputs import check_samples, noise_like
 from ganfast.functional.scores import Scores, scores_of
 
 __all__ = ["finite_difference_penalty"]
-
-_transforms_active = torch._C._are_functorch_transforms_active
 
 
 def finite_difference_penalty(
@@ -30,17 +26,29 @@ def finite_difference_penalty(
     generator: torch.Generator | None = None,
     critic_kwargs: dict[str, Any] | None = None,
     scores: Scores = None,
+    inputs_scores: Any = None,
 ) -> Tensor:
     """gamma/2 * mean_i ((D(x_i + sigma n_i) - D(x_i - sigma n_i)) / (2 sigma))^2, n ~ N(0, I): an
     estimate of R1 (real inputs) or R2 (fake ones) from two forwards and one ordinary backward.
 
+    With ``inputs_scores``, the D(x) that the loss needs anyway, it takes one forward alone, by the
+    forward difference gamma/2 * mean_i ((D(x_i + sigma n_i) - D(x_i)) / sigma)^2:
+
+        scores = critic(real)
+        loss = GF.discriminator_loss(scores, critic(fake.detach()))
+        loss = loss + GF.finite_difference_penalty(critic, real, sigma=1e-2, inputs_scores=scores)
+
     It works where double backward does not: a compiled critic, fused attention, FSDP, checkpoints.
-    Same idea as the approximate R1 of Lin et al. 2025, arXiv:2501.08316, with a central difference
-    and divided by sigma, so that gamma means what it means in :func:`r1_penalty`.
+    The forward difference is the approximate R1 of APT (Lin et al. 2025, arXiv:2501.08316), here
+    divided by sigma, so that gamma means what it means in :func:`r1_penalty`. APT's lambda and
+    FastGen's ``gan_r1_reg_weight`` multiply the mean square of the difference itself, whose sigma
+    (FastGen's ``gan_r1_reg_alpha``) is part of the weight: for one score a sample
+    gamma = 2 * lambda * sigma^2, so APT's 100 at sigma 0.01 is gamma=0.02.
 
     **Bias.** The estimate of ||g||^2 is unbiased as sigma -> 0, since E[(n . g)^2] = ||g||^2. A
     central difference makes it exact for a quadratic critic too; with third derivatives the bias is
-    O(sigma^2): for D = sum_k g x_k + b x_k^3 at 0 it is 6 sigma^2 sum g b + 15 sigma^4 sum b^2.
+    O(sigma^2): for D = sum_k g x_k + b x_k^3 at 0 it is 6 sigma^2 sum g b + 15 sigma^4 sum b^2. A
+    forward difference adds sigma^2 / 4 * ((tr H)^2 + 2 ||H||^2) for the Hessian H.
     **Variance.** Of one sample's estimate 2 ||g||^4; for N samples of equal norm the relative
     standard deviation is sqrt(2 / N). Both are what tests/test_penalty_finite_difference.py
     measures. **Choosing sigma**: the smallest at which D(x +- sigma n) differ by much more than the
@@ -59,13 +67,14 @@ def finite_difference_penalty(
         generator: source of n, on the inputs' device or on the CPU.
         critic_kwargs: keyword arguments of the critic.
         scores: which of the critic's outputs are its scores, as for :func:`gradient_penalty`.
+        inputs_scores: what the critic returned for ``inputs``, with its graph.
 
     Returns:
         a 0-d tensor, float64 for float64 scores, else float32.
 
     Raises:
-        ValueError: a sigma that is not positive, a target other than 0, or scores without the batch
-            in front.
+        ValueError: a sigma that is not positive, a target other than 0, scores without the batch
+            in front, or ``inputs_scores`` of other shapes than the critic's or without a graph.
     """
     check_samples(inputs, "inputs")
     if target != 0:
@@ -78,11 +87,32 @@ def finite_difference_penalty(
     if inputs.shape[0] == 0:
         raise InputError("inputs: has no samples, and the mean of nothing is undefined")
     inputs = inputs.detach()
-    step = sigma * normal_like(inputs, generator)
+    step = sigma * noise_like(inputs, "normal", generator)
     ahead = scores_of(critic(inputs + step, **(critic_kwargs or {})), scores)
-    behind = scores_of(critic(inputs - step, **(critic_kwargs or {})), scores)
+    if inputs_scores is None:
+        behind = scores_of(critic(inputs - step, **(critic_kwargs or {})), scores)
+        sigma = 2.0 * sigma
+    else:
+        behind = scores_of(inputs_scores, scores)
+        _check_known(behind, ahead)
     slopes = sum(_difference(a, b, len(inputs)) for a, b in zip(ahead, behind, strict=True))
-    return (slopes / (2.0 * sigma)).square().mean() * (gamma / 2.0)
+    return (slopes / sigma).square().mean() * (gamma / 2.0)
+
+
+def _check_known(known: list[Tensor], ahead: list[Tensor]) -> None:
+    """InputError unless ``inputs_scores`` can be what the critic returned for the inputs."""
+    shapes = [[tuple(x.shape) for x in each] for each in (known, ahead)]
+    if shapes[0] != shapes[1]:
+        raise InputError(
+            f"inputs_scores: got shapes {shapes[0]} where the critic returned {shapes[1]}; give "
+            "what it returned for these inputs"
+        )
+    for x, y in zip(known, ahead, strict=True):
+        if y.requires_grad and not x.requires_grad:  # half of the gradient would be lost
+            raise InputError(
+                "inputs_scores: have no graph, but the critic's other scores have; give those of "
+                "the loss, without detach() or no_grad"
+            )
 
 
 def _difference(ahead: Tensor, behind: Tensor, samples: int) -> Any:
@@ -94,13 +124,3 @@ def _difference(ahead: Tensor, behind: Tensor, samples: int) -> Any:
     if ahead.dtype in (torch.float16, torch.bfloat16):
         ahead, behind = ahead.float(), behind.float()
     return (ahead - behind).reshape(samples, -1).sum(1)
-
-
-def normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """N(0, 1) for each element of ``x``, drawn where ``x`` is."""
-    if generator is not None and generator.device.type != x.device.type and not is_compiling():
-        key = int(new_key(x.device, generator))
-        generator = torch.Generator(x.device).manual_seed(key)
-    if _transforms_active():  # vmap(randomness="different") fills nothing that all samples share
-        return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    return torch.empty_like(x).normal_(generator=generator)

@@ -10,20 +10,15 @@ from torch.compiler import is_compiling
 
 from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError
-from ganfast.functional.critics import (
-    Critic,
-    check_graph,
-    differentiate,
-    input_gradient,
-)
-from ganfast.functional.inputs import Inputs, check_inputs, joined, like, names_of, tensors_of
+from ganfast.functional.critics import Critic, input_gradient
+from ganfast.functional.inputs import Inputs, check_inputs, joined, like, noise_like, tensors_of
 from ganfast.functional.interpolate import interpolate
 from ganfast.functional.penalty import make_spec, penalty_from_gradient
 from ganfast.functional.scores import Scores, scores_of
 
-__all__ = ["AT", "gradient_penalty", "r1_penalty"]
+__all__ = ["AT", "gradient_penalty"]
 
-AT = ("interpolated", "real", "fake", "both")
+AT = ("interpolated", "real", "fake", "both", "perturbed")
 """Where a gradient penalty is taken."""
 
 _transforms_active = torch._C._are_functorch_transforms_active
@@ -55,10 +50,14 @@ def gradient_penalty(
     fake          fake_i                           target 0, weight gamma/2: R2
     both          the two penalties added up       target 0, weight gamma/2: R1 + R2,
                                                    arXiv:2501.05441
+    perturbed     real_i + eps_i s u / 2           target 1: DRAGAN, arXiv:1705.07215
     ============  ===============================  =========================================
 
     The norm is that of each sample over all its dimensions, and eps is drawn once for each sample
-    (see :func:`interpolate`). The fakes are detached: nothing flows back into the generator.
+    (see :func:`interpolate`). The fakes are detached: nothing flows back into the generator. In
+    DRAGAN's points s is the standard deviation of all of ``real``, of each tensor by itself, and
+    u ~ U(0, 1) is drawn for each element, as in its authors' code. R1 and R2 on scores that exist
+    take a forward less: :func:`r1_penalty`, :func:`r1_r2_penalty`.
 
     **What is penalised** is the gradient of the SUM of everything the critic returns for a sample:
     a tensor (n, 1), a map of patch scores (n, 1, h, w), a list, tuple or dict of heads. So a
@@ -89,16 +88,15 @@ def gradient_penalty(
     Args:
         critic: a module or function of a batch of samples.
         real, fake: samples (n, ...) or several tensors of them, as for :func:`interpolate`. With
-            "both" their numbers may
-            differ; with "real" or "fake" the other may be None. A fake of another dtype is
-            converted to that of ``real``.
+            "both" their numbers may differ; with "real", "perturbed" or "fake" the other may be
+            None. A fake of another dtype is converted to that of ``real``.
         weight: multiplies the penalty; lambda.
         target: the norm to aim at, >= 0.
         one_sided: penalise only norms above the target.
         at: where, as in the table.
         group_size: samples that the critic packs into one (PacGAN): they share eps, and the norm is
             that of the group.
-        generator: source of eps.
+        generator: source of eps and u.
         critic_kwargs: keyword arguments of the critic, such as labels for a conditional one.
         scores: which of the critic's outputs are its scores: a key, an index or the name of a
             field, or a list of them. None: all.
@@ -132,6 +130,10 @@ def gradient_penalty(
         raise InputTypeError(f"critic: got a {type(critic).__name__}; give a module or a function")
     spec = make_spec(target, one_sided, weight, group_size)  # before the critic's work
     samples = _samples(real, fake, at, group_size)
+    if at == "perturbed":
+        tensors = [_perturbed(x, generator) for x in tensors_of(samples[0])]
+        samples.append(like(samples[0], tensors))
+        at = "interpolated"
     if at == "interpolated":
         samples = [interpolate(*samples, group_size=group_size, generator=generator)]
     total: Tensor | None = None
@@ -155,6 +157,7 @@ def gradient_penalty(
 def _samples(real: Any, fake: Any, at: str, group_size: int) -> list[Any]:
     """What the penalty is about, checked and detached: the real samples, the fake ones or both."""
     wanted = {"real": [("real", real)], "fake": [("fake", fake)]}
+    wanted["perturbed"] = wanted["real"]
     found: list[Any] = []
     dtype = None
     for name, x in wanted.get(at, [("real", real), ("fake", fake)]):
@@ -164,6 +167,11 @@ def _samples(real: Any, fake: Any, at: str, group_size: int) -> list[Any]:
         dtype = dtype or tensors[0].dtype
         found.append(like(x, [each.detach().to(dtype) for each in tensors]))
     return found
+
+
+def _perturbed(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    wide = x.float() if _half(x) else x
+    return (wide + 0.5 * wide.std(correction=0) * noise_like(wide, "uniform", generator)).to(x)
 
 
 def _traced_gradient(
@@ -183,51 +191,3 @@ def _traced_gradient(
 
 def _half(x: Tensor) -> bool:
     return x.dtype in (torch.float16, torch.bfloat16)
-
-
-def r1_penalty(
-    real_scores: Any, real_inputs: Inputs, *, gamma: float = 10.0, scores: Scores = None
-) -> Tensor:
-    """gamma/2 * mean_i ||d scores_i / d real_i||^2 on a graph that exists: R1 without a second
-    forward (Mescheder et al. 2018, arXiv:1801.04406). For fakes it is R2.
-
-        real = real.requires_grad_()
-        scores = critic(real)
-        loss = GF.discriminator_loss(scores, critic(fake.detach())) + GF.r1_penalty(scores, real)
-
-    Args:
-        real_scores: what the critic returned for ``real_inputs``: a tensor, or a list, tuple or
-            dict of them, of which the sum is differentiated.
-        real_inputs: the samples (n, ...), which required gradients when the critic saw them; or
-            several tensors of them, as for :func:`gradient_penalty`.
-        gamma: the weight; the factor 1/2 is the paper's.
-        scores: which of ``real_scores`` are scores, as for :func:`gradient_penalty`.
-
-    Returns:
-        a 0-d tensor, float64 for float64 samples, else float32.
-
-    Raises:
-        ValueError: ``real_inputs`` does not require gradients, the scores do not depend on it,
-            gamma is negative, or ``scores`` is not there.
-        TypeError: one of the outputs is no tensor, such as None.
-        RuntimeError: under torch.compile, or an operation without a second derivative.
-    """
-    tensors = check_inputs(real_inputs, "real_inputs")
-    if is_compiling() or _transforms_active():
-        raise RuntimeError(
-            "r1_penalty: a graph cannot be differentiated inside torch.compile; use "
-            "gradient_penalty(critic, real, fake, at='real', target=0.0, weight=gamma / 2)"
-        )
-    gamma = _checks.number("gamma", gamma, least=0)
-    for x, name in zip(tensors, names_of(real_inputs, "real_inputs"), strict=True):
-        if not x.requires_grad:
-            raise InputError(
-                f"{name}: do not require gradients; call {name}.requires_grad_() before the "
-                "critic sees them"
-            )
-    again = torch.is_grad_enabled()
-    found = scores_of(real_scores, scores)
-    gradient = differentiate(found, real_inputs, again, "real_scores")
-    if again and gradient.requires_grad:
-        check_graph(gradient, real_inputs)
-    return penalty_from_gradient(gradient, target=0.0, weight=gamma / 2)

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ganfast._dispatch import FLOATING
+from ganfast._philox import new_key
 from ganfast.errors import InputError, InputTypeError
 
 Inputs = Tensor | Sequence[Tensor] | dict[Any, Tensor]
@@ -117,3 +119,18 @@ def joined(gradients: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> Ten
         for gradient, x in zip(gradients, tensors, strict=True)
     ]
     return torch.cat([row.flatten(1) if row.dim() > 1 else row.unsqueeze(1) for row in rows], 1)
+
+
+def noise_like(x: Tensor, kind: str, generator: torch.Generator | None) -> Tensor:
+    """N(0, 1) (kind "normal") or U(0, 1) ("uniform") for each element, drawn where ``x`` is."""
+    if generator is not None and generator.device.type != x.device.type and not is_compiling():
+        key = int(new_key(x.device, generator))
+        generator = torch.Generator(x.device).manual_seed(key)
+    if torch._C._are_functorch_transforms_active():
+        # vmap(randomness="different") fills nothing that all samples share.
+        draw = torch.randn if kind == "normal" else torch.rand
+        return draw(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    empty = torch.empty_like(x)
+    if kind == "normal":
+        return empty.normal_(generator=generator)
+    return empty.uniform_(generator=generator)

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
 from ganfast import _checks, games
-from ganfast._autograd.losses import adversarial_loss
-from ganfast._dispatch import FLOATING
+from ganfast._autograd.losses import adversarial_loss, loss_and_statistics, means_compared
 from ganfast._philox import new_key
-from ganfast.errors import InputError, InputTypeError
+from ganfast.errors import InputError
+from ganfast.functional.logits import Logits, check_logits, check_pairs, heads_of, pair_of_heads
 from ganfast.games import FAKE, REAL, REDUCTIONS, LossSpec, Reduction
 
-__all__ = ["discriminator_loss", "generator_loss"]
+__all__ = ["LossAndStatistics", "discriminator_loss", "generator_loss"]
 
-Logits = Tensor | Sequence[Tensor]
 Heads = tuple[Tensor, ...]
 
 
 _SPECS: dict[tuple[Any, ...], LossSpec] = {}
 """Specs that passed the checks, by the arguments that made them: the checks outlast the kernel."""
+
+
+class LossAndStatistics(NamedTuple):
+    """A discriminator's loss, and what its logits say of it; 0-d, on their device, detached.
+
+    ``real_mean`` and ``fake_mean`` are the means of D(x) and D(G(z)), ``gap`` is the first minus
+    the second. ``real_share`` is the share of D(x) > 0 and ``fake_share`` that of D(G(z)) < 0: how
+    often the sign is right. StyleGAN2-ADA's E[sign(D(x))] (arXiv:2006.06676) is 2 * real_share - 1
+    but for logits of exactly 0. Of several heads each is the mean over heads.
+    """
+
+    loss: Tensor
+    real_mean: Tensor
+    fake_mean: Tensor
+    gap: Tensor
+    real_share: Tensor
+    fake_share: Tensor
 
 
 def discriminator_loss(
@@ -36,6 +51,7 @@ def discriminator_loss(
     label_noise: float = 0.0,
     label_flip: float = 0.0,
     generator: torch.Generator | None = None,
+    return_statistics: bool = False,
 ) -> Any:
     """What the discriminator (critic) minimises: E[f_real(D(x))] + E[f_fake(D(G(z)))].
 
@@ -44,12 +60,19 @@ def discriminator_loss(
     A soft target t turns the cross-entropy into softplus(x) - t*x and the square into
     (x - t)^2 / 2.
 
+    Two more games compare the sides with each other (arXiv:1807.00734), D minimising
+
+    * "relativistic" (rpgan), with R1 and R2 the loss of R3GAN (arXiv:2501.05441):
+      E[softplus(-(D(x) - D(G(z))))], over pairs: sample i of one side with sample i of the other;
+    * "relativistic_average" (ragan): E[softplus(-(D(x) - E[D(G(z))]))] +
+      E[softplus(D(G(z)) - E[D(x)])], with the means of this batch, which are differentiated too.
+
     Args:
         real: logits D(x), raw scores before any sigmoid, of any shape and strides; or a list or
             tuple of such tensors, one for each head of a multi-scale discriminator.
         fake: logits D(G(z)), likewise. The batch need not be as large as the real one: each side
-            has its own mean. Detach the samples before the critic sees them, or the generator is
-            differentiated too.
+            has its own mean, but for "relativistic", where both have one shape. Detach the samples
+            before the critic sees them, or the generator is differentiated too.
         game: a name or alias of the table, in any case, or what other projects call it: "vanilla"
             and "logistic" are nonsaturating, "wgangp" is wasserstein (its penalty is
             :func:`gradient_penalty`).
@@ -62,16 +85,20 @@ def discriminator_loss(
         label_flip: p in [0, 1]: each target t becomes 1 - t with probability p.
         generator: source of the noise and the flips; the default generator of the logits' device if
             None. The same CPU generator state gives the same targets on every device and backend.
+        return_statistics: also give the means of both sides, the gap between them and the shares of
+            right signs, which the loss's kernel forms beside it. Not with reduction="none".
 
     Returns:
         a 0-d tensor of the logits' dtype (float32 for half precision under autocast); with
         reduction="none" a pair of tensors shaped like ``real`` and ``fake`` (of tuples for several
-        heads). Accumulated in float32 (float64 for float64). Differentiable to any order.
+        heads), with "relativistic" one for the pairs. With ``return_statistics`` a
+        :class:`LossAndStatistics`. Accumulated in float32 (float64 for float64). Differentiable to
+        any order.
 
     Raises:
         ValueError: unknown game or reduction, integer logits, mixed devices or dtypes, different
-            numbers of heads, an empty side with reduction="mean", a rate out of its range, or a
-            soft label in a game that has none.
+            numbers of heads, an empty side with reduction="mean", a rate out of its range, a soft
+            label in a game that has none, or sides of different shapes in "relativistic".
         TypeError: ``real`` or ``fake`` is not a tensor, or a list or tuple of tensors.
 
     Example:
@@ -81,23 +108,34 @@ def discriminator_loss(
         torch.Size([])
     """
     many = not (isinstance(real, Tensor) and isinstance(fake, Tensor))
-    logits: Heads = _pair_of_heads(real, fake) if many else (real, fake)  # type: ignore[assignment]
+    logits: Heads = pair_of_heads(real, fake) if many else (real, fake)  # type: ignore[assignment]
     heads = len(logits) // 2
     arguments = ("D", game, heads, reduction, label_smoothing, label_noise, label_flip)
+    if return_statistics:
+        arguments += (_checks.flag("return_statistics", return_statistics),)  # type: ignore
     try:
         if is_dynamo_compiling():  # a lookup would compile anew for each value of a float
             raise KeyError
         spec = _SPECS[arguments]
     except (KeyError, TypeError):  # new, or unhashable: the checks will name what is wrong
         spec = discriminator_spec(*arguments)
-    _check(logits, reduction, ("real", "fake"))
+    check_logits(logits, reduction, ("real", "fake"))
+    if spec.compares:
+        return _relativistic("discriminator_loss", logits, spec, ("real", "fake"), many)
     key = new_key(logits[0].device, generator) if spec.noisy else None
+    if spec.statistics:
+        found = loss_and_statistics("discriminator_loss", logits, spec, key)
+        return _with_statistics(*found)
     loss = adversarial_loss("discriminator_loss", logits, spec, key)
     return (loss[:heads], loss[heads:]) if many and reduction == "none" else loss
 
 
 def generator_loss(
-    fake: Logits, *, game: str = "nonsaturating", reduction: Reduction = "mean"
+    fake: Logits,
+    *,
+    real: Logits | None = None,
+    game: str = "nonsaturating",
+    reduction: Reduction = "mean",
 ) -> Any:
     """What the generator minimises: E[f_gen(D(G(z)))].
 
@@ -106,26 +144,32 @@ def generator_loss(
     Around D = 0, where D rejects a sample, minimax and maximum likelihood are flat and the
     non-saturating loss is steep.
 
+    "relativistic" and "relativistic_average" are those of :func:`discriminator_loss` with the sides
+    swapped, E[softplus(-(D(G(z)) - D(x)))] and so on: they need ``real``, of which no gradient need
+    be kept: score it under no_grad.
+
     Args:
         fake: logits D(G(z)), raw scores of any shape and strides, or a list or tuple of them
             (heads).
+        real: logits D(x) likewise, for the games that compare; the others do not look at it.
         game: as for :func:`discriminator_loss`.
         reduction: "mean", "sum" or "none"; with several heads the mean over heads of each head's
             loss.
 
     Returns:
         a 0-d tensor of the logits' dtype (float32 for half precision under autocast); with
-        reduction="none" a tensor shaped like ``fake`` (a tuple of them for several heads).
+        reduction="none" a tensor shaped like ``fake`` (a tuple of them for several heads), with
+        "relativistic_average" a pair, for ``fake`` and ``real``.
 
     Raises:
-        ValueError, TypeError: as :func:`discriminator_loss`.
+        ValueError, TypeError: as :func:`discriminator_loss`; no ``real`` in a game that compares.
 
     Example:
         >>> generator_loss(torch.zeros(8), game="wasserstein").item()
         -0.0
     """
     many = not isinstance(fake, Tensor)
-    logits: Heads = _heads(fake, "fake") if many else (fake,)  # type: ignore[assignment]
+    logits: Heads = heads_of(fake, "fake") if many else (fake,)  # type: ignore[assignment]
     arguments = ("G", game, len(logits), reduction)
     try:
         if is_dynamo_compiling():
@@ -133,9 +177,43 @@ def generator_loss(
         spec = _SPECS[arguments]
     except (KeyError, TypeError):
         spec = _generator_spec(*arguments)
-    _check(logits, spec.reduction, ("fake",))
+    if spec.compares:
+        if real is None:
+            raise InputError(
+                f"real: got None, but game={game!r} compares the fakes with real samples; "
+                "give real=D(x)"
+            )
+        many = many or not isinstance(real, Tensor)
+        logits = pair_of_heads(real, fake) if many else (real, fake)  # type: ignore[assignment]
+        logits = logits[len(logits) // 2 :] + logits[: len(logits) // 2]
+        check_logits(logits, spec.reduction, ("fake", "real"))
+        return _relativistic("generator_loss", logits, spec, ("fake", "real"), many)
+    check_logits(logits, spec.reduction, ("fake",))
     loss = adversarial_loss("generator_loss", logits, spec, None)
     return loss[0] if reduction == "none" and not many else loss
+
+
+def _relativistic(
+    op: str, logits: Heads, spec: LossSpec, sides: tuple[str, str], many: bool
+) -> Any:
+    """The loss of the player whose logits come first, compared with the other side's."""
+    heads = len(logits) // 2
+    if spec.compares == "means":  # which of nothing are undefined whatever the reduction
+        check_logits(logits, "mean", sides)
+    else:
+        check_pairs(logits, sides)
+        if spec.statistics:
+            return _with_statistics(*loss_and_statistics(op, logits, spec, None))
+        loss = adversarial_loss(op, logits, spec, None)
+        return loss[0] if spec.reduction == "none" and not many else loss
+    loss, statistics = means_compared(op, logits, spec)
+    if spec.statistics:
+        return _with_statistics(loss, statistics)
+    return (loss[:heads], loss[heads:]) if many and spec.reduction == "none" else loss
+
+
+def _with_statistics(loss: Tensor, statistics: Tensor) -> LossAndStatistics:
+    return LossAndStatistics(loss, *statistics.unbind())
 
 
 def one_sided_loss(
@@ -151,7 +229,7 @@ def one_sided_loss(
 ) -> Any:
     """E[f_real] or E[f_fake]: one side of :func:`discriminator_loss`, for ``GANLoss``."""
     many = not isinstance(prediction, Tensor)
-    logits: Heads = _heads(prediction, "prediction") if many else (prediction,)  # type: ignore
+    logits: Heads = heads_of(prediction, "prediction") if many else (prediction,)  # type: ignore
     side = "real" if target_is_real else "fake"
     arguments = (side, game, len(logits), reduction, label_smoothing, label_noise, label_flip)
     try:
@@ -160,7 +238,7 @@ def one_sided_loss(
         spec = _SPECS[arguments]
     except (KeyError, TypeError):
         spec = discriminator_spec(*arguments)
-    _check(logits, spec.reduction, ("prediction",))
+    check_logits(logits, spec.reduction, ("prediction",))
     key = new_key(logits[0].device, generator) if spec.noisy else None
     loss = adversarial_loss("discriminator_loss", logits, spec, key)
     return loss[0] if reduction == "none" and not many else loss
@@ -192,6 +270,7 @@ def discriminator_spec(
     smoothing: float,
     noise: float,
     flip: float,
+    statistics: bool = False,
 ) -> LossSpec:
     row = games.find(game)
     _checks.one_of("reduction", reduction, REDUCTIONS)
@@ -206,7 +285,14 @@ def discriminator_spec(
                 f"{name}: got {rate}, but {row.name} has no labels to soften; "
                 f"leave it at 0 or play one of {soft}"
             )
+    if statistics and reduction == "none":
+        raise InputError(
+            "return_statistics: got True with reduction='none', which sums nothing; give 'mean' or "
+            "'sum'"
+        )
     of_side = {"real": (REAL - smoothing,), "fake": (FAKE,), "D": (REAL - smoothing, FAKE)}[side]
+    if row.compares == "pairs":
+        of_side = (REAL,)
     spec = LossSpec(
         games.PHIS[row.discriminator],
         tuple(target for target in of_side for _ in range(heads)),
@@ -214,88 +300,19 @@ def discriminator_spec(
         reduction,
         flip,
         noise,
+        row.compares,
+        statistics,
     )
-    return _remember((side, game, heads, reduction, smoothing, noise, flip), spec)
+    arguments = side, game, heads, reduction, smoothing, noise, flip
+    return _remember((*arguments, True) if statistics else arguments, spec)
 
 
 def _generator_spec(side: str, game: str, heads: int, reduction: Reduction) -> LossSpec:
     row = games.find(game)
+    if row.compares:  # the same with the sides swapped
+        spec = discriminator_spec("D", game, heads, reduction, 0.0, 0.0, 0.0)
+        return _remember((side, game, heads, reduction), spec)
     _checks.one_of("reduction", reduction, REDUCTIONS)
     target = (row.generator_target,) * heads
     spec = LossSpec(games.PHIS[row.generator], target, heads, reduction)
     return _remember((side, game, heads, reduction), spec)
-
-
-# ---- checks, each an error at the call that says what to do --------------------------
-
-
-def _pair_of_heads(real: Logits, fake: Logits) -> tuple[Tensor, ...]:
-    reals, fakes = _heads(real, "real"), _heads(fake, "fake")
-    if isinstance(real, Tensor) or isinstance(fake, Tensor) or len(reals) != len(fakes):
-        raise InputError(
-            f"real, fake: got {_count(real)} and {_count(fake)}; give both sides the same heads"
-        )
-    return reals + fakes
-
-
-def _heads(logits: Logits, name: str) -> tuple[Tensor, ...]:
-    if isinstance(logits, Tensor):
-        return (logits,)
-    if not isinstance(logits, (list, tuple)) or not all(isinstance(x, Tensor) for x in logits):
-        cure = "give a tensor or a list of tensors"
-        if isinstance(logits, dict):
-            scores = [key for key, x in logits.items() if isinstance(x, Tensor)]
-            cure = f"give the scores alone, one of {', '.join(map(repr, scores))}" if scores else cure
-        raise InputTypeError(f"{name}: got {_count(logits)}; {cure}")
-    if not logits:
-        raise InputError(f"{name}: got an empty {type(logits).__name__}; give at least one head")
-    return tuple(logits)
-
-
-def _count(logits: Any) -> str:
-    if isinstance(logits, Tensor):
-        return "a tensor"
-    if isinstance(logits, (list, tuple)) and all(isinstance(x, Tensor) for x in logits):
-        return f"a {type(logits).__name__} of {len(logits)} tensors"
-    return f"a {type(logits).__name__}"
-
-
-def _check(logits: tuple[Tensor, ...], reduction: str, sides: tuple[str, ...]) -> None:
-    first = logits[0]
-    dtype, device = first.dtype, first.device
-    if dtype in FLOATING:
-        for x in logits:
-            if x is not first and (x.dtype is not dtype or x.device != device):
-                break
-            if reduction == "mean" and not x.numel():
-                break
-        else:
-            return
-    _complain(logits, sides)
-
-
-def _complain(logits: tuple[Tensor, ...], sides: tuple[str, ...]) -> None:
-    """The error for the first of ``logits`` that :func:`_check` did not accept."""
-    first = logits[0]
-    for index, x in enumerate(logits):
-        name = sides[index * len(sides) // len(logits)]
-        if x.dtype not in FLOATING:
-            raise InputError(
-                f"{name}: got {x.dtype} logits; "
-                "give float32, float64, float16 or bfloat16 (x.float())"
-            )
-        if x.dtype != first.dtype:
-            raise InputError(
-                f"{name}: got {x.dtype} where {sides[0]} is {first.dtype}; give both one dtype"
-            )
-        if x.device != first.device:
-            raise InputError(
-                f"{name}: is on {x.device} but {sides[0]} is on {first.device}; move one of them"
-            )
-    for index, x in enumerate(logits):
-        if x.numel() == 0:
-            name = sides[index * len(sides) // len(logits)]
-            raise InputError(
-                f"{name}: is empty (shape {tuple(x.shape)}), and the mean of nothing is undefined; "
-                "give at least one logit or reduction='sum'"
-            )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ganfast.metrics.distances.frechet import frechet_terms
     from ganfast.metrics.distances.inception_score import inception_score
     from ganfast.metrics.distances.kid import kernel_inception_distance
+    from ganfast.metrics.distances.manifold import ManifoldMetrics, manifold_metrics
     from ganfast.metrics.evaluation.evaluate import evaluate, image_statistics
     from ganfast.metrics.evaluation.score import score
     from ganfast.metrics.extractors import Extractor, load_extractor
@@ -28,6 +29,7 @@ __all__ = [
     "PROTOCOLS",
     "Extractor",
     "FrechetInceptionDistance",
+    "ManifoldMetrics",
     "Moments",
     "Protocol",
     "Statistics",
@@ -40,6 +42,7 @@ __all__ = [
     "inception_score",
     "kernel_inception_distance",
     "load_extractor",
+    "manifold_metrics",
     "moments",
     "preprocess",
     "score",
@@ -51,6 +54,7 @@ _HOMES = {
     "distances.frechet": ("frechet_terms",),
     "distances.inception_score": ("inception_score",),
     "distances.kid": ("kernel_inception_distance",),
+    "distances.manifold": ("ManifoldMetrics", "manifold_metrics"),
     "evaluation.evaluate": ("evaluate", "image_statistics"),
     "evaluation.score": ("score",),
     "extractors": ("Extractor", "load_extractor"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ganfast._options import check, option
 from ganfast.errors import InputError
-from ganfast.metrics.choices import BACKGROUNDS, DIMS, EXTRACTORS, ON_ERROR, PRECISIONS
+from ganfast.metrics.choices import BACKGROUNDS, BATCH_SIZE, DIMS, EXTRACTORS, ON_ERROR, PRECISIONS
 from ganfast.metrics.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHUNKS = 20
 """Parts of each side that a bootstrap draws from and FID-infinity unites."""
 SAMPLE = 10_000
-"""Images of each side that KID is taken from; 80 MB at 2,048 features."""
+"""Images of each side that KID, precision and recall are taken from; 80 MB at 2,048 features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +72,17 @@ class ImageOptions:
         pattern=r"cuda:\d+",
         unset="cuda if there is one",
     )
-    batch_size: int = option(50, "images that go through the network at once", least=1)
+    batch_size: int | None = option(
+        None,
+        "images that go through the network at once",
+        least=1,
+        unset=f"{BATCH_SIZE['cpu']}, on a GPU {BATCH_SIZE['cuda']}; a run that goes on has its own",
+    )
     workers: int | None = option(
         None,
         "processes that decode images; 0 decodes in this one",
         least=0,
-        unset="by the device",
+        unset="1, or with a GPU by the number of cores",
     )
     compile: bool = option(False, "put the network through torch.compile: minutes, for some speed")
     background: str = option(
@@ -165,6 +170,11 @@ class EvaluationOptions(ScoreOptions):
         f"also the Kernel Inception Distance (arXiv:1801.01401), of up to {SAMPLE:,} images of "
         "each side that the seed picks",
     )
+    prdc: bool = option(
+        False,
+        "also precision and recall (arXiv:1904.06991, k = 3), density and coverage "
+        f"(arXiv:2002.09797, k = 5), of up to {SAMPLE:,} images of each side that the seed picks",
+    )
     bootstrap: int = option(
         0,
         f"also a 95% interval of FID, from this many resamplings of {CHUNKS} parts of each side "
@@ -206,4 +216,4 @@ class EvaluationOptions(ScoreOptions):
 
     @property
     def sample(self) -> int:
-        return SAMPLE if self.kid else 0
+        return SAMPLE if self.kid or self.prdc else 0

@@ -6,6 +6,24 @@ wherever no kernel does. Half precision is computed in float32 and rounded once,
 Nothing here is fast; everything here is meant to be read. One file for each noun.
 """
 
-from ganfast.reference import features, linalg, losses, optim, penalty, preprocess, row_buffer
+from ganfast.reference import (
+    features,
+    linalg,
+    losses,
+    neighbours,
+    optim,
+    penalty,
+    preprocess,
+    row_buffer,
+)
 
-__all__ = ["features", "linalg", "losses", "optim", "penalty", "preprocess", "row_buffer"]
+__all__ = [
+    "features",
+    "linalg",
+    "losses",
+    "neighbours",
+    "optim",
+    "penalty",
+    "preprocess",
+    "row_buffer",
+]

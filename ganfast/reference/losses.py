@@ -149,19 +149,51 @@ def mean_score(logits: Sequence[Tensor], spec: LossSpec, dtype: torch.dtype) -> 
     return loss if loss.dtype == dtype else loss.to(dtype)
 
 
+def arguments_of_phi(logits: Sequence[Tensor], spec: LossSpec) -> list[Tensor]:
+    """What phi is taken of, in the dtype of the sums: each tensor, or the difference of a pair."""
+    wide = [x.to(accumulation_dtype(x.dtype)) for x in logits]
+    if not spec.paired:
+        return wide
+    return [x - y for x, y in zip(wide[: spec.heads], wide[spec.heads :], strict=True)]
+
+
+def minus_means(logits: Sequence[Tensor], heads: int) -> tuple[Tensor, ...]:
+    """Each tensor minus the mean of the other side's of the same head, in the dtype of the sums."""
+    wide = [x.to(accumulation_dtype(x.dtype)) for x in logits]
+    others = wide[heads:] + wide[:heads]
+    return tuple([x - y.mean() for x, y in zip(wide, others, strict=True)])
+
+
+def loss_statistics(logits: Sequence[Tensor], spec: LossSpec) -> Tensor:
+    """(5,) of a discriminator's logits: the mean of D(x), that of D(G(z)), their difference, the
+    share of D(x) > 0 and that of D(G(z)) < 0; over several heads the mean of each head's."""
+    wide = [x.detach().to(accumulation_dtype(x.dtype)) for x in logits]
+    sides = wide[: spec.heads], wide[spec.heads :]
+    real, fake = (sum(x.mean() for x in side) / spec.heads for side in sides)
+    right = (x > 0 for x in sides[0]), (x < 0 for x in sides[1])
+    shares = [sum(each.to(wide[0].dtype).mean() for each in side) / spec.heads for side in right]
+    return torch.stack([real, fake, real - fake, *shares])  # type: ignore[list-item]
+
+
 def adversarial_loss(
-    logits: Sequence[Tensor], spec: LossSpec, key: Key | None, dtype: torch.dtype
+    logits: Sequence[Tensor],
+    spec: LossSpec,
+    key: Key | None,
+    dtype: torch.dtype,
+    statistics: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
     """sum_j weight_j * sum_i phi(logits_j[i], target_j[i]), of dtype ``dtype``; 0-d.
 
     With reduction "none": the tuple of phi(logits_j, target_j), each shaped like its logits.
+    :func:`loss_statistics` are written into ``statistics``.
     """
+    if statistics is not None:
+        statistics.copy_(loss_statistics(logits, spec))
     if spec.mean_score:
         return mean_score(logits, spec, dtype)
     phi = PHI[spec.phi.name][0]
     values = []
-    for index, x in enumerate(logits):
-        x = x.to(accumulation_dtype(x.dtype))
+    for index, x in enumerate(arguments_of_phi(logits, spec)):
         values.append(phi(x, targets(x, spec, index, key)))
     if spec.reduction == "none":
         return tuple(value.to(dtype) for value in values)
@@ -187,16 +219,19 @@ def adversarial_loss_gradient(
     backward needs.
     """
     slope = PHI[spec.phi.name][1]
-    gradients: list[Tensor | None] = []
-    for index, x in enumerate(logits):
-        if not needed[index]:
-            gradients.append(None)
+    dtype = logits[0].dtype
+    gradients: list[Tensor | None] = [None] * len(logits)
+    for index, x in enumerate(arguments_of_phi(logits, spec)):
+        other = index + spec.heads if spec.paired else index
+        if not (needed[index] or needed[other]):
             continue
-        wide = x.to(accumulation_dtype(x.dtype))
-        gradient = slope(wide, targets(wide, spec, index, key))
+        gradient = slope(x, targets(x, spec, index, key))
         if spec.reduction == "none":
             gradient = gradient * grad_outputs[index]
         else:
-            gradient = gradient * (grad_outputs[0].to(wide.dtype) * weight(x, spec))
-        gradients.append(gradient.to(x.dtype))
+            gradient = gradient * (grad_outputs[0].to(x.dtype) * weight(x, spec))
+        if needed[other]:
+            gradients[other] = (-gradient).to(dtype)
+        if needed[index]:
+            gradients[index] = gradient.to(dtype)
     return tuple(gradients)

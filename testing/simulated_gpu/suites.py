@@ -56,6 +56,7 @@ NOT_SIMULATED = {
     "test_clip.py::test_inside_torch_compile": _COMPILED,
     "test_noise.py::test_a_seed_gives_one_key_wherever": _COMPILED,
     "test_optim.py::test_what_torch_refuses_is_refused": _CPU,
+    "test_preprocess.py::test_larger_than_a_fresh_allocation": _LARGE,
     "test_penalty.py::test_another_default_device": _CPU,
     "test_penalty_critics.py::test_compiled_critics": _COMPILED,
     "test_linalg_gaussian.py::test_bad_input": _CPU,

@@ -40,7 +40,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--fid-infinity", "--seed", "3", "--background", "black", "--exif"]
     argv += ["--max-pixels", "0", "--on-error", "skip", "--state", state, "--allow-mismatch"]
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
-    argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class"]
+    argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -71,9 +71,11 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "shuffle_seed": 4,
         "dims": 64,
         "per_class": True,
+        "prdc": True,
         "progress": False,
     }
-    assert {"real", "fake", *given} == set(inspect.signature(EVALUATE).parameters)
+    # key= is for loaders, which only Python has
+    assert {"real", "fake", "key", *given} == set(inspect.signature(EVALUATE).parameters)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,23 @@ def test_a_person_gets_aligned_lines(call, sides, evaluation):
         "speed         123.4 images/s, 409.3 s\n"
         "note          512 images are few.\n"
     )
+
+
+def test_precision_and_recall_say_of_how_many_images(call, sides, evaluation):
+    evaluation.changes = {
+        "prdc_precision": 0.71234,
+        "prdc_recall": 0.5,
+        "prdc_density": 1.25,
+        "prdc_coverage": 0.0,
+        "prdc_n_real": 10_000,
+        "prdc_n_fake": 512,
+    }
+    lines = call("fid", *sides)[1].splitlines()
+    assert lines[2:4] == [
+        "manifold      precision 0.7123, recall 0.5, density 1.25, coverage 0",
+        "manifold of   10,000 real, 512 fake images",
+    ]
+    assert json.loads(call("fid", *sides, "--json")[1])["prdc_recall"] == 0.5
 
 
 def test_a_row_for_each_class(call, sides, evaluation):

@@ -50,7 +50,7 @@ def test_the_flags_are_the_arguments_of_image_statistics(call):
     assert list(parameters)[0] == "source"
     text = call("stats", "--help")[1]
     for name in {*parameters} - {"source"}:
-        assert f"--{name.replace('_', '-')} " in text or name == "progress"
+        assert f"--{name.replace('_', '-')} " in text or name in ("progress", "key")
 
 
 def test_skipped_files_are_named_and_told_by_the_exit_code(call, sides, statistics, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganfast.metrics import Moments
+from ganfast.metrics import Moments, manifold_metrics
 from ganfast.metrics.distances.kid import squared_discrepancy
 from ganfast.metrics.extractors import load_extractor
 from ganfast.metrics.frechet_inception_distance import FrechetInceptionDistance
@@ -32,6 +32,35 @@ def test_kernel_distance_of_the_same_subset(n, d):
     theirs = peer("torchmetrics.image.kid").poly_mmd
     x, y = torch.relu(torch.randn(2, n, d, dtype=torch.float64))
     assert squared_discrepancy(x, y + 0.3) == pytest.approx(float(theirs(x, y + 0.3)), rel=1e-10)
+
+
+def manifolds():
+    """Features as a network gives them (not negative), with duplicates on neither side: torch and
+    scikit-learn take |x|^2 + |y|^2 - 2 x.y, which says of equal rows that they are apart."""
+    source = torch.Generator().manual_seed(0)
+    real, fake = torch.relu(torch.randn(2, 400, 64, generator=source))
+    return real, torch.relu(1.1 * fake - 0.1)
+
+
+def test_prdc():
+    theirs = peer("prdc").compute_prdc
+    real, fake = (x.double() for x in manifolds())
+    for k in (1, 5, 12):
+        ours = manifold_metrics(real, fake, k=k)
+        for name, value in theirs(real.numpy(), fake.numpy(), nearest_k=k).items():
+            assert getattr(ours, name) == pytest.approx(value, rel=1e-12), (name, k)
+
+
+def test_precision_and_recall_of_torch_fidelity():
+    """Its first argument is what is generated."""
+    theirs = peer("torch_fidelity.metric_prc").prc_features_to_metric
+    real, fake = (x.double() for x in manifolds())
+    for k in (1, 3, 12):
+        options = {"prc_neighborhood": k, "prc_batch_size": 150, "save_cpu_ram": k == 3}
+        other = theirs(fake, real, verbose=False, **options)
+        ours = manifold_metrics(real, fake, k=k)
+        assert ours.precision == pytest.approx(other["precision"], rel=1e-6)  # a float32 mean
+        assert ours.recall == pytest.approx(other["recall"], rel=1e-6)
 
 
 class Pooled(nn.Module):

@@ -127,12 +127,16 @@ LOSSES: dict[tuple[str, str], tuple[Loss, Loss]] = {
     ("BigGAN-PyTorch", "dcgan"): criterion(softplus),
     ("stylegan2-ada, stylegan3", "softplus"): criterion(softplus),
     ("HiFi-GAN", "lsgan"): summed(criterion(mse)),
+    ("R3GAN", "AdversarialLoss.mean()"): (
+        lambda real, fake: F.softplus(-(real - fake)).mean(),
+        lambda fake, real: F.softplus(-(fake - real)).mean(),
+    ),
 }
 
 # What these projects apply outside the criterion, which GANLoss therefore leaves to the caller.
 KEPT_FACTORS = {PIX2PIX: (0.5, 1.0), "BasicSR": (1.0, LOSS_WEIGHT)}
 
-NUMBERS = {"lambda_gp": 7.0, "r1_gamma": 6.0, "gp_weight": 9.0}
+NUMBERS = {"lambda_gp": 7.0, "r1_gamma": 6.0, "gp_weight": 9.0, "Gamma": 3.0}
 
 
 def norms(critic: Loss, x: Tensor) -> Tensor:
@@ -163,6 +167,9 @@ PENALTY_OF = {
     "stylegan2-ada, stylegan3 `r1_penalty * (r1_gamma / 2)`": r1(NUMBERS["r1_gamma"] / 2),
     "stylegan2-pytorch `gradient_penalty`, of both": lambda c, real, fake: (
         10 * (norms(c, real) ** 2).mean() + 10 * (norms(c, fake) ** 2).mean()
+    ),
+    "R3GAN `(Gamma / 2) * (R1Penalty + R2Penalty)`": lambda c, real, fake: (
+        r1(NUMBERS["Gamma"] / 2)(c, real, None) + r1(NUMBERS["Gamma"] / 2)(c, fake, None)
     ),
     "lightweight-gan `gp`": of_joined(NUMBERS["gp_weight"]),
 }
@@ -216,7 +223,8 @@ def test_the_losses_are_theirs(row):
     d, g = LOSSES[row]
     real, fake = scores(row[0])
     assert_same(evaluated(d_code, real=real, fake=fake), d(real, fake), real, fake)
-    assert_same(evaluated(g_code, fake=fake), g(fake), fake)
+    theirs = g(fake, real) if "real=real" in g_code else g(fake)
+    assert_same(evaluated(g_code, real=real, fake=fake), theirs, fake)
 
 
 WITH_CRITERION = {row: cells[2] for row, cells in OF_LOSSES.items() if cells[2]}

@@ -254,13 +254,13 @@ REFUSED = {
 
 def evaluated(real, fake):
     given = {"extractor": "tiny_network:network", "device": "cpu", "batch_size": 5, "splits": 2}
-    return evaluate(real, fake, kid=True, **given)
+    return evaluate(real, fake, kid=True, prdc=True, **given)
 
 
 def evaluations_of(rank):
     fake = images(50, 50)
     found = {kind: evaluated(make(rank), fake) for kind, make in STREAMS.items()}
-    kept = ("fid", "n_real", "kid_mean", "notes")
+    kept = ("fid", "n_real", "kid_mean", "prdc_density", "notes")
     found = {kind: {key: one[key] for key in kept} for kind, one in found.items()}
     return found | {
         kind: refusal(lambda m=m: evaluated(m(rank), fake)) for kind, m in REFUSED.items()
@@ -276,6 +276,7 @@ def test_evaluate_takes_each_image_once(seen, kind):
         assert "(with 1 repeated" in " ".join(found["notes"])
     else:
         assert found["fid"] == pytest.approx(whole["fid"], rel=1e-6)
+        assert found["prdc_density"] == pytest.approx(whole["prdc_density"], abs=0.02)
     notes = [note for note in found["notes"] if "process" in note]
     assert len(notes) == (kind != "an array")
     if notes:

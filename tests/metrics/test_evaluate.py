@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import signal
 import zipfile
@@ -19,7 +20,8 @@ from torch.utils.data.distributed import DistributedSampler
 from ganfast import metrics
 from ganfast.errors import InputError
 from ganfast.metrics.distances.kid import squared_discrepancy
-from ganfast.metrics.evaluation import run_state
+from ganfast.metrics.distributed import Ranks
+from ganfast.metrics.evaluation import evaluation, run_state
 from ganfast.metrics.extractors import load_extractor
 from ganfast.metrics.images import open_images
 from testing import pictures
@@ -247,10 +249,11 @@ def test_nothing_is_chosen_from_statistics(folders):
         evaluate(made, made, num=20)
 
 
-def test_statistics_have_no_kernel_distance(folders):
+@pytest.mark.parametrize("asked", ["kid", "prdc"])
+def test_statistics_have_no_distances_between_images(asked, folders):
     made = metrics.image_statistics(folders.real, **options_of_statistics())
-    with pytest.raises(InputError, match="kid: .* real is a file of statistics"):
-        evaluate(made, folders.fake, kid=True)
+    with pytest.raises(InputError, match=f"{asked}: .* real is a file of statistics.*{asked} out"):
+        evaluate(made, folders.fake, **{asked: True})
 
 
 # ---- what the same pass gives beside FID
@@ -270,6 +273,38 @@ def test_all_of_it_in_one_pass(arrays):
     for name in ("fid_infinity", "kid_mean"):
         assert again[name] == pytest.approx(found[name], rel=1e-5)
     assert again["fid_interval"] == pytest.approx(found["fid_interval"], rel=1e-5)
+
+
+MANIFOLD = ("precision", "recall", "density", "coverage")
+
+
+def test_precision_and_recall(arrays, monkeypatch):
+    found = evaluate(*arrays, prdc=True)
+    x, y = (load_extractor(TINY)(images)[0] for images in arrays)
+    expected = metrics.manifold_metrics(x, y)
+    assert {name: found[f"prdc_{name}"] for name in MANIFOLD} == {
+        name: getattr(expected, name) for name in MANIFOLD
+    }
+    assert (found["prdc_n_real"], found["prdc_n_fake"]) == (len(x), len(y))
+    assert found["stages"]["manifold"] > 0
+    assert evaluate(*arrays)["prdc_recall"] is None
+    # Of more images a sample, and how many that are.
+    monkeypatch.setattr(metrics.options, "SAMPLE", 30)
+    found = evaluate(*arrays, prdc=True, seed=1)
+    assert (found["prdc_n_real"], found["n_real"]) == (30, len(x))
+    assert 0 <= found["prdc_precision"] <= 1
+
+
+def test_too_few_images_for_precision_and_recall_are_a_note(arrays):
+    real, fake = arrays
+    for sides, why in (
+        ((real, fake[:4]), "fake: got 4 rows; give more than k = 5"),
+        ((np.zeros_like(real), fake), "real: got 40 rows that are all the same"),
+    ):
+        found = evaluate(*sides, prdc=True)
+        assert found["prdc_precision"] is None and found["prdc_n_real"] is None
+        assert any(f"no precision and recall: {why}" in note for note in found["notes"])
+        assert found["fid"] > 0
 
 
 # ---- files that cannot be read
@@ -335,8 +370,8 @@ class Interrupting:
 
 @pytest.mark.parametrize("when", [1, 4, 8])
 def test_an_interrupted_run_goes_on_to_the_same_bits(when, folders, tmp_path, monkeypatch):
-    options = {"kid": True, "state": tmp_path / "run.state"}
-    expected = evaluate(folders.real, folders.fake, kid=True)
+    options = {"kid": True, "prdc": True, "state": tmp_path / "run.state"}
+    expected = evaluate(folders.real, folders.fake, kid=True, prdc=True)
     with monkeypatch.context() as patch:
         Interrupting(when).patch(patch)
         with pytest.raises(KeyboardInterrupt):
@@ -345,9 +380,41 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(when, folders, tmp_path, mo
     calls = count_calls(monkeypatch)
     found = evaluate(folders.real, folders.fake, **options)
     assert len(calls) == 2 * -(-COUNT // 7) - when  # batches that were done are not done again
-    for name in ("fid", "inception_score_mean", "kid_mean", "n_real", "n_fake"):
+    for name in ("fid", "inception_score_mean", "kid_mean", "prdc_density", "n_real", "n_fake"):
         assert found[name] == expected[name]
     assert not (tmp_path / "run.state").exists()
+
+
+def test_a_run_that_goes_on_has_its_own_batch_size(folders, tmp_path, monkeypatch):
+    state = tmp_path / "run.state"
+    expected = evaluate(folders.real, folders.fake)
+    assert expected["batch_size"] == 7
+    with monkeypatch.context() as patch:
+        Interrupting(3).patch(patch)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(folders.real, folders.fake, state=state)
+    found = evaluate(folders.real, folders.fake, state=state, batch_size=None)
+    assert (found["fid"], found["batch_size"]) == (expected["fid"], 7)
+    fresh = evaluate(folders.real, folders.fake, state=state, batch_size=None)
+    assert fresh["batch_size"] == 50
+
+
+def test_decoders_are_sized_to_the_cores(monkeypatch):
+    cuda, workers = torch.device("cuda"), evaluation._workers
+    for cores, wanted in ((1, 1), (2, 1), (4, 3), (8, 7), (16, 14), (64, 56)):
+        monkeypatch.setattr(
+            os, "sched_getaffinity", lambda _, n=cores: set(range(n)), raising=False
+        )
+        assert workers(None, cuda, 1) == wanted
+        assert workers(None, cuda, 100) == workers(None, torch.device("cpu"), 1) == 1
+        assert workers(5, cuda, 1) == 5 and workers(0, cuda, 1) == 0
+    assert workers(None, cuda, 8) == 7
+
+
+@pytest.mark.parametrize("told, here", [("4", 4), ("16", 8), ("", 8), ("?", 8), ("0", 1)])
+def test_processes_of_one_machine_share_its_cores(told, here, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", told)
+    assert Ranks(3, 8).here == here
 
 
 def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:

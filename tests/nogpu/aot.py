@@ -22,13 +22,16 @@ _CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuo
 
 
 def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool = True, **constants):
-    """``kernel`` for ``tensors`` tensors of ``dtype``, as a launch would ask for it."""
+    """``kernel`` for ``tensors`` tensors of ``dtype``, or pairs of them, as a launch would ask for
+    it; ``statistics=True`` for the sums that give them."""
     given = _options(LossSpec(PHIS["linear"], (), 1, "mean"), dtype == "float64")
     constants = {**given, **constants}
     element, accumulator = f"*{ELEMENT[dtype]}", "*fp64" if dtype == "float64" else "*fp32"
     single = constants.get("SINGLE")
     each = constants.get("EACH") and constants.get("SLOPE")
+    statistics = constants.pop("statistics", False)
     once = {
+        "statistics": accumulator if statistics else None,
         "out": element,
         "partials": None if single else accumulator,
         "counter": None if single else "*i32",
@@ -41,8 +44,13 @@ def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool =
         if name in constants:
             kind = None
         elif tensor:
-            present = int(tensor[2]) < tensors and (tensor[1] != "g" or each)
-            kind = element if present else None
+            place, there = int(tensor[2]), tensors
+            if constants["PAIRED"]:  # what is subtracted, and its gradient, take the other half
+                half = 1 if "pair" in kernel.__name__ else 4
+                there = min(tensors, half)
+                if tensor[1] == "x" or (tensor[1] == "y" and constants["SLOPE"]):
+                    place %= half
+            kind = element if place < there and (tensor[1] != "g" or each) else None
         else:
             kind = once.get(name, "i64")
         signature[name] = kind or "constexpr"

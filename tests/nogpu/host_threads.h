@@ -26,7 +26,7 @@ static std::atomic<uint64_t> slots[kMost];
 static std::atomic<bool> stuck{false};
 static unsigned size_of_block;
 
-// If not everybody comes, it gives up after a minute.
+// If not everybody comes, it gives up after five minutes.
 template <std::memory_order come, std::memory_order tell, std::memory_order hear>
 void meet(Meeting& m, unsigned wanted) {
   const unsigned round = m.round.load(std::memory_order_relaxed);
@@ -35,7 +35,7 @@ void meet(Meeting& m, unsigned wanted) {
     m.round.store(round + 1, tell);
     return;
   }
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::minutes(5);
   while (m.round.load(hear) == round) {
     std::this_thread::yield();
     if (stuck.load() || std::chrono::steady_clock::now() > until) return stuck.store(true);

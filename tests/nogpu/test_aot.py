@@ -90,6 +90,29 @@ def test_noise_and_many_tensors(capability, dtype, variant, tmp_path):
     check(variant, dtype, capability, tmp_path, tensors, PHI="cross_entropy", NOISY=True)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_differences(capability, dtype, variant, tmp_path):
+    check(variant, dtype, capability, tmp_path, PHI="cross_entropy", PAIRED=True, NOISY=False)
+
+
+WITH_STATISTICS = [
+    (dtype, variant, paired)
+    for dtype in DTYPES
+    for variant in ("sum", "small-sum", "sum-of-a-pair", "small-sum-of-a-pair")
+    for paired in (False, True)
+    if (dtype, variant[:9], paired) != ("float64", "small-sum", True)  # which is never launched
+]
+
+
+@pytest.mark.parametrize(("dtype", "variant", "paired"), WITH_STATISTICS)
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_statistics(capability, dtype, variant, paired, tmp_path):
+    constants = {"PHI": "cross_entropy", "PAIRED": paired, "NOISY": False, "statistics": True}
+    check(variant, dtype, capability, tmp_path, **constants)
+
+
 @pytest.mark.parametrize("variant", ["sum", "gradient", "sum-of-a-pair", "gradient-of-a-pair"])
 def test_unaligned_addresses(variant, tmp_path):
     """A slice that starts at an odd element: correct, without vectors."""

@@ -14,6 +14,8 @@ from ganfast.backends.triton.kernels.interpolate import (
 )
 from ganfast.backends.triton.kernels.penalty import (
     long_penalty_kernel,
+    long_product_kernel,
+    long_second_order_kernel,
     penalty_gradient_kernel,
     penalty_second_order_kernel,
     short_penalty_kernel,
@@ -30,6 +32,8 @@ KERNELS = {
     "long-penalty": (long_penalty_kernel, {"ONE_SIDED": True}),
     "gradient": (penalty_gradient_kernel, SIDES),
     "second-order": (penalty_second_order_kernel, SIDES),
+    "long-product": (long_product_kernel, SIDES),
+    "long-second-order": (long_second_order_kernel, SIDES),
 }
 MATRICES = {"out", "real", "fake", "of_real", "of_fake", "x", "v", "of_x"}
 """Pointers to samples; "grad" is one in the interpolation alone, "out" is not in the penalty."""
@@ -46,7 +50,9 @@ def pointer(kernel, name, dtype):
         return f"*{ELEMENT[dtype]}"
     if name == "grad" and kernel is interpolate_gradient_kernel:
         return f"*{ELEMENT[dtype]}"
-    return f"*{scalar}" if name in ("out", "norms", "partials", "grad", "of_grad") else "i64"
+    return (
+        f"*{scalar}" if name in ("out", "norms", "partials", "grad", "of_grad", "inners") else "i64"
+    )
 
 
 def build(kernel, dtype, capability, **constants):
@@ -66,7 +72,7 @@ def build(kernel, dtype, capability, **constants):
     )
 
 
-ONE_FOR_EVERY_LENGTH = ("long-penalty", "second-order")
+ONE_FOR_EVERY_LENGTH = ("long-penalty", "second-order", "long-product", "long-second-order")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +96,7 @@ def test_kernels(capability, dtype, name, short, tmp_path):
     ptx, used = compiled.asm["ptx"], resources(compiled.asm["cubin"], tmp_path)
     assert used["STACK"] == used["LOCAL"] == 0 and ".local" not in ptx, f"spills: {used}"
     assert used["REG"] <= (128 if wide else 96), used
-    if name in ("interpolate", "interpolate-gradient", "gradient"):
+    if name in ("interpolate", "interpolate-gradient", "gradient", "long-second-order"):
         assert f"ld.global.{VECTOR[dtype]}" in ptx and f"st.global.{VECTOR[dtype]}" in ptx
         assert "atom." not in ptx
     else:

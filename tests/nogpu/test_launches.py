@@ -127,6 +127,32 @@ def test_a_second_launch_gives_the_compiled_kernel_what_the_first_did(driver, n,
         assert next(numbers) == next(numbers)
 
 
+def test_a_profiler_is_told_of_every_launch(driver, monkeypatch):
+    """Triton's hooks are called by Triton's own way of launching."""
+    calls = []
+    run = triton.JITFunction.run
+
+    def counted(self, *arguments, **options):
+        calls.append(self)
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(triton.JITFunction, "run", counted)
+
+    def hook(_):
+        pass
+
+    spec = spec_of()
+    play([64, 64], spec)
+    play([64, 64], spec)
+    assert len(calls) == 2
+    triton.knobs.runtime.launch_enter_hook.add(hook)
+    try:
+        play([64, 64], spec)
+    finally:
+        triton.knobs.runtime.launch_enter_hook.remove(hook)
+    assert len(calls) == 4 and len(driver.launches) == 6
+
+
 def test_unaligned_addresses_and_dtypes_are_kinds_of_their_own(driver):
     """They come to the same memo and the same sizes: only the compiled kernel differs."""
     spec = spec_of()

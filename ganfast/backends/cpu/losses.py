@@ -13,7 +13,7 @@ from ganfast._philox import Key
 from ganfast.backends.cpu.layout import DTYPES, any_layout
 from ganfast.games import LossSpec
 
-_value, _gradient = any_layout(_cpu.loss_value), any_layout(_cpu.loss_gradient)
+_value, _gradient = any_layout(_cpu.loss_value, outputs=2), any_layout(_cpu.loss_gradient)
 
 # torch.empty_like beats torch.empty. The device is named, since the default one may be another.
 _SCALAR = {dtype: torch.empty((), dtype=dtype, device="cpu") for dtype in DTYPES}
@@ -30,6 +30,7 @@ def _loss(spec: LossSpec) -> Any:
             spec.targets,
             spec.label_flip,
             spec.label_noise,
+            spec.paired,
         )
     return loss
 
@@ -43,16 +44,20 @@ def _contiguous(logits: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def adversarial_loss(
-    logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
+    logits: tuple[Tensor, ...],
+    spec: LossSpec,
+    key: Key | None,
+    dtype: torch.dtype,
+    statistics: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
     """As in the reference."""
     logits = _contiguous(logits)
     if spec.reduction == "none":
-        values = tuple([torch.empty_like(x, dtype=dtype) for x in logits])
-        _value(_loss(spec), key, logits, values)
+        values = tuple([torch.empty_like(x, dtype=dtype) for x in logits[: len(spec.targets)]])
+        _value(_loss(spec), key, logits, values, None)
         return values
     value = torch.empty_like(_SCALAR[dtype])
-    _value(_loss(spec), key, logits, (value,))
+    _value(_loss(spec), key, logits, (value,), statistics)
     return value
 
 

@@ -41,16 +41,20 @@ _REMEMBERED = 256  # combinations of sizes for each loss
 
 
 def adversarial_loss(
-    logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype
+    logits: tuple[Tensor, ...],
+    spec: LossSpec,
+    key: Key | None,
+    dtype: torch.dtype,
+    statistics: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
     """sum_j weight_j * sum_i phi(logits_j[i], target_j[i]), or each phi, as in the reference."""
     need_memory(logits)
     logits = tuple([_contiguous(x) for x in logits])
     if spec.reduction == "none":
-        values = tuple(torch.empty_like(x, dtype=dtype) for x in logits)
-        _map(logits, (None,) * len(logits), None, values, spec, key, slope=False)
+        values = tuple(torch.empty_like(x, dtype=dtype) for x in logits[: len(spec.targets)])
+        _map(logits, (None,) * len(values), None, values, spec, key, slope=False)
         return values
-    return _sum(logits, spec, key, dtype)
+    return _sum(logits, spec, key, dtype, statistics)
 
 
 def adversarial_loss_gradient(
@@ -62,18 +66,25 @@ def adversarial_loss_gradient(
 ) -> tuple[Tensor | None, ...]:
     """weight_j * phi'(logits_j, target_j) * grad_output where needed, as in the reference."""
     need_memory(grad_outputs)
+    wanted = needed
+    if spec.paired:  # of a pair both gradients are made, whichever is needed
+        sides = needed[: spec.heads], needed[spec.heads :]
+        wanted = [one or other for one, other in zip(*sides, strict=True)] * 2
     # Everything keeps its position, which is the stream that a tensor's noise is drawn from.
-    xs = [_contiguous(x) if need else None for x, need in zip(logits, needed, strict=True)]
+    xs = [_contiguous(x) if want else None for x, want in zip(logits, wanted, strict=True)]
     gradients = tuple([None if x is None else torch.empty_like(x) for x in xs])
+    targets = len(spec.targets)
     if spec.reduction == "none":
         grads = [
             None if x is None or x.numel() == 0 else _contiguous(g)
-            for x, g in zip(xs, grad_outputs, strict=True)
+            for x, g in zip(xs[:targets], grad_outputs, strict=True)
         ]
         _map(xs, grads, None, gradients, spec, key, slope=True)
     else:
         grad = grad_outputs[0].resolve_neg()
-        _map(xs, (None,) * len(xs), grad, gradients, spec, key, slope=True)
+        _map(xs, (None,) * targets, grad, gradients, spec, key, slope=True)
+    if spec.paired:
+        return tuple([x if need else None for x, need in zip(gradients, needed, strict=True)])
     return gradients
 
 
@@ -88,25 +99,34 @@ class _Launch(NamedTuple):
     after: tuple[int, ...]
 
 
-def _sum(logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: torch.dtype) -> Tensor:
+def _sum(
+    logits: Sequence[Tensor | None],
+    spec: LossSpec,
+    key: Key | None,
+    dtype: torch.dtype,
+    statistics: Tensor | None,
+) -> Tensor:
     first = logits[0]
+    assert first is not None
     device, wide = first.device, first.dtype is torch.float64
-    counts = [x.numel() for x in logits]
+    counts = _counts(logits, spec)
     out = first.new_empty((), dtype=dtype)
     memo = ("sum", wide, *counts)
     plan = spec.memo.get(memo)
     if plan is None:
         plan = _remember(spec, memo, _plan_of_sum(spec, counts, wide))
+    if spec.paired:
+        logits = _spread(logits, len(counts))
     pointer, number = (None, 0) if key is None else key_argument(key)
     with on_device(device):
         partials = arrivals = None
-        if plan[0].grid != 1 or len(plan) > 1:
-            total = plan[0].after[-1]
+        if plan[0].grid != 1 or len(plan) > 1 or _crowded(spec, wide):
+            total = plan[0].after[-1] * (1 if statistics is None else 5)
             partials = out.new_empty(total, dtype=torch.float64 if wide else torch.float32)
             # Several launches share one buffer and one count.
             arrivals = counter(device, once=len(plan) == 1)
         for kernel, grid, here, absent, before, after in plan:
-            tensors = out, partials, arrivals, pointer, *logits[here], *absent
+            tensors = out, partials, arrivals, statistics, pointer, *logits[here], *absent
             kernel(device, grid, tensors, *before, number, *after)
     return out
 
@@ -114,14 +134,15 @@ def _sum(logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None, dtype: tor
 def _plan_of_sum(spec: LossSpec, counts: list[int], wide: bool) -> list[_Launch]:
     loops_log2, programs = _share(counts, BLOCK_LOG2[wide])
     total = sum(programs)
-    few = len(counts) <= _PAIR
-    if total <= _SINGLE:
+    few = _places(spec, counts) < MAX_TENSORS
+    if total <= _SINGLE and not _crowded(spec, wide):
         kernel = bind(sum_pair_kernel if few else sum_kernel, SINGLE=True, **_options(spec, wide))
         return [_launch(kernel, 1, spec, counts, 0, few, (0, 0, total))]
     kernel = bind(sum_pair_kernel if few else sum_kernel, SINGLE=False, **_options(spec, wide))
     plan, first = [], 0
-    for at in range(0, len(counts), MAX_TENSORS):
-        grid = sum(programs[at : at + MAX_TENSORS])
+    step = MAX_TENSORS // 2 if spec.paired else MAX_TENSORS
+    for at in range(0, len(counts), step):
+        grid = sum(programs[at : at + step])
         last = loops_log2, first, total
         plan.append(_launch(kernel, grid, spec, counts, at, few, last))
         first += grid
@@ -137,15 +158,16 @@ def _map(
     key: Key | None,
     slope: bool,
 ) -> None:
-    counts = [0 if x is None else x.numel() for x in logits]
+    counts = _counts(logits, spec)
     if not all(counts):
         some = next((j for j, count in enumerate(counts) if count), None)
         if some is None:
             return
         # What is absent or empty borrows another's addresses, with a count of 0: every combination
         # of gradients that are needed runs the same compiled kernel.
+        many = len(counts)
         logits, grads, outputs = (
-            [items[j] if count else items[some] for j, count in enumerate(counts)]
+            [x if counts[j % many] else items[some + j // many * many] for j, x in enumerate(items)]
             for items in (logits, grads, outputs)
         )
     first = logits[0]
@@ -154,15 +176,18 @@ def _map(
     memo = ("map", wide, slope, grad is None, *counts)
     plan = spec.memo.get(memo)
     if plan is None:
-        few = len(counts) <= _PAIR
+        few = _places(spec, counts) < MAX_TENSORS
         kernel = map_pair_kernel if few else map_kernel
         bound = bind(kernel, SLOPE=slope, EACH=grad is None, **_options(spec, wide))
+        step = MAX_TENSORS // 2 if spec.paired else MAX_TENSORS
         plan = [
             _launch(bound, sum(_programs(some_counts, BLOCK_LOG2[wide])), spec, counts, at, few, ())
-            for at in range(0, len(counts), MAX_TENSORS)
-            for some_counts in [counts[at : at + MAX_TENSORS]]
+            for at in range(0, len(counts), step)
+            for some_counts in [counts[at : at + step]]
         ]
         _remember(spec, memo, plan)
+    if spec.paired:
+        logits, grads, outputs = (_spread(items, len(counts)) for items in (logits, grads, outputs))
     pointer, number = (None, 0) if key is None else key_argument(key)
     with on_device(first.device):
         for kernel, grid, here, absent, before, after in plan:
@@ -185,19 +210,51 @@ def _launch(
     last: tuple[int, ...],
 ) -> _Launch:  # fmt: skip
     """That of the tensors from number ``at`` on; ``last`` are the kernel's last numbers."""
-    here = slice(at, at + MAX_TENSORS)
-    rest = (_PAIR if few else MAX_TENSORS) - len(counts[here])
+    places = _PAIR if few else MAX_TENSORS
+    here = slice(at, at + (places // 2 if spec.paired else places))
+    rest = places - len(counts[here])
     padding = (0,) * rest
     targets = map(bits, spec.targets[here])
     rates = bits(spec.label_flip), bits(spec.label_noise)
     before = *counts[here], *padding, *targets, *padding, *rates
-    return _Launch(kernel, grid, here, (None,) * rest, before, (spec.heads, at, *last))
+    absent = (None,) * rest
+    if spec.paired:  # _spread() has filled them up
+        here, absent = slice(2 * at, 2 * at + places), ()
+    return _Launch(kernel, grid, here, absent, before, (spec.heads, at, *last))
+
+
+def _counts(logits: Sequence[Tensor | None], spec: LossSpec) -> list[int]:
+    """The elements of each tensor, or of each pair of tensors."""
+    firsts = logits[: spec.heads] if spec.paired else logits
+    return [0 if x is None else x.numel() for x in firsts]
+
+
+def _places(spec: LossSpec, counts: list[int]) -> int:
+    """How many places for tensors the kernel has."""
+    return _PAIR if len(counts) * (1 + spec.paired) <= _PAIR else MAX_TENSORS
+
+
+def _spread(items: Sequence[Tensor | None], pairs: int) -> list[Tensor | None]:
+    """What comes first in the pairs of a launch and then, half of its places on, the others."""
+    half = 1 if pairs == 1 else MAX_TENSORS // 2
+    spread: list[Tensor | None] = []
+    for at in range(0, pairs, half):
+        for side in (items[:pairs], items[pairs:]):
+            some = side[at : at + half]
+            spread += [*some, *[None] * (half - len(some))]
+    return spread
+
+
+def _crowded(spec: LossSpec, wide: bool) -> bool:
+    """Whether one program has too few registers to do the work of all."""
+    return spec.paired and spec.statistics and wide
 
 
 def _options(spec: LossSpec, wide: bool) -> dict[str, Any]:
     """The constants that both kinds of kernels have."""
     return {
         "PHI": spec.phi.name,
+        "PAIRED": spec.paired,
         "NOISY": spec.noisy,
         "MEAN": spec.reduction == "mean",
         "WIDE": wide,

@@ -19,6 +19,8 @@ from ganfast.backends.triton.kernels.interpolate import (
 )
 from ganfast.backends.triton.kernels.penalty import (
     long_penalty_kernel,
+    long_product_kernel,
+    long_second_order_kernel,
     penalty_gradient_kernel,
     penalty_second_order_kernel,
     short_penalty_kernel,
@@ -34,6 +36,11 @@ from ganfast.backends.triton.launch import (
     on_device,
 )
 from ganfast.reference.penalty import PenaltySpec
+
+_ROW_OF_ONE = 16
+"""Blocks up to which a program of the second order takes a row alone, reading it twice. Longer ones
+are shared: two launches, but all of the GPU for a few large images. (Reasoned, not yet
+measured.)"""
 
 
 def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
@@ -138,13 +145,27 @@ def penalty_second_order(
     of_grad, of_x = torch.empty_like(grad), torch.empty_like(x)
     wide = x.dtype == torch.float64
     with on_device(x.device):
-        kernel = bind(
-            penalty_second_order_kernel, CENTRED=spec.target == 0, ONE_SIDED=spec.one_sided,
-            WIDE=wide, BLOCK_LOG2=BLOCK_LOG2[wide],
+        sides: dict[str, int] = {"CENTRED": spec.target == 0, "ONE_SIDED": spec.one_sided}
+        sides |= {"WIDE": wide, "BLOCK_LOG2": BLOCK_LOG2[wide]}
+        numbers = bits(spec.target), bits(spec.weight / rows)
+        arrivals, grad = counter(x.device, once=True), grad.resolve_neg()
+        if length <= _ROW_OF_ONE << BLOCK_LOG2[wide]:
+            partials = torch.empty_like(norms)
+            bind(penalty_second_order_kernel, **sides)(
+                x.device, rows, (of_grad, of_x, partials, arrivals, v, x, norms, grad),
+                length, rows, *numbers,
+            )  # fmt: skip
+            return of_grad, of_x
+        parts, loops = _shared(rows, length, 1 << BLOCK_LOG2[wide])
+        inners, partials = torch.empty_like(norms), norms.new_empty(rows * parts)
+        bind(long_product_kernel, **sides)(
+            x.device, rows * parts, (of_grad, inners, partials, arrivals, v, x, norms),
+            length, rows, *numbers, rows * parts, parts, loops,
         )  # fmt: skip
-        partials, arrivals = torch.empty_like(norms), counter(x.device, once=True)
-        tensors = of_grad, of_x, partials, arrivals, v, x, norms, grad.resolve_neg()
-        kernel(x.device, rows, tensors, length, rows, bits(spec.target), bits(spec.weight / rows))
+        grid, shape, _ = _elementwise(x, rows)
+        bind(long_second_order_kernel, **sides)(
+            x.device, grid, (of_x, v, x, norms, inners, grad), *shape, *numbers
+        )
     return of_grad, of_x
 
 

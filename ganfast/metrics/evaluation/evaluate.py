@@ -12,11 +12,14 @@ from ganfast.metrics.distances.bootstrap import bootstrap_interval
 from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distances.kid import kernel_inception_distance
+from ganfast.metrics.distances.manifold import manifold_metrics
 from ganfast.metrics.evaluation.evaluation import Evaluation
 from ganfast.metrics.evaluation.per_class import fid_per_class
 from ganfast.metrics.options import EvaluationOptions, ImageOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
+
+_MANIFOLD = ("precision", "recall", "density", "coverage")
 
 
 @with_options(EvaluationOptions)
@@ -47,9 +50,12 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         a dict: ``fid``, ``mean_term`` |mu_r - mu_f|^2 and ``covariance_term`` Tr(S_r + S_f -
         2 (S_r S_f)^1/2), whose sum it is; ``n_real``, ``n_fake`` (None where a statistics file
         does not say); ``inception_score_mean``, ``inception_score_std``, ``kid_mean``,
-        ``kid_std``, ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error``,
-        ``intra_fid`` and ``fid_per_class`` {name: FID} (None where not asked for or not known);
-        ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image);
+        ``kid_std``; ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and
+        of how many images these are, ``prdc_n_real`` and ``prdc_n_fake``; ``fid_interval`` [low,
+        high], ``fid_infinity``, ``fid_infinity_error``, ``intra_fid`` and ``fid_per_class`` {name:
+        FID} (None where not asked for or not known);
+        ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
+        ``batch_size``;
         ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
         ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
 
@@ -103,6 +109,7 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         "n_fake": _count(fake),
         **_score(options, fake, notes),
         **_kernel(options, real, fake, notes),
+        **_manifold(evaluation, real, fake, notes),
         **_uncertainty(evaluation, real, fake),
         **_per_class(evaluation, real, fake, notes),
         **evaluation.provenance(),
@@ -163,6 +170,22 @@ def _kernel(options: EvaluationOptions, real: Any, fake: Any, notes: list[str]) 
         why = f"the {real.count} and {fake.count} images make one subset"
         std = _known("kid_std", std, why, notes)
     return {"kid_mean": mean, "kid_std": std}
+
+
+def _manifold(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys((*_MANIFOLD, "n_real", "n_fake"))
+    if evaluation.options.prdc:
+        assert evaluation.extractor is not None
+        sides = [side.sample.to(evaluation.extractor.device) for side in (real, fake)]
+        try:
+            with evaluation.stopwatch("manifold"):
+                metrics = manifold_metrics(*sides)
+        except InputError as error:  # known only after the pass, whose FID must not be lost
+            notes.append(f"no precision and recall: {error}")
+        else:
+            found = {name: getattr(metrics, name) for name in _MANIFOLD}
+            found |= {"n_real": len(sides[0]), "n_fake": len(sides[1])}
+    return {f"prdc_{name}": value for name, value in found.items()}
 
 
 def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:

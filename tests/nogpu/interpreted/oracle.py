@@ -54,7 +54,11 @@ class Case:
     def gradient_sizes(self, grad_outputs) -> tuple[Tensor, ...]:
         """weight * |grad_output|, the size of a gradient whose slope is 1."""
         plain = LossSpec(
-            PHIS["linear"], (0.0,) * len(self.logits), self.spec.heads, self.spec.reduction
+            PHIS["linear"],
+            (0.0,) * len(self.spec.targets),
+            self.spec.heads,
+            self.spec.reduction,
+            compares=self.spec.compares,
         )
         case = replace(self.wide(), spec=plain, key=None)
         return tuple(g.abs() for g in run(reference.losses, case, grad_outputs)[1])
@@ -66,7 +70,7 @@ class Case:
         terms = reference.losses.adversarial_loss(wide.logits, each, self.key, torch.float64)
         if self.spec.reduction == "none":
             return tuple(term.abs().nan_to_num(0, 0, 0) for term in terms)
-        weights = [reference.losses.weight(x, self.spec) if x.numel() else 0.0 for x in self.logits]
+        weights = [reference.losses.weight(x, self.spec) if x.numel() else 0.0 for x in terms]
         return (sum(w * term.abs().sum() for w, term in zip(weights, terms, strict=True)),)
 
 

@@ -8,7 +8,7 @@ from oracle import DEVICE, DTYPES, TINY, Case, check, compare, run
 
 from ganfast import reference
 from ganfast.backends.triton import losses as backend
-from ganfast.backends.triton.kernels.losses import find
+from ganfast.backends.triton.kernels.blocks import find
 from ganfast.games import GAMES, PHIS, REDUCTIONS, LossSpec
 
 SMOOTHING = 0.1

@@ -67,7 +67,10 @@ def test_eps_is_the_references(length, key, group):
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_penalty(shape, spec, dtype):
-    spec = SPECS[spec]
+    check_penalty(shape, SPECS[spec], dtype)
+
+
+def check_penalty(shape, spec, dtype):
     x, v = (normal(*shape, dtype=DTYPES[dtype], seed=seed) for seed in range(2))
     if len(x) > 1:
         x[0] = 0
@@ -109,6 +112,17 @@ def test_many_programs_for_a_row(monkeypatch):
         x = normal(3, length)
         got, expected = (m.penalty(x, SPECS["two-sided"]) for m in (backend, reference.penalty))
         torch.testing.assert_close(got, expected, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize(
+    ("shape", "programs"), [((3, 5 * 1024), 6), ((2, 7 * 1024 + 3), 6), ((2, 40 * 1024 + 5), 4096)]
+)
+def test_the_second_order_of_rows_that_programs_share(shape, programs, spec, dtype, monkeypatch):
+    monkeypatch.setattr("ganfast.backends.triton.penalty._ROW_OF_ONE", 0)
+    monkeypatch.setattr("ganfast.backends.triton.penalty.MAX_PROGRAMS", programs)
+    check_penalty(shape, SPECS[spec], dtype)
 
 
 def test_half_precision_does_not_overflow():

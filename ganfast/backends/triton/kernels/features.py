@@ -7,7 +7,8 @@ of one dtype in one launch, absent pointers None, scalars as int64, real numbers
 import triton
 import triton.language as tl
 
-from ganfast.backends.triton.kernels.losses import MAX_TENSORS, find, load, pick
+from ganfast.backends.triton.kernels.blocks import find, load, pick
+from ganfast.backends.triton.kernels.losses import MAX_TENSORS
 from ganfast.backends.triton.kernels.scalars import real, wide_integer
 
 PARTIALS = tl.constexpr(2048)

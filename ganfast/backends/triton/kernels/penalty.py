@@ -13,6 +13,9 @@ from ganfast.backends.triton.kernels.scalars import real, wide_integer
 LANES = tl.constexpr(256)
 """Rows, or partial sums, that the last program takes at a time."""
 
+MANY = tl.constexpr(32)
+"""Parts of a row, from which on that program takes many of them at a time, and few rows."""
+
 _SCALARS = ["rows", "elements", "target", "share", "programs", "parts", "loops"]
 
 
@@ -93,6 +96,39 @@ def short_penalty_kernel(
             tl.store(counter, 0)
 
 
+@triton.jit
+def row_sums(
+    partials, base, count, parts,
+    ACCUMULATOR: tl.constexpr, R: tl.constexpr, P: tl.constexpr,
+):  # fmt: skip
+    """The sums of ``R`` rows from ``base`` on, of which other programs stored ``parts`` each."""
+    row = (base + tl.arange(0, R))[:, None]
+    sums = tl.zeros((R, P), ACCUMULATOR)
+    for k in range(0, parts, P):
+        part = k + tl.arange(0, P)[None, :]
+        inside = (row < count) & (part < parts)
+        sums += tl.load(partials + row * parts + part, mask=inside, other=0.0, cache_modifier=".cg")
+    return tl.sum(sums, axis=1)
+
+
+@triton.jit
+def sum_rows(
+    norms, partials, count, parts, target,
+    ONE_SIDED: tl.constexpr, WIDE: tl.constexpr, R: tl.constexpr, P: tl.constexpr,
+):  # fmt: skip
+    """The sum of excess^2 over all rows, whose norms are stored; R rows and P parts at a time."""
+    ACCUMULATOR: tl.constexpr = tl.float64 if WIDE else tl.float32
+    lanes = tl.arange(0, R)
+    total = tl.zeros((R,), ACCUMULATOR)
+    for base in range(0, count.to(tl.int32), R):
+        inside = base + lanes < count
+        r = root(row_sums(partials, base, count, parts, ACCUMULATOR, R, P))
+        tl.store(norms + base + lanes, r, mask=inside)
+        over = excess(r, real(target, WIDE), ONE_SIDED)
+        total += tl.where(inside, over * over, 0.0)
+    return tl.sum(total, axis=0)
+
+
 @triton.jit(do_not_specialize=_SCALARS)
 def long_penalty_kernel(
     out, norms, partials, counter, x,
@@ -119,23 +155,11 @@ def long_penalty_kernel(
         lanes_sum += value * value
     tl.store(partials + program, tl.sum(lanes_sum, axis=0))
     if is_last(counter, programs):
-        lanes = tl.arange(0, LANES)
-        total = tl.zeros((LANES,), ACCUMULATOR)
-        for base in range(0, count.to(tl.int32), LANES):
-            inside = base + lanes < count
-            squares = tl.zeros((LANES,), ACCUMULATOR)
-            for k in range(parts):
-                squares += tl.load(
-                    partials + (base + lanes) * parts + k,
-                    mask=inside,
-                    other=0.0,
-                    cache_modifier=".cg",
-                )
-            r = root(squares)
-            tl.store(norms + base + lanes, r, mask=inside)
-            over = excess(r, real(target, WIDE), ONE_SIDED)
-            total += tl.where(inside, over * over, 0.0)
-        tl.store(out, real(share, WIDE) * tl.sum(total, axis=0))
+        if parts >= MANY:
+            total = sum_rows(norms, partials, count, parts, target, ONE_SIDED, WIDE, 8, 128)
+        else:
+            total = sum_rows(norms, partials, count, parts, target, ONE_SIDED, WIDE, LANES, 1)
+        tl.store(out, real(share, WIDE) * total)
         tl.store(counter, 0)
 
 
@@ -201,3 +225,93 @@ def penalty_second_order_kernel(
     if is_last(counter, rows):
         tl.store(of_grad, twice * sum_parts(partials, count, ACCUMULATOR))
         tl.store(counter, 0)
+
+
+@triton.jit
+def sum_products(
+    inners, norms, partials, count, parts, target,
+    CENTRED: tl.constexpr, ONE_SIDED: tl.constexpr, WIDE: tl.constexpr,
+    R: tl.constexpr, P: tl.constexpr,
+):  # fmt: skip
+    """The sum of slope * <v, x> over all rows, whose products are stored."""
+    ACCUMULATOR: tl.constexpr = tl.float64 if WIDE else tl.float32
+    lanes = tl.arange(0, R)
+    total = tl.zeros((R,), ACCUMULATOR)
+    for base in range(0, count.to(tl.int32), R):
+        inside = base + lanes < count
+        inner = row_sums(partials, base, count, parts, ACCUMULATOR, R, P)
+        tl.store(inners + base + lanes, inner, mask=inside)
+        r = tl.load(norms + base + lanes, mask=inside, other=0.0)
+        s = slope(r, real(target, WIDE), CENTRED, ONE_SIDED)
+        total += tl.where(inside, s * inner, 0.0)
+    return tl.sum(total, axis=0)
+
+
+@triton.jit(do_not_specialize=_SCALARS)
+def long_product_kernel(
+    of_grad, inners, partials, counter, v, x, norms,
+    length: tl.int64, rows: tl.int64, target: tl.int64, share: tl.int64, programs: tl.int64,
+    parts: tl.int64, loops: tl.int64,
+    CENTRED: tl.constexpr, ONE_SIDED: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
+):  # fmt: skip
+    """What penalty_second_order_kernel sums, <v, x> of each row and of_grad, where ``parts``
+    programs share a row, with ``loops`` blocks for each."""
+    BLOCK: tl.constexpr = 1 << BLOCK_LOG2
+    ACCUMULATOR: tl.constexpr = tl.float64 if WIDE else tl.float32
+    program, parts = tl.program_id(0), wide_integer(parts).to(tl.int32)
+    count, length = wide_integer(rows), wide_integer(length)
+    part = wide_integer(program % parts) * (wide_integer(loops) << BLOCK_LOG2)
+    left = tl.minimum(length - part, wide_integer(loops) << BLOCK_LOG2)
+    first = wide_integer(program // parts) * length + part
+    lanes_sum = tl.zeros((BLOCK,), ACCUMULATOR)
+    for k in range((left >> BLOCK_LOG2).to(tl.int32)):
+        start = first + wide_integer(k) * BLOCK
+        lanes_sum += read(v + start, left, False, WIDE, BLOCK) * read(
+            x + start, left, False, WIDE, BLOCK
+        )
+    rest = left & (BLOCK - 1)
+    if rest > 0:
+        start = first + left - rest
+        lanes_sum += read(v + start, rest, True, WIDE, BLOCK) * read(
+            x + start, rest, True, WIDE, BLOCK
+        )
+    tl.store(partials + program, tl.sum(lanes_sum, axis=0))
+    if is_last(counter, programs):
+        if parts >= MANY:
+            total = sum_products(
+                inners, norms, partials, count, parts, target, CENTRED, ONE_SIDED, WIDE, 8, 128
+            )
+        else:
+            total = sum_products(
+                inners, norms, partials, count, parts, target, CENTRED, ONE_SIDED, WIDE, LANES, 1
+            )
+        tl.store(of_grad, 2.0 * real(share, WIDE) * total)
+        tl.store(counter, 0)
+
+
+@triton.jit
+def combine_block(
+    out, v, x, left, of_v, of_itself,
+    MASKED: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    a, b = read(v, left, MASKED, WIDE, BLOCK), read(x, left, MASKED, WIDE, BLOCK)
+    write(out, of_v * a + of_itself * b, left, MASKED, BLOCK)
+
+
+@triton.jit(do_not_specialize=_SCALARS)
+def long_second_order_kernel(
+    of_x, v, x, norms, inners, grad,
+    length: tl.int64, elements: tl.int64, target: tl.int64, share: tl.int64,
+    CENTRED: tl.constexpr, ONE_SIDED: tl.constexpr, WIDE: tl.constexpr, BLOCK_LOG2: tl.constexpr,
+):  # fmt: skip
+    """The other half of penalty_second_order_kernel, a block for each program."""
+    BLOCK: tl.constexpr = 1 << BLOCK_LOG2
+    first, left, row = place(length, elements, False, BLOCK)
+    r, inner, aim = tl.load(norms + row), tl.load(inners + row), real(target, WIDE)
+    scale = tl.load(grad) * (2.0 * real(share, WIDE))
+    of_v = scale * slope(r, aim, CENTRED, ONE_SIDED)
+    of_itself = scale * (curvature(r, aim, CENTRED, ONE_SIDED) * inner)
+    if left >= BLOCK:
+        combine_block(of_x + first, v + first, x + first, left, of_v, of_itself, False, WIDE, BLOCK)
+    else:
+        combine_block(of_x + first, v + first, x + first, left, of_v, of_itself, True, WIDE, BLOCK)
