@@ -27,7 +27,10 @@ def cases(quick: bool, device: str) -> list[Case]:
     dtypes = (torch.float32, torch.float64)
     batches = [op(*shape, dtype) for op in (roots, traces) for dtype in dtypes for shape in SHAPES]
     if device != "cpu":  # SciPy's and NumPy's rivals are not there
-        return batches[:1] if quick else batches
+        if quick:
+            return [batches[0], traces(1, 16, torch.float64)]
+        # From 4 x 4 to 128 x 128, and the pair of an FID.
+        return [traces(1, N, torch.float64), roots(16_384, 4, torch.float32), *batches]
     if quick:
         return [
             *(trace(case, 96) for case in ("full rank", "condition 1e16")),

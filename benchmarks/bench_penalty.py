@@ -3,15 +3,16 @@
 The two ops of a gradient penalty that are not the critic's: points between real and fake samples,
 with the largest distance from the line between them as the error, and mean (||g_i|| - 1)^2 of a
 gradient that is there, forward and backward, with the larger relative error of value and gradient
-against float64. What they are of a whole step is in the suite `steps`. The limit is 12 bytes per
-number at the bandwidth of a copy.
+against float64. Second order is the derivative of that gradient along a direction, from the penalty
+on. What they are of a whole step is in the suite `steps`. The limit is 12 bytes per number, 24 for
+second order, at the bandwidth of a copy.
 """
 
 from __future__ import annotations
 
 from benchmarks.harness import Harness
 from ganfast.bench.case import Case
-from ganfast.bench.penalty import LAYOUTS, from_gradient, interpolation
+from ganfast.bench.penalty import LAYOUTS, from_gradient, interpolation, second_order
 
 SHAPES = ((64, 3, 32, 32), (64, 3, 64, 64), (16, 3, 256, 256))
 
@@ -20,7 +21,7 @@ def cases(quick: bool, device: str) -> list[Case]:
     shapes, layouts = (SHAPES[:1], ["channels_last"]) if quick else (SHAPES, list(LAYOUTS))
     return [
         op(shape, layout)
-        for op in (interpolation, from_gradient)
+        for op in (interpolation, from_gradient, second_order)
         for shape in shapes
         for layout in layouts
     ]

@@ -1,10 +1,11 @@
-"""`make gpu`: where there is a CUDA GPU, installs ganfast, runs the GPU tests, times the ops.
+"""`make gpu`: where there is a CUDA GPU, installs ganfast, times the ops, runs the GPU tests.
 
     python3 -m benchmarks.gpu --out FOLDER
 
 Works in the Python that runs it, because a machine with a GPU usually has a torch chosen for it.
-Writes FOLDER/gpu-<name of the GPU>.json and .md within ten minutes. Where there is no GPU, or no
-torch, it says so in one line and exits with 0.
+In order of value, within ten minutes: each op once against float64, the benchmarks, the other tests
+of tests/gpu, compute-sanitizer. FOLDER/gpu-<name of the GPU>.json and .md are written after every
+stage. Where there is no GPU, what is simulated of one runs, and one line says so.
 """
 
 from __future__ import annotations
@@ -14,25 +15,30 @@ import contextlib
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from datetime import date
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_OUT = ROOT / "benchmarks" / "results"
 MINUTES = 9.5
 SPARE = 15.0
 """Seconds kept for writing what was measured."""
-TESTS_SHARE, LOSSES_SHARE = 0.45, 0.6
-"""Of the time that is left, for the tests and then for the losses; each suite after them gets an
-equal part of what is left then, and leaves out what does not fit."""
+SMOKE = "tests/gpu/test_gpu_ops.py"
+"""Each op once, by each backend, against float64."""
+SMOKE_SECONDS, INSTALL_SECONDS, SANITIZER_SECONDS = 60.0, 60.0, 40.0
+"""At most; the last for each tool."""
+SUITES_SHARE, LOSSES_SHARE = 0.6, 0.4
+"""Of the time that is left, for all suites; and of that, for the losses. Each suite after them gets
+an equal part of what is left then, and leaves out what does not fit."""
 SUITES = ("losses", "penalty", "optim", "linalg", "manifold", "fid")
 """Those with cases for a GPU."""
 GRACE = 10.0
@@ -53,8 +59,13 @@ def why_not() -> str | None:
         return None if torch.cuda.is_available() else "PyTorch sees no CUDA GPU here"
 
 
-def run(command: list[str], seconds: float, environment: dict[str, str]) -> tuple[int, str]:
-    """Exit code and output of ``command``; 124 if it took longer than ``seconds``."""
+def run(
+    command: list[str], seconds: float, environment: dict[str, str], *, show: bool = False
+) -> tuple[int, str]:
+    """Exit code and output of ``command``; 124 if it took longer than ``seconds``.
+
+    ``show``: its lines are printed as they come.
+    """
     try:
         process = subprocess.Popen(
             command,
@@ -64,22 +75,39 @@ def run(command: list[str], seconds: float, environment: dict[str, str]) -> tupl
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            start_new_session=True,  # its children end with it
         )
     except OSError as error:
         return 127, str(error)
+    told: list[str] = []
+
+    def read() -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                told.append(line)
+                if show:
+                    print(line, end="", flush=True)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    late = False
     try:
-        told, _ = process.communicate(timeout=max(1.0, seconds))
-        return process.returncode, told
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)  # pytest then still writes what it has
-    except BaseException:
-        process.kill()
-        raise
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=GRACE)
-    process.kill()
-    told, _ = process.communicate()
-    return 124, f"{told}\nstopped after {seconds:.0f} s"
+        try:
+            process.wait(timeout=max(1.0, seconds))
+        except subprocess.TimeoutExpired:
+            late = True
+            process.send_signal(signal.SIGINT)  # pytest then still writes what it has
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=GRACE)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        reader.join(GRACE)
+    if late:
+        told.append(f"\nstopped after {seconds:.0f} s")
+    return (124 if late else process.returncode), "".join(told)
 
 
 def last_line(told: str) -> str:
@@ -107,42 +135,67 @@ def there(package: str) -> bool:
     return importlib.util.find_spec(package.replace("-", "_")) is not None
 
 
-def test(seconds: float, environment: dict[str, str], folder: Path) -> dict[str, Any]:
-    """Runs tests/gpu; counts, seconds, and what failed."""
+def chunks() -> list[str]:
+    """The files of tests/gpu that are not the smoke: a hang in one costs no other its results."""
+    names = (f"tests/gpu/{path.name}" for path in sorted((ROOT / "tests/gpu").glob("test_*.py")))
+    return [name for name in names if name != SMOKE]
+
+
+def test(target: str, seconds: float, environment: dict[str, str], folder: Path) -> dict[str, Any]:
+    """Runs a file of tests, each test's outcome written when it is over; what came of them."""
     importlib.invalidate_caches()
     if not there("pytest"):
-        return {"problem": "pytest is not installed, so no test was run"}
-    report = folder / "tests.xml"
-    command = [sys.executable, "-m", "pytest", "tests/gpu", "-q", "-p", "no:cacheprovider"]
+        return {"target": target, "problem": "pytest is not installed, so no test was run"}
+    if seconds < GRACE:
+        return {"target": target, "problem": "no time left"}
+    log = folder / f"{Path(target).stem}.jsonl"
+    command = [sys.executable, "-m", "pytest", target, "-q", "-p", "no:cacheprovider"]
+    command += ["-p", "benchmarks.gpu_tests", f"--results={log}", "--tb=short"]
+    if there("xdist"):
+        command += ["-n", "8"]
     begin = time.monotonic()
-    code, told = run([*command, "--tb=short", f"--junitxml={report}"], seconds, environment)
-    found: dict[str, Any] = {"exit_code": code, "seconds": round(time.monotonic() - begin, 1)}
-    if report.is_file():
-        found.update(counts(report.read_text(encoding="utf-8")))
+    code, told = run(command, seconds, environment, show=True)
+    found: dict[str, Any] = {"target": target, "exit_code": code}
+    found |= {"seconds": round(time.monotonic() - begin, 1)}
+    if log.is_file():
+        found |= counts(log.read_text(encoding="utf-8"))
     if code != 0:
-        found["output"] = told[-8000:]
-        found["problem"] = last_line(told)
+        found |= {"output": told[-8000:], "problem": last_line(told)}
     return found
 
 
-def counts(junit: str) -> dict[str, Any]:
-    """passed, failed, skipped and the names of the failed, of a JUnit file."""
-    suites = list(ElementTree.fromstring(junit).iter("testsuite"))
-    total, failed, skipped = (
-        sum(int(suite.get(name, 0)) for suite in suites for name in names)
-        for names in (("tests",), ("failures", "errors"), ("skipped",))
-    )
-    broken = [
-        f"{case.get('classname')}::{case.get('name')}"
-        for case in ElementTree.fromstring(junit).iter("testcase")
-        if case.find("failure") is not None or case.find("error") is not None
-    ]
+def counts(lines: str) -> dict[str, Any]:
+    """passed, failed, skipped, the names of the failed, and every test, of gpu_tests' lines."""
+    tests = [json.loads(line) for line in lines.splitlines() if line.endswith("}")]
+    outcomes = [each["outcome"] for each in tests]
     return {
-        "passed": total - failed - skipped,
-        "failed": failed,
-        "skipped": skipped,
-        "failures": broken,
+        **{name: outcomes.count(name) for name in ("passed", "failed", "skipped")},
+        "failures": sorted(each["test"] for each in tests if each["outcome"] == "failed"),
+        "tests": tests,
     }
+
+
+def sanitize(tool: str, seconds: float, environment: dict[str, str]) -> dict[str, Any]:
+    """compute-sanitizer's ``tool`` over each op of the CUDA C++ kernels."""
+    found: dict[str, Any] = {"target": f"compute-sanitizer {tool}"}
+    program = shutil.which("compute-sanitizer") or shutil.which(
+        "compute-sanitizer", path="/usr/local/cuda/bin"
+    )
+    if program is None:
+        return {**found, "skipped": "compute-sanitizer is not installed"}
+    if seconds < GRACE:
+        return {**found, "problem": "no time left"}
+    command = [program, f"--tool={tool}", "--error-exitcode=9", "--target-processes=all"]
+    command += [sys.executable, "-m", "pytest", SMOKE, "-q", "-k", "cuda", "--tb=short"]
+    # Or torch's allocator would hide who steps out of a tensor into its neighbour.
+    code, told = run(
+        [*command, "-p", "no:cacheprovider"],
+        seconds,
+        {**environment, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"},
+        show=True,
+    )
+    found |= {"exit_code": code, "summary": last_line(told)}
+    return found if code == 0 else {**found, "problem": last_line(told), "output": told[-4000:]}
 
 
 def measure(
@@ -156,7 +209,7 @@ def measure(
     command = [sys.executable, "-m", "benchmarks.run", "--suite", suite, "--out", str(folder)]
     options = how or ("--device", "cuda")
     code, told = run(
-        [*command, f"--until={seconds - CASE:.0f}", *options], seconds - 5, environment
+        [*command, f"--until={seconds - CASE:.0f}", *options], seconds - 5, environment, show=True
     )
     for path in folder.glob(f"{suite}-*.json"):
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -176,13 +229,17 @@ def together(found: list[dict[str, Any]], **facts: Any) -> dict[str, Any]:
 
 
 def tested(tests: dict[str, Any]) -> str:
-    """The tests in a line."""
-    if "passed" not in tests:
-        return f"- tests/gpu: **{tests.get('problem', 'not run')}**"
-    line = f"- tests/gpu: {tests['passed']} passed, {tests['failed']} failed, "
-    line += f"{tests['skipped']} skipped in {tests['seconds']} s"
-    failures = tests["failures"]
-    return line + (f"; **failed: {', '.join(failures)}**" if failures else "")
+    """A file of tests, or a tool of compute-sanitizer, in a line."""
+    line = f"- {tests['target']}: "
+    if "passed" in tests:
+        line += f"{tests['passed']} passed, {tests['failed']} failed, {tests['skipped']} skipped"
+        line += f" in {tests['seconds']} s"
+        if tests["failures"]:
+            line += f"; **failed: {', '.join(tests['failures'])}**"
+        return line + (f"; **{tests['problem']}**" if tests.get("exit_code") == 124 else "")
+    if "problem" in tests:
+        return line + f"**{tests['problem']}**"
+    return line + str(tests.get("summary") or tests.get("skipped"))
 
 
 def markdown(kept: dict[str, Any], found: list[dict[str, Any]]) -> str:
@@ -190,7 +247,7 @@ def markdown(kept: dict[str, Any], found: list[dict[str, Any]]) -> str:
     from benchmarks import report
 
     head = report.header(kept, "ganfast")
-    head[-1:] = [f"- ganfast {kept['install']}", tested(kept["tests"]), ""]
+    head[-1:] = [f"- ganfast {kept['install']}", *map(tested, kept["tests"]), ""]
     lines = [*head, *report.left_out(kept)]
     if kept["problems"]:
         lines += ["## Not measured", "", *(f"- {each['problem']}" for each in kept["problems"]), ""]
@@ -221,51 +278,101 @@ def writable(folder: Path) -> str | None:
     return None
 
 
+def simulated(seconds: float) -> tuple[int, str]:
+    """The gates of the simulated GPU: exit code, and what came of them in a few words."""
+    if not there("pytest"):
+        return 0, "pytest is not installed"
+    from testing.simulated_gpu.suites import PART, unavailable
+
+    if why := unavailable():
+        return 0, why
+    command = [sys.executable, "-m", "testing.simulated_gpu", "-q", *PART]
+    code, told = run(command, seconds, dict(os.environ))
+    return (0 if code == 124 else code), last_line(told)  # a slow machine breaks nothing
+
+
 def main(argv: list[str] | None = None) -> int:
     options = arguments(argv)
     why = why_not()
     if why is not None:
-        print(f"make gpu: {why}, so there is nothing to test or time")
-        return 0
+        code, told = (0, "not run") if "installed" in why else simulated(60 * options.minutes)
+        print(f"make gpu: {why}, so there is nothing to test or time; simulated: {told}")
+        return code
     problem = writable(options.out)
     if problem is not None:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    # These import torch: not before we know that there is one.
-    from benchmarks import machine, results
-
-    end = time.monotonic() + 60 * options.minutes - SPARE
-    # The checkout first, so that what is tested is what lies here, installed or not.
-    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    facts, load = machine.facts(threads=2, device="cuda"), machine.load()
-    print(f"installing for {facts['gpu']}", flush=True)
-    installed = install(120.0, environment)
-    found = []
     with tempfile.TemporaryDirectory() as folder:
-        print("running tests/gpu", flush=True)
-        share = TESTS_SHARE * (end - time.monotonic())
-        tests = test(share, environment, Path(folder))
-        print(tested(tests).removeprefix("- "), flush=True)
+        return Run(options, Path(folder)).all()
+
+
+class Run:
+    """The stages on a GPU, in order of value; whatever is known is written after each."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        from benchmarks import machine  # imports torch: not before we know that there is one
+
+        self.out, self.folder = options.out, folder
+        self.end = time.monotonic() + 60 * options.minutes - SPARE
+        # The checkout first, so that what is tested is what lies here, installed or not.
+        path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+        self.facts, self.load = machine.facts(threads=2, device="cuda"), machine.load()
+        self.installed = "not installed yet"
+        self.suites: list[dict[str, Any]] = []
+        self.tests: list[dict[str, Any]] = []
+
+    @property
+    def left(self) -> float:
+        return self.end - time.monotonic()
+
+    def all(self) -> int:
+        print(f"installing for {self.facts['gpu']}", flush=True)
+        self.installed = install(INSTALL_SECONDS, self.environment)
+        self.test(SMOKE, SMOKE_SECONDS)
+        suites_end = self.end - (1 - SUITES_SHARE) * self.left
         for index, suite in enumerate(SUITES):
-            print(f"timing {suite}", flush=True)
             share = LOSSES_SHARE if index == 0 else 1 / (len(SUITES) - index)
-            seconds = share * (end - time.monotonic())
-            found.append(measure(suite, seconds, environment, Path(folder)))
-    kept = together(
-        found,
-        machine_info=facts,
-        date=date.today().isoformat(),
-        load_before=load,
-        install=installed,
-        tests=tests,
-    )
-    stem = options.out / results.stem(kept)
-    results.dump(stem.with_suffix(".json"), kept)
-    results.write(stem.with_suffix(".md"), markdown(kept, found))
-    print(f"wrote {stem}.md")
-    fine = tests.get("exit_code") == 0 and not kept["problems"] and not kept["failed"]
-    return 0 if fine else 1
+            seconds = share * (suites_end - time.monotonic())
+            print(f"timing {suite}", flush=True)
+            self.suites.append(measure(suite, seconds, self.environment, self.folder))
+            self.write()
+        files, tools = chunks(), ("memcheck", "racecheck")
+        for index, target in enumerate(files):
+            seconds = self.left - SANITIZER_SECONDS * len(tools)
+            self.test(target, max(seconds / 2, seconds / (len(files) - index)))
+        for tool in tools:
+            seconds = min(SANITIZER_SECONDS, self.left)
+            self.add(sanitize(tool, seconds, self.environment))
+        kept, stem = self.write()
+        print(f"wrote {stem}.md")
+        wrong = [each for each in self.tests if "problem" in each]
+        return 1 if wrong or kept["problems"] or kept["failed"] else 0
+
+    def test(self, target: str, seconds: float) -> None:
+        print(f"running {target}", flush=True)
+        self.add(test(target, min(seconds, self.left), self.environment, self.folder))
+
+    def add(self, found: dict[str, Any]) -> None:
+        self.tests.append(found)
+        print(tested(found).removeprefix("- "), flush=True)
+        self.write()
+
+    def write(self) -> tuple[dict[str, Any], Path]:
+        from benchmarks import results
+
+        kept = together(
+            self.suites,
+            machine_info=self.facts,
+            date=date.today().isoformat(),
+            load_before=self.load,
+            install=self.installed,
+            tests=self.tests,
+        )
+        stem: Path = self.out / results.stem(kept)
+        results.dump(stem.with_suffix(".json"), kept)
+        results.write(stem.with_suffix(".md"), markdown(kept, self.suites))
+        return kept, stem
 
 
 if __name__ == "__main__":

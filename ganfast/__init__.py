@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ganfast import nn as nn
     from ganfast._dispatch import backend, explain
     from ganfast.balancer import LossBalancer
+    from ganfast.captured import capture
     from ganfast.lecam import LeCAM
     from ganfast.nn import GANLoss, GradientPenalty
 
@@ -29,6 +30,7 @@ __all__ = [
     "LeCAM",
     "LossBalancer",
     "backend",
+    "capture",
     "compat",
     "explain",
     "functional",
@@ -48,6 +50,7 @@ _HOMES = {
     "LeCAM": "ganfast.lecam",
     "LossBalancer": "ganfast.balancer",
     "backend": "ganfast._dispatch",
+    "capture": "ganfast.captured",
     "explain": "ganfast._dispatch",
 }
 """Where the names are that are no modules."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks import bench_manifold, gpu, networks
+from benchmarks.bench_linalg import cases as linalg_cases
 from benchmarks.bench_losses import cases as loss_cases
 from benchmarks.bench_losses import distinct
 from benchmarks.linalg import features, pairs, statistics
@@ -17,7 +18,7 @@ from benchmarks.steps import cases as steps
 from benchmarks.steps import generator_step, zero_centred
 from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP
 from ganfast import games
-from ganfast.bench.case import Comparison, GateError
+from ganfast.bench.case import COMPILED, Comparison, GateError
 from ganfast.bench.evaluation import WIDE, two_pass
 from ganfast.bench.losses import kind
 from testing import gaussians
@@ -186,3 +187,23 @@ def test_feature_matching_is_held_against_torch(distance):
 def test_a_clipped_critic_is_clipped(kind):
     step = steps.make(WGAN_CLIP, kind, networks.MLP, 16)()
     assert max(float(weight.detach().abs().max()) for weight in step.weights) <= 0.01 + 1e-9
+
+
+# ---- on a GPU ------------------------------------------------------------------------------------
+
+
+def test_a_gpu_has_the_sizes_that_only_it_can_fill():
+    names = {case.name for case in loss_cases(quick=False, device="cuda")}
+    for size in (64, 4096, 65_536, 1_000_000, 16_000_000, 64_000_000, 256_000_000, "3-heads"):
+        assert f"discriminator-nonsaturating-{size}-float32" in names
+    linalg = {case.name for case in linalg_cases(quick=False, device="cuda")}
+    assert {"traces-1x2048-float64", "root-16384x4-float32", "root-32x128-float32"} <= linalg
+
+
+@pytest.mark.parametrize("suite", gpu.SUITES)
+def test_the_small_cases_of_a_gpu_run(suite):
+    """So that the first run on a GPU does not end in a case that nobody ran; without Inductor."""
+    for case in importlib.import_module(f"benchmarks.bench_{suite}").cases(True, "cuda"):
+        kept = {name: each for name, each in case.providers.items() if name != COMPILED}
+        found = Comparison(replace(case, providers=kept)).measure(quick=True)
+        assert not found.failed, case.name

@@ -35,7 +35,7 @@ LAYERS = (
     ("backends", "_cpu"),
     ("_dispatch",),
     ("_autograd",),
-    ("functional", "balancer", "lecam", "nn", "optim", "linalg"),
+    ("functional", "balancer", "captured", "lecam", "nn", "optim", "linalg"),
     ("train", "metrics", "compat"),
     ("", "doctor", "bench"),  # "" is ganfast/__init__.py
     ("commands",),

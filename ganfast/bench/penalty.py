@@ -130,3 +130,40 @@ def from_gradient(shape: tuple[int, ...], layout: str = "contiguous") -> Case:
         error_of=error_of,
         limit=partial(copying, 8 * count, 12.0 * count),  # read forward; read and written backward
     )
+
+
+def second_order(shape: tuple[int, ...], layout: str = "contiguous") -> Case:
+    """The derivative of the penalty's derivative along a direction, from the penalty itself on."""
+    count = torch.Size(shape).numel()
+
+    def inputs(device: torch.device, seed: int) -> tuple[Tensor, Tensor]:
+        gradient, along = (images(shape, layout, 2 * seed + side, device) for side in (1, 2))
+        return (2 * gradient / (count // shape[0]) ** 0.5).requires_grad_(), along
+
+    def twice(penalty: Callable[..., Any]) -> Callable[[Tensor, Tensor], Step]:
+        def run(gradient: Tensor, along: Tensor) -> Tensor:
+            (first,) = torch.autograd.grad(penalty(gradient), gradient, create_graph=True)
+            (second,) = torch.autograd.grad(first, gradient, along)
+            return second
+
+        return lambda gradient, along: partial(run, gradient, along)
+
+    def error_of(gradient: Tensor, along: Tensor) -> ErrorOf:
+        wide = gradient.detach().double().requires_grad_()
+        exact = twice(norm)(wide, along.double())()
+        return lambda _, found: largest(found, exact)
+
+    return Case(
+        name=f"penalty-second-order-{'x'.join(map(str, shape))}-{layout}",
+        section="Penalty of a gradient, forward and backward twice",
+        label=f"{shape}, {layout}",
+        inputs=inputs,
+        providers={
+            "eager flatten, norm": Provider(twice(norm), TOLERANCE),
+            "eager root of squares": Provider(twice(squares), TOLERANCE),
+            GANFAST: Provider(twice(GF.penalty_from_gradient), TOLERANCE),
+        },
+        error_of=error_of,
+        # Read; read and written; both of gradient and direction read, and one written.
+        limit=partial(copying, 12 * count, 24.0 * count),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ GPU = {
 }
 FACTS = {**GPU, **machine.facts(2)}
 TESTS = {"exit_code": 0, "seconds": 61.0, "passed": 3, "failed": 0, "skipped": 1, "failures": []}
+TESTS["target"] = gpu.SMOKE
 
 
 def entries(label: str, eager: float, ours: float, *, graph: bool = False, near: bool = False):
@@ -58,17 +60,36 @@ def suite(*benchmarks, skipped=()) -> dict:
 
 def whole(found, tests=TESTS):
     facts = {"machine_info": FACTS, "date": "2030-01-02", "load_before": 0.1}
-    return gpu.together(found, **facts, install="installed", tests=tests)
+    return gpu.together(found, **facts, install="installed", tests=[tests])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so_in_one_line(tmp_path):
     command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(tmp_path / "new")]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    surroundings = {**os.environ, "SIMULATED_GPU": str(tmp_path)}
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=surroundings)
     assert (run.returncode, run.stderr) == (0, "")
-    said = "make gpu: PyTorch sees no CUDA GPU here, so there is nothing to test or time\n"
-    assert run.stdout == said
+    said = "make gpu: PyTorch sees no CUDA GPU here, so there is nothing to test or time; simulated"
+    assert run.stdout.startswith(f"{said}: ") and run.stdout.count("\n") == 1
     assert not (tmp_path / "new").exists()
+
+
+def test_without_a_gpu_the_simulated_gates_run(monkeypatch, capsys):
+    from testing.simulated_gpu import suites
+
+    monkeypatch.setattr(gpu, "why_not", lambda: "no GPU")
+    monkeypatch.setattr(suites, "unavailable", lambda: None)
+    told = []
+
+    def run(command, seconds, environment):
+        told.append(command)
+        return len(told) - 1, "....\n4 passed in 1 s\n"
+
+    monkeypatch.setattr(gpu, "run", run)
+    assert gpu.main([]) == 0
+    assert capsys.readouterr().out.endswith("; simulated: 4 passed in 1 s\n")
+    assert told[0][-len(suites.PART) :] == list(suites.PART)
+    assert gpu.main([]) == 1  # a gate that is red is no success
 
 
 def test_without_torch_it_says_so_too(monkeypatch, capsys):
@@ -120,22 +141,53 @@ def test_the_report():
 
 def test_a_run_where_everything_went_wrong():
     found = [{"problem": "losses: out of memory"}, gpu.measure("penalty", 1.0, {}, Path())]
-    kept = whole(found, {"problem": "pytest is not installed, so no test was run"})
+    kept = whole(found, {"target": "a", "problem": "pytest is not installed, so no test was run"})
     text = gpu.markdown(kept, found)
     assert "- losses: out of memory" in text and "Left out: no time left (penalty)." in text
     assert "pytest is not installed" in text
 
 
-def test_failed_tests_are_named():
-    junit = """<testsuites><testsuite tests="4" failures="1" errors="1" skipped="1">
-        <testcase classname="a" name="good"/>
-        <testcase classname="a" name="bad"><failure/></testcase>
-        <testcase classname="a" name="worse"><error/></testcase>
-        <testcase classname="a" name="idle"><skipped/></testcase></testsuite></testsuites>"""
-    found = gpu.counts(junit)
-    assert found["failures"] == ["a::bad", "a::worse"]
+def test_each_test_is_written_when_it_is_over(tmp_path):
+    """Also by xdist's workers, and though the last one never ends."""
+    (tmp_path / "conftest.py").write_text("")
+    (tmp_path / "test_it.py").write_text(
+        "import pytest, time\n"
+        "def test_good(): pass\n"
+        "def test_bad(): assert 1 == 2\n"
+        "@pytest.fixture\ndef broken(): 1 / 0\n"
+        "def test_worse(broken): pass\n"
+        "@pytest.mark.skip\ndef test_idle(): pass\n"
+        "def test_hangs(): time.sleep(600)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = gpu.test(str(tmp_path / "test_it.py"), 25.0, environment, tmp_path)
     assert (found["passed"], found["failed"], found["skipped"]) == (1, 2, 1)
-    assert "**failed: a::bad, a::worse**" in gpu.tested({**found, "seconds": 1})
+    assert [name.split("::")[1] for name in found["failures"]] == ["test_bad", "test_worse"]
+    assert any("1 == 2" in each.get("why", "") for each in found["tests"])
+    assert found["exit_code"] == 124 and "stopped after 25 s" in found["problem"]
+    line = gpu.tested(found)
+    assert "test_bad" in line and "stopped after 25 s" in line
+
+
+def test_every_file_of_tests_gpu_is_run():
+    files = {f"tests/gpu/{path.name}" for path in (ROOT / "tests/gpu").glob("test_*.py")}
+    assert {gpu.SMOKE, *gpu.chunks()} == files and gpu.SMOKE not in gpu.chunks()
+
+
+def test_compute_sanitizer(monkeypatch):
+    monkeypatch.setattr(gpu.shutil, "which", lambda *_, **__: None)
+    assert "not installed" in gpu.tested(gpu.sanitize("memcheck", 60.0, {}))
+    monkeypatch.setattr(gpu.shutil, "which", lambda *_, **__: "/there")
+    told = []
+
+    def run(command, seconds, environment, show):
+        told.append(command)
+        return 9 * (len(told) > 1), "ERROR SUMMARY: 0 errors\n"
+
+    monkeypatch.setattr(gpu, "run", run)
+    assert "problem" not in gpu.sanitize("memcheck", 60.0, {})
+    assert gpu.sanitize("racecheck", 60.0, {})["problem"] == "ERROR SUMMARY: 0 errors"
+    assert "--tool=racecheck" in told[1] and gpu.SMOKE in told[1]
 
 
 def test_a_whole_run_writes_both_files(monkeypatch, tmp_path, capsys):
@@ -143,11 +195,22 @@ def test_a_whole_run_writes_both_files(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(gpu, "why_not", lambda: None)
     monkeypatch.setattr(machine, "facts", lambda threads, device: FACTS)
     monkeypatch.setattr(gpu, "install", lambda *_: "installed")
-    monkeypatch.setattr(gpu, "test", lambda *_: TESTS)
-    shares = []
+    order, shares = [], []
+
+    def test(target, seconds, environment, folder):
+        order.append(target)
+        return {**TESTS, "target": target}
+
+    monkeypatch.setattr(gpu, "test", test)
+    monkeypatch.setattr(gpu, "sanitize", lambda tool, *_: {"target": tool, "skipped": "none"})
 
     def measure(name, seconds, environment, folder):
+        order.append(name)
         shares.append(seconds)
+        # A run that is cut here has all that came before.
+        written = json.loads((tmp_path / "gpu-nvidia-imaginary-1-sxm.json").read_text())
+        assert [each["target"] for each in written["tests"]] == [gpu.SMOKE]
+        assert len(written["benchmarks"]) == (0 if name == "losses" else 2)
         assert environment["PYTHONPATH"].split(":")[0] == str(ROOT)
         return measured if name == "losses" else {"problem": f"{name}: crashed"}
 
@@ -156,7 +219,10 @@ def test_a_whole_run_writes_both_files(monkeypatch, tmp_path, capsys):
     stem = tmp_path / "gpu-nvidia-imaginary-1-sxm"
     kept = json.loads(stem.with_suffix(".json").read_text())
     assert kept["benchmarks"] == measured["benchmarks"] and kept["machine_info"] == FACTS
-    assert kept["tests"] == TESTS and len(kept["problems"]) == len(gpu.SUITES) - 1
+    assert order == [gpu.SMOKE, *gpu.SUITES, *gpu.chunks()]
+    targets = [each["target"] for each in kept["tests"]]
+    assert targets == [gpu.SMOKE, *gpu.chunks(), "memcheck", "racecheck"]
+    assert len(kept["problems"]) == len(gpu.SUITES) - 1
     assert "| 65,536 |" in stem.with_suffix(".md").read_text()
     assert len(shares) == len(gpu.SUITES) and 0 < sum(shares[:1]) < 60 * gpu.MINUTES
     monkeypatch.setattr(gpu, "measure", lambda *_: measured)
