@@ -52,7 +52,7 @@ def critic(name: str, *, norm: bool = False) -> nn.Module:
         if name == MLP:
             return mlp()
         size = 32 if name == DCGAN_32 else 64
-        return image_critic((3, size, size), 64, norm=norm)
+        return image_critic((3, size, size), 64, norm="batch" if norm else "none")
 
 
 def samples(name: str, count: int) -> tuple[Tensor, Tensor]:

@@ -76,9 +76,15 @@ HALF_FN Short float_to_half(float x) {
 HALF_FN float bfloat_to_float(Short b) { return as_float(static_cast<Word>(b) << 16); }
 
 HALF_FN Short float_to_bfloat(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  Short b;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(b) : "f"(x));
+  return b;
+#else
   const Word u = as_word(x);
   const Word rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
   return static_cast<Short>((u & 0x7FFFFFFFu) > 0x7F800000u ? 0x7FC0u : rounded);
+#endif
 }
 
 }  // namespace

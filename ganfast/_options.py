@@ -141,7 +141,7 @@ def _kind(one: dataclasses.Field[Any]) -> str:
 
 def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
     """A flag for each option of ``cls``, but those with ``flag=False``. One that the command line
-    leaves out is not in the namespace. A bool that is True by default gets a --no-... too."""
+    leaves out is not in the namespace. A bool that is not False by default gets a --no-... too."""
     for one in dataclasses.fields(cls):
         known: _Option | None = one.metadata.get("option")
         if known is None or not known.flag:
@@ -150,7 +150,7 @@ def add_flags(parser: argparse.ArgumentParser, cls: type) -> None:
         facts: dict[str, Any] = {"dest": one.name, "default": argparse.SUPPRESS}
         facts["help"] = _text(one).replace("%", "%%")
         if _kind(one) == "bool":
-            on = argparse.BooleanOptionalAction if one.default else "store_true"
+            on = "store_true" if one.default is False else argparse.BooleanOptionalAction
             parser.add_argument(flag, action=on, **facts)
             continue
         placeholder = {"int": "N", "float": "X"}.get(_kind(one), one.name.upper())

@@ -60,15 +60,15 @@ def mutants() -> Iterator[Mutant]:
     yield Mutant(
         "sign: decay of RMSprop",
         optim,
-        "- A::real(o.common.lr) * (g",
-        "+ A::real(o.common.lr) * (g",
+        "p - s.lr * (g",
+        "p + s.lr * (g",
         STEPS,
     )
     yield Mutant(
         "sign: step of Adam",
         optim,
-        "p = p - A::real(o.common.lr / o",
-        "p = p + A::real(o.common.lr / o",
+        "p = p - s.lr * (m",
+        "p = p + s.lr * (m",
         STEPS,
     )
     yield Mutant(

@@ -19,7 +19,7 @@ from ganfast import cli, doctor
 from ganfast.errors import InputError
 from ganfast.train import TrainConfig
 
-COMMANDS = ("fid", "score", "stats", "train", "demo", "doctor", "bench")
+COMMANDS = ("fid", "score", "stats", "train", "sample", "demo", "doctor", "bench")
 HANGS = 600  # seconds after which a process is taken to hang, on however busy a machine
 TINY = ["--data", "ring", "--steps", "4", "--batch-size", "8", "--width", "8", "--no-progress"]
 
@@ -74,10 +74,10 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
         (["trian"], ["trian", "train"]),
         (
             ["train", "--game", "wgn-gp"],
-            ["minimax, nonsaturating, wgan, wgan-gp", "mean 'wgan-gp'?"],
+            ["minimax, nonsaturating, ", " wgan, wgan-gp, ", "mean 'wgan-gp'?"],
         ),
         (["train", "--game", "WGAN"], ["did you mean 'wgan'?"]),
-        (["train", "--data", "digit"], ["digits, ring, grid, folder:PATH", "mean 'digits'?"]),
+        (["train", "--data", "digit"], ["grid, folder:PATH or idx:PATH", "mean 'digits'?"]),
         (["train", "--data", "folder:"], ["folder:PATH"]),
         (["train", "--data", "folder:PATH", "--steps", "many"], ["--steps", "many"]),
         (["train", "--steps", "0"], ["steps", "at least 1"]),
@@ -171,6 +171,17 @@ def test_sigterm_is_exit_143_wherever_it_comes(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "examine", lambda: signal.raise_signal(signal.SIGTERM))
     assert run(capsys, "doctor") == (143, "", "ganfast: terminated\n")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_show_prints_what_a_game_of_a_preset_would_have(capsys):
+    argv = ["train", "--preset", "paper", "--game", "wgan", "--n-critic", "3", "--show"]
+    code, out, err = run(capsys, *argv)
+    settings = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert code == 0 and err == ""
+    assert (settings["lr"], settings["clip"], settings["warm_up"]) == ("5e-05", "0.01", "True")
+    assert (settings["n_critic"], settings["penalties"]) == ("3", "none")
+    _, out, _ = run(capsys, *argv, "--no-warm-up")
+    assert "warm_up         False" in out
 
 
 def test_train_writes_a_run_that_resume_continues(capsys, tmp_path):

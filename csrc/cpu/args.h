@@ -101,6 +101,12 @@ struct Argument<std::vector<T>> {
   static std::string type() { return "Sequence[" + Argument<T>::type() + "]"; }
 };
 
+template <>
+struct Argument<Placed> {
+  static Placed get(PyObject* object, Name name) { return view<Placed>(object, name); }
+  static std::string type() { return "Tensor"; }
+};
+
 template <class A, class B>
 struct Argument<std::pair<A, B>> {
   static std::pair<A, B> get(PyObject* object, Name name) {
@@ -202,5 +208,6 @@ void bind_optim(py::module_& m);
 void bind_penalty(py::module_& m);
 void bind_preprocess(py::module_& m);
 void bind_syrk(py::module_& m);
+void bind_tables(py::module_& m);
 
 }  // namespace ganfast

@@ -67,22 +67,22 @@ constexpr unsigned bit(int array) { return 1u << array; }
 
 template <class T, bool kCentered, bool kMomentum>
 static void rmsprop_loop(const optim::Rmsprop& given, T* const* at, std::int64_t n) {
-  const optim::Rmsprop o = given;  // a copy: stores through `at` cannot change it
+  const auto s = optim::RmspropScalars<OptimArithmetic<T>>::of(given);
   constexpr unsigned kWritten = bit(kParam) | bit(kState) | (kCentered ? bit(kState + 1) : 0) |
                                 (kMomentum ? bit(kState + 2) : 0);
-  for_each_weight<kWritten | bit(kGrad), kWritten>(at, n, [&o](Vector<T>* x) {
-    optim::rmsprop<OptimArithmetic<T>, kCentered, kMomentum>(o, x[kParam], x[kGrad], x[kState],
+  for_each_weight<kWritten | bit(kGrad), kWritten>(at, n, [&s](Vector<T>* x) {
+    optim::rmsprop<OptimArithmetic<T>, kCentered, kMomentum>(s, x[kParam], x[kGrad], x[kState],
                                                              x[kState + 1], x[kState + 2]);
   });
 }
 
 template <class T, bool kAmsgrad>
 static void adam_loop(const optim::Adam& given, T* const* at, std::int64_t n) {
-  const optim::Adam o = given;
+  const auto s = optim::AdamScalars<OptimArithmetic<T>>::of(given);
   constexpr unsigned kWritten =
       bit(kParam) | bit(kState) | bit(kState + 1) | (kAmsgrad ? bit(kState + 2) : 0);
-  for_each_weight<kWritten | bit(kGrad), kWritten>(at, n, [&o](Vector<T>* x) {
-    optim::adam<OptimArithmetic<T>, kAmsgrad>(o, x[kParam], x[kGrad], x[kState], x[kState + 1],
+  for_each_weight<kWritten | bit(kGrad), kWritten>(at, n, [&s](Vector<T>* x) {
+    optim::adam<OptimArithmetic<T>, kAmsgrad>(s, x[kParam], x[kGrad], x[kState], x[kState + 1],
                                               x[kState + 2]);
   });
 }

@@ -37,6 +37,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind_penalty(m);
   bind_preprocess(m);
   bind_syrk(m);
+  bind_tables(m);
   define<isa>(m, "isa", {}, "The instruction set in use; empty if this processor has none that was built.");
   define<supported>(m, "supported_isas", {}, "Those that it has, worst first.");
   define<use>(m, "use_isa", {"name"}, "Chooses one of them, for tests and measurements.");

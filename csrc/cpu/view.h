@@ -113,6 +113,15 @@ struct View {
 // A tensor that the caller has just made for a result: it has no pending negation, which costs time to ask.
 struct Output : View {};
 
+// A tensor on whatever device: `data` is an address there. The numbers are DLPack's; 1 is the CPU, 2 is CUDA.
+struct Placed : View {
+  std::int32_t device_type = 1, device_id = 0;
+
+  bool beside(const Placed& other) const {
+    return device_type == other.device_type && device_id == other.device_id;
+  }
+};
+
 // The structs of DLPack 1.3, as that protocol lays them down.
 namespace dlpack {
 
@@ -184,13 +193,17 @@ inline py::object checked(PyObject* result) {
 
 constexpr char kNoMemory[] = "has no strided memory on the CPU";
 
-inline void read_by_exchange(PyObject* object, View& v) {
+template <class V>
+void read_by_exchange(PyObject* object, V& v) {
   dlpack::Tensor t;
   if (imports().api->tensor_from_py_object(object, &t) != 0) {
     PyErr_Clear();
     v.name.refuse(kNoMemory);
   }
-  v.need(t.device_type == 1, kNoMemory);
+  if constexpr (std::is_same_v<V, Placed>)
+    v.device_type = t.device_type, v.device_id = t.device_id;
+  else
+    v.need(t.device_type == 1, kNoMemory);
   std::size_t i = 0;
   while (i < std::size(kDtypes) && (t.code != kDtypes[i].code || t.bits != kDtypes[i].bits)) ++i;
   v.need(i < std::size(kDtypes) && t.lanes == 1, "has a dtype that no kernel takes");
@@ -199,10 +212,14 @@ inline void read_by_exchange(PyObject* object, View& v) {
   v.ndim = t.ndim, v.shape = t.shape, v.strides = t.strides;
 }
 
-inline void read_by_attributes(PyObject* object, View& v) {
+template <class V>
+void read_by_attributes(PyObject* object, V& v) {
   const py::handle x(object);
-  v.need(py::object(x.attr("layout")).ptr() == imports().strided && py::object(x.attr("is_cpu")).ptr() == Py_True,
-         kNoMemory);
+  const auto is = [&](const char* flag) { return py::object(x.attr(flag)).ptr() == Py_True; };
+  bool there = is("is_cpu");
+  if constexpr (std::is_same_v<V, Placed>)
+    if (!there && (there = is("is_cuda"))) v.device_type = 2, v.device_id = x.attr("get_device")().cast<std::int32_t>();
+  v.need(there && py::object(x.attr("layout")).ptr() == imports().strided, kNoMemory);
   const py::object dtype = x.attr("dtype");
   std::size_t i = 0;
   while (i < std::size(kDtypes) && dtype.ptr() != imports().dtypes[i]) ++i;

@@ -150,22 +150,31 @@ __device__ void trace(const T* a, const T* b, double* traces, int* failed, doubl
 
 }  // namespace
 
-#define KERNELS(lanes, threads, name, type)                                                            \
+#define SQRTM_KERNEL(name, lanes, threads, type)                                                        \
   extern "C" __global__ void __launch_bounds__(threads, 1)                                              \
-      sqrtm_##lanes##_##name(const type* a, type* roots, int* failed, long long batch, int n) {        \
-    extern __shared__ double shared[];                                                                 \
-    sqrtm<lanes>(a, roots, failed, batch, n, shared);                                                  \
-  }                                                                                                    \
-  extern "C" __global__ void __launch_bounds__(threads, 1)                                              \
-      trace_sqrtm_##lanes##_##name(const type* a, const type* b, double* traces, int* failed,          \
-                                   double* scratch, long long batch, int n) {                          \
-    extern __shared__ double shared[];                                                                 \
-    trace<lanes>(a, b, traces, failed, scratch, batch, n, shared);                                     \
+      name(const type* a, type* roots, int* failed, long long batch, int n) {                           \
+    extern __shared__ double shared[];                                                                  \
+    sqrtm<lanes>(a, roots, failed, batch, n, shared);                                                   \
   }
 
-KERNELS(2, 128, float32, float)
-KERNELS(2, 128, float64, double)
-KERNELS(4, 128, float32, float)
-KERNELS(4, 128, float64, double)
-KERNELS(8, 512, float32, float)
-KERNELS(8, 512, float64, double)
+#define TRACE_KERNEL(name, lanes, threads, type)                                                        \
+  extern "C" __global__ void __launch_bounds__(threads, 1)                                              \
+      name(const type* a, const type* b, double* traces, int* failed, double* scratch, long long batch, \
+           int n) {                                                                                     \
+    extern __shared__ double shared[];                                                                  \
+    trace<lanes>(a, b, traces, failed, scratch, batch, n, shared);                                      \
+  }
+
+// A line for each kernel: only that of the kernel which is wanted is compiled (ganfast/backends/cuda/module.py).
+SQRTM_KERNEL(sqrtm_2_float32, 2, 128, float)
+SQRTM_KERNEL(sqrtm_2_float64, 2, 128, double)
+SQRTM_KERNEL(sqrtm_4_float32, 4, 128, float)
+SQRTM_KERNEL(sqrtm_4_float64, 4, 128, double)
+SQRTM_KERNEL(sqrtm_8_float32, 8, 512, float)
+SQRTM_KERNEL(sqrtm_8_float64, 8, 512, double)
+TRACE_KERNEL(trace_sqrtm_2_float32, 2, 128, float)
+TRACE_KERNEL(trace_sqrtm_2_float64, 2, 128, double)
+TRACE_KERNEL(trace_sqrtm_4_float32, 4, 128, float)
+TRACE_KERNEL(trace_sqrtm_4_float64, 4, 128, double)
+TRACE_KERNEL(trace_sqrtm_8_float32, 8, 512, float)
+TRACE_KERNEL(trace_sqrtm_8_float64, 8, 512, double)

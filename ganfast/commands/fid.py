@@ -15,7 +15,8 @@ Frechet Inception Distance of the images FAKE from the images REAL, and what the
 
 REAL and FAKE: a folder, a .zip or .tar archive, a .npy or .npz file of uint8 images, a .txt or
 .csv of paths, a quoted pattern ('out/*_fake_B.png'), or a statistics file (ganfast stats,
-pytorch-fid); each may be a URL (https://, s3://, hf://). Several processes share the work:
+pytorch-fid); each may be a URL (https://, s3://, hf://). run:FOLDER is what the run of ganfast
+train in that folder makes: 10,000 images, or --num. Several processes share the work:
 torchrun --nproc-per-node 2 -m ganfast fid REAL FAKE
 """
 
@@ -52,6 +53,8 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     with images.prepared(arguments, EvaluationOptions, *sides) as (place, given):
         from ganfast import metrics
 
+        names = ("real", "fake")
+        sides = tuple(images.opened(s, given, name) for s, name in zip(sides, names, strict=True))
         results = [metrics.evaluate(*sides, **{**given, "precision": each}) for each in precisions]
     if place.first:
         _print(arguments, results)

@@ -49,10 +49,25 @@ def prepared(
             yield place, given
 
 
+RUN = "run:"
+RUN_COUNT = 10_000
+
+
+def opened(source: str, given: dict[str, Any], name: str) -> Any:
+    """``source`` as it is; of ``run:FOLDER`` the images that the run there makes: 10,000 of them,
+    or as many as --num says."""
+    if not source.startswith(RUN):
+        return source
+    from ganfast.train.generated import run_images
+
+    return run_images(source.removeprefix(RUN), given.get("num") or RUN_COUNT, name)
+
+
 def _check_paths(arguments: argparse.Namespace, *sources: str) -> None:
     """InputError for what can be seen at a glance, before a second is spent on imports, let alone
     hours on images."""
     for path in filterfalse(is_url, sources):
+        path = path.removeprefix(RUN)
         if not os.path.exists(os.path.expanduser(path)) and not (
             glob.has_magic(path) or "{" in path
         ):

@@ -36,7 +36,8 @@ def _run(arguments: argparse.Namespace) -> int:
     with images.prepared(arguments, ScoreOptions, arguments.source) as (place, given):
         from ganfast import metrics
 
-        result = metrics.score(arguments.source, **given)
+        source = images.opened(arguments.source, given, "source")
+        result = metrics.score(source, **given)
     if not place.first:
         return DONE
     if not arguments.json:

@@ -19,6 +19,9 @@ def add(commands: Any) -> None:
         "train", help="train one game", description="Train one game.", epilog=IN_WORDS
     )
     add_flags(parser, TrainConfig)
+    parser.add_argument(
+        "--show", action="store_true", help="print the settings that the game would have, and stop"
+    )
     parser.set_defaults(run=lambda arguments: _run(arguments, parser))
 
 
@@ -31,6 +34,9 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         config = TrainConfig(**settings)
     except InputError as error:
         parser.error(one_line(error))
+    if arguments.show:
+        print("\n".join(config.recipe().lines()))
+        return DONE
     from ganfast.train import checkpoint, train
 
     note_missing_kernels()

@@ -14,3 +14,6 @@ first and the second max pool, before the auxiliary classifier's place (Mixed_6e
 
 BACKGROUNDS = {"white": 255, "black": 0}
 ON_ERROR = ("raise", "skip")
+
+BATCH_SIZE = {"cpu": 50, "cuda": 256}
+"""Images that go through the network at once, by where it runs, if nobody says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +81,12 @@ class Ranks:
     @property
     def first(self) -> bool:
         return self.rank == 0
+
+    @property
+    def here(self) -> int:
+        """How many of them share this machine, as torchrun tells it; else all of them."""
+        told = os.environ.get("LOCAL_WORLD_SIZE", "")
+        return max(1, min(self.count, int(told))) if told.isdecimal() else self.count
 
     def gather(self, mine: T) -> list[T]:
         """What each process gives, in the order of the ranks, in every process."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ganfast._options import check, option
 from ganfast.errors import InputError
-from ganfast.metrics.choices import BACKGROUNDS, DIMS, EXTRACTORS, ON_ERROR, PRECISIONS
+from ganfast.metrics.choices import BACKGROUNDS, BATCH_SIZE, DIMS, EXTRACTORS, ON_ERROR, PRECISIONS
 from ganfast.metrics.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -72,12 +72,17 @@ class ImageOptions:
         pattern=r"cuda:\d+",
         unset="cuda if there is one",
     )
-    batch_size: int = option(50, "images that go through the network at once", least=1)
+    batch_size: int | None = option(
+        None,
+        "images that go through the network at once",
+        least=1,
+        unset=f"{BATCH_SIZE['cpu']}, on a GPU {BATCH_SIZE['cuda']}; a run that goes on has its own",
+    )
     workers: int | None = option(
         None,
         "processes that decode images; 0 decodes in this one",
         least=0,
-        unset="by the device",
+        unset="1, or with a GPU by the number of cores",
     )
     compile: bool = option(False, "put the network through torch.compile: minutes, for some speed")
     background: str = option(

@@ -12,6 +12,7 @@ from ganfast import _checks
 from ganfast._dispatch import serve
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.protocols import Protocol, find_protocol
+from ganfast.metrics.staging import on_the_host, sent
 from ganfast.reference.preprocess import PreprocessSpec
 
 __all__ = ["preprocess"]
@@ -38,8 +39,8 @@ def preprocess(
             view of (n, 3, h, w), all on one device. n may be 0.
         protocol: one of :data:`ganfast.metrics.protocols.PROTOCOLS`, or its name.
         size: of the output, (height, width) or one number for both.
-        device: where to compute; images are moved there as uint8, to a GPU from pinned memory
-            without waiting. By default where they are.
+        device: where to compute; images are moved there as uint8, to a GPU in one copy from pinned
+            memory without waiting. By default where they are.
         dtype: float32, bfloat16 or float16. Computed in float32 and rounded once.
 
     Returns:
@@ -127,7 +128,9 @@ def _check(x: Tensor, name: str, dims: int, wanted: str) -> None:
     raise InputError(got + f"give {wanted}")
 
 
-def _moved(images: Tensor | list[Tensor], device: torch.device) -> Tensor | list[Tensor]:
+def _moved(images: Tensor | list[Tensor], device: torch.device) -> Tensor | Sequence[Tensor]:
+    if device.type == "cuda" and on_the_host(images):
+        return sent(images, device)
     # On the way to the host it has to be waited for: what comes next reads the memory.
     at_once = device.type == "cuda"
     if isinstance(images, Tensor):

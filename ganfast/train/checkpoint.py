@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,7 +14,13 @@ from ganfast._atomic_file import write_atomically
 from ganfast.errors import InputError, one_line
 from ganfast.train.environment import need
 
+if TYPE_CHECKING:
+    from ganfast.train.loop import Trainer
+
 NAME = "checkpoint.safetensors"
+FORMAT = 2
+MODULES = ("generator", "critic", "average")
+OPTIMIZERS = ("generator_optimizer", "critic_optimizer")
 
 
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -28,8 +34,8 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     write_atomically(path, "out", lambda file: file.write(data), one_writer=True)
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What ``save`` wrote, on the CPU.
+def load(path: Path, name: str = "resume") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What ``save`` wrote, on the CPU; ``name`` is what messages call the folder.
 
     Raises:
         InputError: the file is missing, or is no checkpoint of ganfast.
@@ -37,18 +43,68 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     safetensors = need("safetensors")
     if not path.is_file():
         raise InputError(
-            f"resume: got {str(path.parent)!r}, which holds no {NAME}; give the folder of a run"
+            f"{name}: got {str(path.parent)!r}, which holds no {NAME}; give the folder of a run"
         )
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
             facts = json.loads((file.metadata() or {})["ganfast"])
             names = file.keys()  # the file itself can't be iterated
-            return {name: file.get_tensor(name) for name in names}, facts
+            tensors = {each: file.get_tensor(each) for each in names}
     except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(
-            f"resume: got {str(path)!r}, which is not a ganfast checkpoint ({one_line(error)}); "
+            f"{name}: got {str(path)!r}, which is not a ganfast checkpoint ({one_line(error)}); "
             "give the folder of a run"
         ) from None
+    if facts.get("format") != FORMAT:
+        raise InputError(
+            f"{name}: got {str(path.parent)!r}, a run of another version of ganfast, with "
+            "other networks and data; go on with that version, or start a new run"
+        )
+    return tensors, facts
+
+
+def state_of(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything that the next step depends on: tensors, and facts for JSON."""
+    tensors = {"random": trainer.random.get_state()}
+    for name in MODULES:
+        state = getattr(trainer, name).state_dict()
+        tensors |= {f"{name}.{key}": value for key, value in state.items()}
+    for name in OPTIMIZERS:
+        tensors |= pack_optimizer(getattr(trainer, name), name)
+    tensors |= {f"meter.{name}": value for name, value in trainer.meter.sums.items()}
+    return tensors, {
+        "format": FORMAT,
+        "step": trainer.steps_done,
+        "rollbacks": trainer.rollbacks,
+        "meter_counts": trainer.meter.counts,
+        "data": trainer.source.identity,
+        "shape": list(trainer.source.shape),
+    }
+
+
+def restore(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Put back what ``state_of`` took: the run goes on as if it had never stopped.
+
+    Raises:
+        InputError: the networks are not those of the checkpoint.
+    """
+    trainer.random.set_state(tensors["random"])
+    for name in MODULES:
+        try:
+            getattr(trainer, name).load_state_dict(under(name, tensors))
+        except RuntimeError as error:
+            raise InputError(
+                f"resume: the {name} is not that of the checkpoint ({one_line(error)}); give the "
+                "networks that the run was started with"
+            ) from None
+    if trainer.guard is not None:
+        trainer.guard.keep()
+    for name in OPTIMIZERS:
+        unpack_optimizer(getattr(trainer, name), name, tensors)
+    sums = under("meter", tensors)
+    trainer.meter.counts = dict(facts["meter_counts"])
+    trainer.meter.sums = {name: sums[name].to(trainer.device) for name in trainer.meter.counts}
+    trainer.steps_done, trainer.rollbacks = facts["step"], facts["rollbacks"]
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from ganfast.linalg import frechet_distance
 from ganfast.metrics import inception_score, moments
 from ganfast.train.data import digits_and_labels
 from ganfast.train.environment import cpu_threads
+from ganfast.train.source import Images
 
 
 class DigitClassifier(nn.Module):
@@ -89,18 +90,18 @@ class Score:
 
 
 class Judge:
-    """Compares sets of images (n, 1, 8, 8) with one half of the real digits.
+    """Compares sets of images (n, 1, 8, 8) with the digits that are held out from training.
 
-    The other half, ``floor``, is as good as samples can get. Give the judge ``count`` samples, as
-    many as that half has: both scores depend on the number of samples, and only equal numbers
-    compare.
+    ``floor``, as many of those that are learned from, is as good as samples can get. Give the judge
+    ``count`` samples, as many as that: both scores depend on the number of samples, and only equal
+    numbers compare.
     """
 
-    def __init__(self, model: DigitClassifier, real: Tensor, *, seed: int = 0) -> None:
+    def __init__(self, model: DigitClassifier, digits: Images) -> None:
         self.model = model
-        order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))
-        reference, self.floor = real[order[: len(real) // 2]], real[order[len(real) // 2 :]]
-        self.count = len(self.floor)
+        reference = digits.held_out.all()
+        self.count = len(reference)
+        self.floor = digits.train.first(self.count)
         self.reference = moments(self._classify(reference)[0])
 
     def __call__(self, images: Tensor) -> Score:

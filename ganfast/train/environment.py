@@ -1,14 +1,18 @@
-"""What training needs around it: the packages of the `demo` extra, a number of CPU threads."""
+"""What training needs around it: the packages of the `demo` extra, a number of CPU threads, a
+folder to write to."""
 
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from ganfast import _checks
 from ganfast.errors import InputError
 
 # import name -> the name to install it by, where they differ
@@ -36,3 +40,17 @@ def cpu_threads(n: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def writable_folder(path: str | Path) -> Path:
+    """``path``, made if need be, and tried by a file: better now than after an hour."""
+    out = _checks.path("out", path)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            return out
+    except OSError as error:
+        raise InputError(
+            f"out: got {str(out)!r}, which can't be written to ({error.strerror or error}); "
+            "give another folder"
+        ) from None

@@ -11,7 +11,8 @@ from torch import Tensor
 import ganfast.functional as GF
 from ganfast.train.config import TrainConfig
 from ganfast.train.data import digits
-from ganfast.train.trainer import Trainer, gradient_norm
+from ganfast.train.players import norm_of
+from ganfast.train.run import new_trainer
 
 
 def generator_costs(probability: Tensor, games: Iterable[str]) -> dict[str, tuple[Tensor, Tensor]]:
@@ -41,7 +42,7 @@ def vanishing_gradients(
     Returns:
         Numbers of critic steps, and the norm of each game's gradient after them.
     """
-    trainer = Trainer(TrainConfig(game="minimax", seed=seed), digits())
+    trainer = new_trainer(TrainConfig(game="minimax", seed=seed), digits())
     noise, weights = trainer.noise(256), list(trainer.generator.parameters())
     steps: list[int] = []
     norms: dict[str, list[float]] = {game: [] for game in games}
@@ -53,5 +54,5 @@ def vanishing_gradients(
             for game in games:
                 loss = GF.generator_loss(scores, game=game)
                 gradients = torch.autograd.grad(loss, weights, retain_graph=True)
-                norms[game].append(float(gradient_norm(gradients)))
+                norms[game].append(float(norm_of(list(gradients))))
     return steps, norms

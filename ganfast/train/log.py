@@ -44,7 +44,11 @@ class Log:
     the step that it resumes from."""
 
     def __init__(self, path: Path, lines: Iterable[dict[str, Any]] = ()) -> None:
-        self.lines = list(lines)
+        self._path = path
+        self._begin(lines)
+
+    def _begin(self, lines: Iterable[dict[str, Any]]) -> None:
+        self.lines, path = list(lines), self._path
         text = "".join(f"{json.dumps(line)}\n" for line in self.lines)
         write_atomically(path, "out", lambda file: file.write(text.encode()), one_writer=True)
         self._file = path.open("a", encoding="utf-8")  # noqa: SIM115 (open until close())
@@ -53,6 +57,11 @@ class Log:
         self.lines.append(line)
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+
+    def cut(self, last_step: int) -> None:
+        """Forget what came after ``last_step``."""
+        self._file.close()
+        self._begin(line for line in self.lines if line["step"] <= last_step)
 
     def close(self) -> None:
         self._file.close()
@@ -75,11 +84,18 @@ def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:
     return lines
 
 
-def check_finite(line: dict[str, float]) -> None:
-    """Raise DivergedError if a value of a log line is NaN or infinite."""
+def check_finite(line: dict[str, float]) -> dict[str, float]:
+    """``line``, a log line; raises DivergedError if a value of it is NaN or infinite, or all critic
+    steps were skipped for that."""
+    if line.get("skipped") and "critic_loss" not in line:
+        raise DivergedError(
+            f"every critic step since the last log line was skipped at step {line['step']}: lower "
+            "lr, or look at the data"
+        )
     broken = [name for name, value in line.items() if not math.isfinite(value)]
     if broken:
         raise DivergedError(
             f"{', '.join(broken)} is no longer finite at step {line['step']}: lower lr; "
             "the last checkpoint is from before"
         )
+    return line

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 STEPS = "generator steps"
 
 
-def save_samples(path: Path, samples: Tensor, real: Tensor | None = None) -> None:
+def save_samples(path: Path | BinaryIO, samples: Tensor, real: Tensor | None = None) -> None:
     """A PNG of ``samples``: a grid for images (n, c, h, w) in [-1, 1], a scatter over ``real`` for
     points (n, 2)."""
     if samples.dim() == 4:
@@ -29,7 +29,9 @@ def save_samples(path: Path, samples: Tensor, real: Tensor | None = None) -> Non
         save_scatter(path, samples, real)
 
 
-def save_grid(path: Path, images: Tensor, columns: int | None = None, side: int = 48) -> None:
+def save_grid(
+    path: Path | BinaryIO, images: Tensor, columns: int | None = None, side: int = 48
+) -> None:
     """Images (n, 1 or 3 channels, h, w) in [-1, 1] as one PNG, row by row, small ones enlarged to
     about ``side``."""
     image_module = need("PIL.Image")
@@ -47,10 +49,10 @@ def save_grid(path: Path, images: Tensor, columns: int | None = None, side: int 
         enlarged = image_module.fromarray(picture).resize(tile, image_module.Resampling.BICUBIC)
         row, column = divmod(i, columns)
         sheet.paste(enlarged, (gap + column * (tile[0] + gap), gap + row * (tile[1] + gap)))
-    sheet.save(path)
+    sheet.save(path, format="PNG")
 
 
-def save_scatter(path: Path, points: Tensor, real: Tensor | None = None) -> None:
+def save_scatter(path: Path | BinaryIO, points: Tensor, real: Tensor | None = None) -> None:
     """Generated points (n, 2) over real ones."""
     figure = new_figure(5, 5)
     axes = figure.add_subplot()
@@ -59,7 +61,7 @@ def save_scatter(path: Path, points: Tensor, real: Tensor | None = None) -> None
     axes.scatter(*points.T.numpy(), s=4, color=COLOURS[1], label="generated")
     axes.set_aspect("equal")
     axes.legend(loc="upper right")
-    figure.savefig(path)
+    figure.savefig(path, format="png")
 
 
 @dataclass
@@ -92,11 +94,13 @@ def save_curves(path: Path, panels: Sequence[Panel], title: str = "") -> None:
 
 
 def save_log(path: Path, lines: Sequence[dict[str, Any]], title: str) -> None:
-    """Every quantity of a run's log over its generator steps: the losses, and beside them the
-    rest."""
-    names = [name for name in (lines[-1] if lines else ()) if name != "step"]
+    """Every quantity of a run's log over its generator steps: the losses, the distances to held-out
+    data, and the rest."""
+    names = list(dict.fromkeys(name for line in lines for name in line if name != "step"))
     losses = [name for name in names if name.endswith("_loss")]
-    parts = losses, [name for name in names if name not in losses]
+    distances = [name for name in names if name.startswith("distance")]
+    rest = [name for name in names if name not in (*losses, *distances)]
+    parts = [part for part in (losses, distances, rest) if part] or [[]]
     panels = [Panel({name: series(lines, name) for name in part}, STEPS) for part in parts]
     save_curves(path, panels, title)
 

@@ -73,9 +73,9 @@ Torch: {torch.__version__}.
 FID (lower is better) and Inception Score (higher is better, 10 at most) are taken in the eyes of a
 small classifier of these digits, right on {classifier.accuracy:.1%} of {classifier.held_out}
 held-out ones. They compare the rows of this table with each other, not with published figures.
-"real digits" is one half of the data against the other: the floor, which nobody can ask a generator
-to beat on digits that it has not seen. The generators here have seen both halves, so one that
-remembers them can come below it. Every row has as many samples as that half.
+FID is taken against the quarter of the digits that is held out from training. "real digits" is as
+many of those that the generators learned from: what one that remembers them would get, and the
+floor for one that does not. Every row has as many samples.
 
 {_ranking(scores, list(runs))}
 

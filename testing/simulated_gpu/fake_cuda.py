@@ -48,6 +48,19 @@ class Stream:
         pass
 
 
+class Event:
+    """What has been asked for has happened."""
+
+    def __init__(self, enable_timing: bool = False, blocking: bool = False) -> None:
+        pass
+
+    def record(self, stream: Stream | None = None) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+
 class _Streams:
     def __init__(self) -> None:
         self.current = Stream()
@@ -175,6 +188,7 @@ def _answers(capability: int) -> dict[str, Any]:
     )
     return {
         "Stream": Stream,
+        "Event": Event,
         "CUDAGraph": CUDAGraph,
         "graph": _Capture,
         "stream": streams.use,
@@ -215,6 +229,7 @@ def installed(capability: int) -> Iterator[None]:
             ),
             (torch.Tensor, "is_cuda", property(lambda x: x.device.type == "cuda")),
             (torch.Tensor, "is_cpu", property(lambda x: x.device.type == "cpu")),
+            (torch.Tensor, "record_stream", lambda x, stream: None),
             (JITFunction, "run", recorded(JITFunction.run)),
             (_dispatch, "_dispatch_modes", _modes_of_others),
             (_philox, "_dispatch_modes", _modes_of_others),

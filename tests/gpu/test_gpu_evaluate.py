@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 from ganfast import metrics
+from ganfast.metrics import staging
+from ganfast.metrics.evaluation import image_set
 from testing.inception_weights import save_random_weights, smooth_pictures
 
 pytestmark = pytest.mark.gpu
@@ -68,3 +71,58 @@ def test_the_metric_takes_images_on_the_device(sides, weights):
     found = metrics.evaluate(*sides, weights=weights, device="cuda")["fid"]
     with pytest.warns(UserWarning, match="fewer than 2049"):
         assert float(fid.compute()) == pytest.approx(found, rel=1e-6)
+
+
+def small_extractor(device):
+    def network(x):
+        return torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)
+
+    return metrics.Extractor(
+        network, name="small", identity="0", dim=12, classes=None, device=device, size=9,
+        protocol=metrics.PROTOCOLS["pytorch-fid"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("room", [1 << 28, 5000], ids=["at once", "in parts"])
+def test_images_of_many_sizes_are_sent_together(room, sides, monkeypatch):
+    """The CPU's number again, of batches of which every other image is cropped."""
+    monkeypatch.setattr(image_set, "on_the_host", lambda images: True)  # also where all is "cuda"
+    monkeypatch.setattr(image_set, "parts", lambda images: staging.parts(images, room))
+    few = [[x[: 60 - 7 * (i % 2), 3 * (i % 3) :] for i, x in enumerate(side)] for side in sides]
+    made = {
+        device: metrics.evaluate(
+            *((lambda side=side: iter(side)) for side in few),
+            extractor=small_extractor(device), device=device, batch_size=7,
+        )
+        for device in ("cpu", "cuda")
+    }  # fmt: skip
+    assert made["cuda"]["fid"] == pytest.approx(made["cpu"]["fid"], rel=1e-4)
+    assert made["cuda"]["n_real"] == COUNT
+
+
+def test_a_network_that_fails_is_told_of(sides):
+    extractor = small_extractor("cuda")
+    network = extractor.network
+    extractor.network = lambda x: network(x) / (x.amax((1, 2, 3), keepdim=True)[:, 0, 0] < 0.8)
+    with pytest.raises(ValueError, match="features: got NaN or inf for .* images, at the pos"):
+        metrics.evaluate(*sides, extractor=extractor, device="cuda", batch_size=7)
+
+
+def test_256_at_once_but_a_run_that_goes_on_has_its_own(sides, tmp_path):
+    given = {"extractor": small_extractor("cuda"), "device": "cuda"}
+    whole = metrics.evaluate(*sides, **given, batch_size=5)
+    assert metrics.evaluate(*sides, **given)["batch_size"] == 256
+    state, seen = tmp_path / "run.state", []
+    stopped = small_extractor("cuda")
+
+    def network(x, of=stopped.network):
+        seen.append(len(x))
+        if len(seen) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return of(x)
+
+    stopped.network = network
+    with pytest.raises(KeyboardInterrupt):
+        metrics.evaluate(*sides, extractor=stopped, device="cuda", batch_size=5, state=state)
+    found = metrics.evaluate(*sides, **given, state=state)
+    assert (found["fid"], found["batch_size"]) == (whole["fid"], 5)

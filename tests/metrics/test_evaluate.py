@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import signal
 import zipfile
@@ -19,7 +20,8 @@ from torch.utils.data.distributed import DistributedSampler
 from ganfast import metrics
 from ganfast.errors import InputError
 from ganfast.metrics.distances.kid import squared_discrepancy
-from ganfast.metrics.evaluation import run_state
+from ganfast.metrics.distributed import Ranks
+from ganfast.metrics.evaluation import evaluation, run_state
 from ganfast.metrics.extractors import load_extractor
 from ganfast.metrics.images import open_images
 from testing import pictures
@@ -381,6 +383,38 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(when, folders, tmp_path, mo
     for name in ("fid", "inception_score_mean", "kid_mean", "prdc_density", "n_real", "n_fake"):
         assert found[name] == expected[name]
     assert not (tmp_path / "run.state").exists()
+
+
+def test_a_run_that_goes_on_has_its_own_batch_size(folders, tmp_path, monkeypatch):
+    state = tmp_path / "run.state"
+    expected = evaluate(folders.real, folders.fake)
+    assert expected["batch_size"] == 7
+    with monkeypatch.context() as patch:
+        Interrupting(3).patch(patch)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(folders.real, folders.fake, state=state)
+    found = evaluate(folders.real, folders.fake, state=state, batch_size=None)
+    assert (found["fid"], found["batch_size"]) == (expected["fid"], 7)
+    fresh = evaluate(folders.real, folders.fake, state=state, batch_size=None)
+    assert fresh["batch_size"] == 50
+
+
+def test_decoders_are_sized_to_the_cores(monkeypatch):
+    cuda, workers = torch.device("cuda"), evaluation._workers
+    for cores, wanted in ((1, 1), (2, 1), (4, 3), (8, 7), (16, 14), (64, 56)):
+        monkeypatch.setattr(
+            os, "sched_getaffinity", lambda _, n=cores: set(range(n)), raising=False
+        )
+        assert workers(None, cuda, 1) == wanted
+        assert workers(None, cuda, 100) == workers(None, torch.device("cpu"), 1) == 1
+        assert workers(5, cuda, 1) == 5 and workers(0, cuda, 1) == 0
+    assert workers(None, cuda, 8) == 7
+
+
+@pytest.mark.parametrize("told, here", [("4", 4), ("16", 8), ("", 8), ("?", 8), ("0", 1)])
+def test_processes_of_one_machine_share_its_cores(told, here, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", told)
+    assert Ranks(3, 8).here == here
 
 
 def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:

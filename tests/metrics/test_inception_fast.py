@@ -7,10 +7,12 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
+from ganfast.metrics.inception import fast as fast_module
 from ganfast.metrics.inception import fused_conv
 from ganfast.metrics.inception.fast import FastInception
-from ganfast.metrics.inception.fused_conv import FusedConv, can_pack, folded
+from ganfast.metrics.inception.fused_conv import FusedConv, can_fuse, can_pack, folded
 from ganfast.metrics.inception.network import ConvNorm, build_network
 from testing.inception_weights import random_state_dict, smooth_pictures
 
@@ -190,6 +192,67 @@ def test_an_operator_that_is_gone_or_wrong_is_not_used(broken, monkeypatch):
 
     monkeypatch.setattr(fused_conv, "_packed_conv", conv)
     assert can_pack.__wrapped__(torch.float32) is False
+
+
+def cudnn(x, weight, bias, stride, padding, dilation, groups):
+    """What cuDNN's operator does, where there is none."""
+    return conv2d(x, weight, bias, stride, padding, dilation, groups).relu_()
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize(("args", "kwargs"), GEOMETRIES)
+def test_bias_and_relu_are_left_to_cudnn(args, kwargs, relu, monkeypatch):
+    calls = []
+
+    def counted(*args):
+        calls.append(len(args))
+        return cudnn(*args)
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", counted)
+    conv, x = random_conv(*args, **kwargs), torch.randn(2, args[0], 13, 11)
+    given = {"relu": relu, "dtype": torch.float32, "device": CPU}
+    with torch.inference_mode():
+        found = FusedConv(conv, fuse=True, **given)(x)
+        assert torch.equal(found, FusedConv(conv, **given)(x))
+    assert calls == [7] * relu
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_cudnns_operator_is_used_where_it_is_as_good(dtype, monkeypatch):
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", cudnn, raising=False)
+    assert can_fuse.__wrapped__(dtype, CPU)
+
+
+@pytest.mark.parametrize("device, compile, as_good, fuse", [
+    ("cuda", False, True, True), ("cuda", False, False, False),
+    ("cuda", True, True, False), ("cpu", False, True, False),
+])  # fmt: skip
+def test_cudnns_operator_is_for_gpus_without_inductor(device, compile, as_good, fuse, monkeypatch):
+    monkeypatch.setattr(fast_module, "can_fuse", lambda dtype, device: as_good)
+    assert fast_module._Maker(None, torch.float32, torch.device(device), compile).fuse is fuse
+
+
+WRONG = {
+    "gone": AttributeError,
+    "of another device": RuntimeError,
+    "of another signature": TypeError,
+    "without bias": lambda x, w, b, *more: cudnn(x, w, None, *more),
+    "without ReLU": lambda *args: conv2d(*args),
+    "NaN": lambda *args: cudnn(*args) * torch.nan,
+    "of ten bits": lambda x, w, *more: cudnn(x.half().float(), w.half().float(), *more),
+    "wrong for one geometry": lambda x, w, b, s, *more: cudnn(x, w, b, s, *more) + (s[0] - 1),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_nor_is_one_of_cudnns(kind, monkeypatch):
+    def operator(*args):
+        if isinstance(WRONG[kind], type):
+            raise WRONG[kind]("gone")
+        return WRONG[kind](*args)
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", operator, raising=False)
+    assert not can_fuse.__wrapped__(torch.float32, CPU)
 
 
 def test_the_probe_agrees_with_oneDNN_being_there():

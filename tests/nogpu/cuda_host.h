@@ -157,6 +157,7 @@ T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32) {
   return host::shuffle(mask, value, lane, inside >= by ? lane - by : lane);
 }
 inline unsigned __ballot_sync(unsigned mask, int p) { return host::ballot(mask, p); }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline int __any_sync(unsigned mask, int p) { return host::ballot(mask, p) != 0; }
 inline int __all_sync(unsigned mask, int p) { return host::ballot(mask, !p) == 0; }
 

@@ -21,9 +21,12 @@ CAPABILITIES = (80, 90, 100)
 MOST_WARPS = 64  # of a processor, on all of these
 
 BUDGETS = {
-    "clip_weights": 32,
-    "rmsprop_step": 96,
-    "adam_step": 112,
+    r"clip_weights_\w+": 32,
+    r"rmsprop_step_(float32|b?float16)": 48,
+    r"\w+_step_\w*float32": 64,
+    r"\w+_step_\w*float16": 80,
+    r"\w+_step_\w*float64": 96,
+    r"\w+_step_\w*mixed": 112,
     "sqrtm_2": 152,
     "sqrtm_4": 152,
     "sqrtm_8": 128,
@@ -31,7 +34,8 @@ BUDGETS = {
     "trace_sqrtm_4": 144,
     "trace_sqrtm_8": 128,
 }
-"""By the kernel (of csrc/cuda, whatever the dtype): registers of a thread, on any of these GPUs.
+"""By the kernel (of csrc/cuda; the first pattern that its name has): registers of a thread, on any
+of these GPUs.
 
 Above 128 a processor holds fewer than 16 warps: those kernels work in shared memory, which lets no
 more in.
@@ -67,7 +71,8 @@ HEAD = (
 
 
 def budget(kernel: str) -> int:
-    return BUDGETS[re.sub(r"_float(32|64)$", "", kernel)]
+    patterns = (name for name in BUDGETS if re.fullmatch(rf"{name}(_float(32|64))?", kernel))
+    return BUDGETS[next(patterns)]
 
 
 def assembled(source: Path, folder: Path, csrc: Path) -> str | None:

@@ -6,7 +6,7 @@ from aot import ELEMENT, resources
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from ganfast.backends.triton.kernels.preprocess import preprocess_kernel
+from ganfast.backends.triton.kernels.preprocess import preprocess_each_kernel, preprocess_kernel
 from ganfast.backends.triton.preprocess import _BLOCK_LOG2
 
 CAPABILITIES = [80, 90, 100]
@@ -21,6 +21,10 @@ FOUR_VALUES = {"float32": "v4.b32", "float16": "v2.b32", "bfloat16": "v2.b32"}
 
 POINTERS = {
     "images": "*u8",
+    "pixels": "*u8",
+    "table": "*i64",
+    "starts": "*i32",
+    "weights": "*fp32",
     "down_starts": "*i32",
     "across_starts": "*i32",
     "down_weights": "*fp32",
@@ -28,10 +32,10 @@ POINTERS = {
 }
 
 
-def build(capability, dtype, down, across, clip):
+def build(capability, dtype, down, across, clip, kernel=preprocess_kernel):
     constants = {"DOWN": down, "ACROSS": across, "CLIP": clip, "BLOCK_LOG2": _BLOCK_LOG2}
     signature, constexprs, attributes = {}, {}, {}
-    for index, name in enumerate(preprocess_kernel.arg_names):
+    for index, name in enumerate(kernel.arg_names):
         if name in constants:
             signature[name] = "constexpr"
             constexprs[(index,)] = constants[name]
@@ -41,9 +45,7 @@ def build(capability, dtype, down, across, clip):
         if signature[name].startswith("*"):
             attributes[(index,)] = [["tt.divisibility", 16]]
     return triton.compile(
-        ASTSource(
-            fn=preprocess_kernel, signature=signature, constexprs=constexprs, attrs=attributes
-        ),
+        ASTSource(fn=kernel, signature=signature, constexprs=constexprs, attrs=attributes),
         target=GPUTarget("cuda", capability, 32),
         options={"num_warps": 4, "enable_fp_fusion": True},
     )
@@ -58,4 +60,15 @@ def test_kernel(capability, dtype, taps, tmp_path):
     assert used["STACK"] == used["LOCAL"] == 0 and ".local" not in ptx, f"spills: {used}"
     assert used["REG"] <= 80, used
     assert f"st.global.{FOUR_VALUES[dtype]}" in ptx
+    assert "atom." not in ptx and "ld.global.b8" in ptx
+
+
+@pytest.mark.parametrize("taps", ["bilinear", "bicubic", "many"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_kernel_of_many_sizes(capability, dtype, taps, tmp_path):
+    compiled = build(capability, dtype, *TAPS[taps], kernel=preprocess_each_kernel)
+    ptx, used = compiled.asm["ptx"], resources(compiled.asm["cubin"], tmp_path)
+    assert used["STACK"] == used["LOCAL"] == 0 and ".local" not in ptx, f"spills: {used}"
+    assert used["REG"] <= 80, used
     assert "atom." not in ptx and "ld.global.b8" in ptx

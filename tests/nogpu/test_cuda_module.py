@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -99,8 +100,21 @@ def test_a_changed_header_is_another_text(folder, tmp_path, monkeypatch):
     for addition in ("", "// changed\n", ""):
         header.write_text(header.read_text().removesuffix("// changed\n") + addition)
         with cuda_host.gpu():
-            module._module("text.cu", 0)
+            module._module(module._text("text.cu", "fill"), 0)
     assert texts[0] == texts[2] != texts[1]
+
+
+@pytest.mark.parametrize("file", ["optim.cu", "batch_linalg.cu"])
+def test_a_kernel_is_compiled_without_the_others(file):
+    listed = re.findall(
+        r"^[A-Z]+_KERNEL\((\w+),", (module.csrc_dir() / "cuda" / file).read_text(), re.M
+    )
+    assert len(listed) == len(set(listed)) > 10
+    for kernel in listed:
+        left = re.findall(r"^[A-Z]+_KERNEL\((\w+),", module._text(file, kernel), re.M)
+        assert left == [kernel]
+    library = cuda_host.build(module._text(file, listed[0]), (f"-I{module.csrc_dir()}",))
+    assert hasattr(library, f"launch_{listed[0]}") and not hasattr(library, f"launch_{listed[1]}")
 
 
 def test_why_not(monkeypatch, fresh):

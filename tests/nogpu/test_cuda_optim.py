@@ -60,7 +60,7 @@ def test_clips_all_in_one_launch(on_the_cuda_backend):
     tensors[2].data.fill_(torch.nan), tensors[3].data.fill_(torch.inf)
     expected = [x.detach().clamp(-0.3, 0.3) for x in tensors]
     fraction = GF.clip_weights_(tensors, 0.3, return_fraction=True)
-    assert [each[0] for each in on_the_cuda_backend] == ["clip_weights"]
+    assert [each[0] for each in on_the_cuda_backend] == ["clip_weights_mixed"]
     at_bound = 0
     for x, y in zip(tensors, expected, strict=True):
         torch.testing.assert_close(x.detach(), y, rtol=0, atol=0, equal_nan=True)
@@ -257,7 +257,7 @@ def test_odd_weights_leave_the_others_to_the_kernel(kind, chosen, on_the_cuda_ba
     for p, q in zip(ours, theirs, strict=True):
         torch.testing.assert_close(p, q)
         assert mine.state[p]["step"] == 2
-    assert [each[0] for each in on_the_cuda_backend] == [f"{kind._op}_step"] * 2
+    assert [each[0] for each in on_the_cuda_backend] == [f"{kind._op}_step_float32"] * 2
 
 
 def test_a_clip_set_later_is_checked():

@@ -6,18 +6,24 @@ import triton
 from stub_driver import StubDriver
 
 from ganfast.backends.triton import preprocess as backend
-from ganfast.backends.triton.kernels.preprocess import preprocess_kernel
+from ganfast.backends.triton.kernels.preprocess import (
+    COLUMNS,
+    preprocess_each_kernel,
+    preprocess_kernel,
+)
 from ganfast.metrics.protocols import PROTOCOLS
-from ganfast.reference.preprocess import PreprocessSpec
+from ganfast.reference.preprocess import PreprocessSpec, resize_taps
 
 
 @pytest.fixture
 def driver(monkeypatch):
     stub = StubDriver()
     monkeypatch.setattr(triton.runtime.driver, "_active", stub)
-    preprocess_kernel.device_caches.clear()
+    for kernel in (preprocess_kernel, preprocess_each_kernel):
+        kernel.device_caches.clear()
     yield stub
-    preprocess_kernel.device_caches.clear()
+    for kernel in (preprocess_kernel, preprocess_each_kernel):
+        kernel.device_caches.clear()
 
 
 def play(images, protocol="pytorch-fid", size=(299, 299), dtype=torch.float32):
@@ -40,9 +46,33 @@ def test_one_launch_for_a_batch_and_for_each_size(driver):
     assert launch.types["images"] == "*u8" and launch.types["elements"] == "i64"
     driver.launches.clear()
     play([images_of(32, 32), images_of(5, 700), images_of(1, 1)])
-    assert len(driver.launches) == 3
-    starts = [launch.values["out"].data_ptr() for launch in driver.launches]
-    assert [b - a for a, b in zip(starts, starts[1:], strict=False)] == [4 * 3 * 299 * 299] * 2
+    (launch,) = driver.launches
+    assert launch.kernel == "preprocess_each_kernel"
+    assert launch.grid == 3 * -(-3 * 299 * 299 // 512)
+    assert launch.types["table"] == "*i64" and launch.types["programs"] == "i64"
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_table_says_where_each_image_lies(driver, together):
+    if together:
+        flat = torch.zeros(9000, dtype=torch.uint8)
+        images = [flat[5:1925].view(32, 20, 3), flat[: 9 * 299 * 3].view(299, 9, 3).mT.mT[:7]]
+        images = [images[0], images[1].transpose(0, 1), flat[9:12].view(1, 1, 3)]
+        places, strides = [5, 0, 9], [[60, 3, 1], [3, 27, 1], [3, 3, 1]]
+    else:
+        images = [images_of(32, 20), images_of(7, 9).transpose(0, 1), images_of(1, 1)]
+        places, strides = [0, 1920, 2109], [[60, 3, 1], [21, 3, 1], [3, 3, 1]]
+    play(images)
+    (launch,) = driver.launches
+    assert (launch.values["pixels"].data_ptr() == images[0].data_ptr() - 5) == together
+    table = launch.values["table"][: 3 * COLUMNS].view(3, COLUMNS)
+    assert table[:, 0].tolist() == places and table[:, 1:4].tolist() == strides
+    assert table[:, 5].tolist() == [2, 2, 1] and table[:, 7].tolist() == [2, 2, 1]
+    taps = resize_taps("bilinear", 32, 299)
+    at = int(table[0, 4])
+    assert launch.values["starts"][at : at + 299].tolist() == taps.starts.tolist()
+    weights = launch.values["weights"][at + 299 : at + 3 * 299]
+    assert torch.equal(weights.view(299, 2), taps.weights.float())
 
 
 def test_strides_are_handed_on_as_they_are(driver):
@@ -71,6 +101,18 @@ def test_only_a_new_kind_compiles(driver):
     play(images_of(3, 1024, 700), "clean")
     play(images_of(3, 700, 310), "clean")
     assert compiled() == before
+
+
+def test_only_a_new_kind_of_many_sizes_compiles(driver):
+    def compiled():
+        return sum(len(caches[0]) for caches in preprocess_each_kernel.device_caches.values())
+
+    play([images_of(32, 32), images_of(40, 700)])
+    play([images_of(32, 32), images_of(40, 700)], "clean")  # many taps
+    assert compiled() == 2
+    play([images_of(100 + i, 17) for i in range(5)], "torch-fidelity", (1000, 300))
+    play([images_of(32, 32), images_of(299, 700), images_of(1, 1)], "clean", (64, 400))
+    assert compiled() == 2
 
 
 def test_nothing_is_launched_for_nothing(driver):

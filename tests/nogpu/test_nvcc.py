@@ -14,6 +14,7 @@ import kernel_table
 import pytest
 
 from ganfast._csrc_path import csrc_dir
+from ganfast.backends.cuda import module
 from ganfast.games import PHIS
 
 HERE = Path(__file__).parent
@@ -79,3 +80,20 @@ def test_halves_are_converted_by_the_device_itself(tmp_path):
     ptx = (tmp_path / "halves.ptx").read_text()
     assert "cvt.f32.f16" in ptx and "cvt.rn.f16.f32" in ptx
     assert not re.search(r"\b(mul|add|sub|fma)\S*\.f32", ptx), ptx
+
+
+def test_a_step_moves_16_bytes_at_a_time_and_takes_no_double_root_of_a_weight(tmp_path):
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not on PATH")
+    command = [nvcc, "-std=c++17", "-ftz=true", "-arch=sm_90", "-ptx", f"-I{csrc_dir()}"]
+    source = tmp_path / "adam.cu"
+    source.write_text(module._text("optim.cu", "adam_step_float32"))
+    subprocess.run([*command, str(source), "-o", str(tmp_path / "adam.ptx")], check=True)
+    ptx = (tmp_path / "adam.ptx").read_text()
+    assert ptx.count("ld.global.v4.f32") >= 4  # p, g, m, v
+    assert ptx.count("st.global.v4.f32") >= 3
+    loops = ptx[ptx.index("ld.global.v4") :]
+    assert not re.search(r"\bsqrt\S*\.f64", loops), "one for each block, before the loops"
+    assert len(re.findall(r"\bsqrt\S*\.f64", ptx)) == 1
+    assert "sqrt.rn.ftz.f32" in loops

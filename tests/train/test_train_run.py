@@ -16,8 +16,9 @@ from ganfast.errors import DivergedError, InputError
 from ganfast.interrupt import Terminated
 from ganfast.train import TrainConfig, checkpoint, train
 from ganfast.train.checkpoint import NAME
-from ganfast.train.config import RECIPES
-from ganfast.train.trainer import Trainer
+from ganfast.train.loop import Trainer
+from ganfast.train.recipe import CHAPTER
+from ganfast.train.source import Mixture
 
 
 def config_in(out, game="wgan-gp", **settings):
@@ -48,11 +49,13 @@ def test_what_a_run_leaves(tmp_path):
     lines = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
     assert lines == run.lines
     assert [line["step"] for line in lines] == [4, 8, 12]
-    assert {"critic_loss", "generator_loss", "wasserstein", "penalty"} <= lines[0].keys()
+    assert {"critic_loss", "generator_loss", "wasserstein", "penalty", "zero_gradient"} <= lines[
+        0
+    ].keys()
     assert run.sample(3).shape == (3, 1, 8, 8)
 
 
-@pytest.mark.parametrize("game", RECIPES)
+@pytest.mark.parametrize("game", CHAPTER)
 def test_a_seed_repeats_a_run_and_another_does_not(tmp_path, game):
     for out, seed in (("one", 7), ("two", 7), ("other", 8)):
         torch.manual_seed(seed)  # the caller's own stream has no say
@@ -64,7 +67,7 @@ def test_a_seed_repeats_a_run_and_another_does_not(tmp_path, game):
     ).read_text()
 
 
-@pytest.mark.parametrize("game", RECIPES)
+@pytest.mark.parametrize("game", CHAPTER)
 def test_a_resumed_run_is_the_uninterrupted_run(tmp_path, game):
     train(config_in(tmp_path / "whole", game, data="digits", steps=12))
     # Stopped between two log lines, with half a mean in the meter.
@@ -74,6 +77,90 @@ def test_a_resumed_run_is_the_uninterrupted_run(tmp_path, game):
     # and in its own folder
     train(config_in(tmp_path / "half", game, data="digits", steps=12, resume=tmp_path / "half"))
     assert same(tmp_path / "whole", tmp_path / "half")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"game": "nonsaturating", "penalty": "r1+r2", "penalty_every": 3},
+        {"game": "hinge", "norm_g": "spectral", "norm_d": "layer", "activation": "elu"},
+        {"game": "minimax", "label_noise": 0.1, "label_flip": 0.1, "input_range": "sigmoid"},
+        {"game": "wgan", "decay": "cosine", "pooling": "max", "norm_d": "batch"},
+    ],
+    ids=["lazy", "spectral", "labels", "cosine"],
+)
+def test_a_run_with_tricks_resumes_bit_for_bit(tmp_path, settings, monkeypatch):
+    settings = {**settings, "data": "digits", "width": 4}
+    train(config_in(tmp_path / "whole", **settings))
+    step = Trainer.step
+
+    def stopped(trainer):
+        if trainer.steps_done == 7:
+            raise KeyboardInterrupt  # as a kill: nothing is written but the checkpoint of step 5
+        step(trainer)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "step", stopped)
+        train(config_in(tmp_path / "cut", **settings))
+    train(config_in(tmp_path / "cut", **settings, resume=tmp_path / "cut"))
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_rate_that_decays_ends_where_it_was_to_end(tmp_path):
+    train(config_in(tmp_path, decay="cosine"))
+    with pytest.raises(InputError, match="^steps: got 20; give 12, as in the run .*decay"):
+        train(config_in(tmp_path, decay="cosine", steps=20, resume=tmp_path))
+
+
+def test_a_run_of_another_version_is_refused_in_one_line(tmp_path):
+    train(config_in(tmp_path))
+    tensors, facts = checkpoint.load(tmp_path / NAME)
+    del facts["format"]
+    checkpoint.save(tmp_path / NAME, tensors, facts)
+    with pytest.raises(InputError, match="^resume: got .* another version of ganfast.*; go on"):
+        train(config_in(tmp_path, resume=tmp_path))
+
+
+class Points(torch.nn.Module):
+    """A generator of points; the stream of its first weights is the caller's."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+
+    def forward(self, noise):
+        return self.layer(noise)
+
+
+def test_networks_and_samples_of_ones_own(tmp_path):
+    def draw(n, generator):
+        return torch.randn((n, 2), generator=generator)
+
+    def own(weights=0):
+        torch.manual_seed(weights)
+        return {"source": draw, "generator": Points(), "critic": torch.nn.Linear(2, 1)}
+
+    settings = {"game": "nonsaturating", "latent_dim": 3}
+    run = train(config_in(tmp_path / "whole", **settings), **own())
+    assert type(run.trainer.average) is Points and run.sample(5).shape == (5, 2)
+    train(config_in(tmp_path / "half", **settings, steps=6), **own())
+    # the weights come from the checkpoint, whatever they start from
+    train(config_in(tmp_path / "half", **settings, resume=tmp_path / "half"), **own(weights=1))
+    assert same(tmp_path / "whole", tmp_path / "half")
+    with pytest.raises(InputError, match="^resume: the generator is not that of the checkpoint"):
+        train(config_in(tmp_path / "half", **settings, resume=tmp_path / "half"), source=draw)
+
+
+def test_networks_that_do_not_fit_are_named(tmp_path):
+    linear = torch.nn.Linear
+    for name, network, words in [
+        ("generator", linear(5, 2), "does not take noise .n, 2. "),
+        ("generator", linear(2, 3), "got samples of shape .3,.; give .* shape .2,., as the source"),
+        ("critic", linear(3, 1), "does not take samples"),
+        ("critic", torch.nn.Sequential(linear(2, 1), torch.nn.Flatten(0), linear(2, 3)), "got sc"),
+    ]:
+        with pytest.raises(InputError, match=f"^{name}: (it )?{words}"):
+            train(config_in(tmp_path), **{name: network})
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
@@ -118,6 +205,62 @@ def test_a_loss_that_leaves_the_numbers_stops_the_run_and_keeps_the_last_checkpo
         with pytest.raises(DivergedError, match="critic_loss.*step 8"):
             train(broken)
     assert (tmp_path / "run" / NAME).read_bytes() == good
+
+
+def bad_batches(patch, steps):
+    """Samples of NaN in the critic's first draw of some generator steps, as they are drawn."""
+    draw, count = Mixture.batch, iter(range(10**6))
+
+    def batch(self, n, generator):
+        points = draw(self, n, generator)
+        return points * torch.nan if next(count) in steps else points
+
+    patch.setattr(Mixture, "batch", batch)
+
+
+@pytest.mark.parametrize("game", ["nonsaturating", "wgan-gp"])
+def test_steps_that_are_not_finite_can_be_skipped(tmp_path, game, monkeypatch):
+    settings = {"on_nan": "skip", "norm_g": "batch", "n_critic": 1, "pretraining": 0}
+    settings |= {"norm_d": "batch"} if game == "nonsaturating" else {}
+    plain = train(config_in(tmp_path / "plain", game, **{**settings, "on_nan": "stop"}))
+    run = train(config_in(tmp_path / "good", game, **settings))
+    assert run.lines == [{**line, "skipped": 0} for line in plain.lines]  # in another order
+    bad_batches(monkeypatch, {5, 6})
+    run = train(config_in(tmp_path / "bad", game, **settings))
+    assert run.trainer.steps_done == 12
+    assert [line["skipped"] for line in run.lines] == [0, 2 / 8, 0]
+    state = load_file(tmp_path / "bad" / NAME)
+    assert all(bool(t.isfinite().all()) for t in state.values() if t.is_floating_point())
+    # a run that resumes into such a step goes back to what it resumed from
+    train(config_in(tmp_path / "on", game, **settings, steps=5))
+    before = load_file(tmp_path / "on" / NAME)
+    bad_batches(monkeypatch, {0})
+    run = train(config_in(tmp_path / "on", game, **settings, steps=6, resume=tmp_path / "on"))
+    seen = {name: t for name, t in load_file(run.out / NAME).items() if "num_batches" in name}
+    assert any(name.startswith("generator.") for name in seen)
+    for name in filter(lambda name: not name.startswith("average."), seen):
+        assert seen[name] == before[name] + 1, name  # by the generator step alone
+    bad_batches(monkeypatch, range(10**6))
+    with pytest.raises(DivergedError, match="every critic step since .* step 4"):
+        train(config_in(tmp_path / "all", game, **settings))
+
+
+def test_a_run_that_diverges_can_go_back_and_draw_anew(tmp_path, monkeypatch, capsys):
+    config = config_in(tmp_path, "nonsaturating", on_nan="rollback", checkpoint_every=4)
+    with monkeypatch.context() as patch:
+        bad_batches(patch, {10})  # of step 9; two were drawn for log lines
+        run = train(config)
+    err = capsys.readouterr().err
+    assert "at step 12; back to step 8 with other samples (1 of 5 times)" in err
+    assert run.trainer.steps_done == 12 and run.trainer.rollbacks == 1
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines == run.lines and [line["step"] for line in lines] == [4, 8, 12]
+    plain = train(dataclasses.replace(config, out=tmp_path / "plain"))
+    assert plain.lines[:2] == run.lines[:2] and plain.lines[2] != run.lines[2]
+    with monkeypatch.context() as patch, pytest.raises(DivergedError, match="at step 4"):
+        bad_batches(patch, range(10**6))
+        train(dataclasses.replace(config, out=tmp_path / "hopeless"))
+    assert "(5 of 5 times)" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):

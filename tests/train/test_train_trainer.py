@@ -4,23 +4,25 @@ import pytest
 import torch
 
 import ganfast
+import ganfast.functional as GF
 from ganfast.optim import Adam, RMSprop
-from ganfast.train import TrainConfig, train
-from ganfast.train.config import RECIPES
+from ganfast.train import Penalty, Recipe, TrainConfig, Trainer, as_source, loop, train
 from ganfast.train.data import digits, ring
-from ganfast.train.trainer import Trainer
+from ganfast.train.players import share_of_zeros
+from ganfast.train.recipe import CHAPTER, PENALTIES
+from ganfast.train.run import new_trainer
 
 
 def trainer_of(game, **settings):
     config = TrainConfig(game=game, data="ring", width=8, batch_size=16, **settings)
-    return Trainer(config, ring())
+    return new_trainer(config, ring())
 
 
 def equal(module, weights):
     return all(torch.equal(p, q) for p, q in zip(module.parameters(), weights, strict=True))
 
 
-@pytest.mark.parametrize("game", RECIPES)
+@pytest.mark.parametrize("game", CHAPTER)
 def test_the_critic_step_leaves_the_generator_alone(game):
     trainer = trainer_of(game)
     before = [p.clone() for p in trainer.generator.parameters()]
@@ -35,7 +37,7 @@ def test_the_critic_step_leaves_the_generator_alone(game):
     )
 
 
-@pytest.mark.parametrize("game", RECIPES)
+@pytest.mark.parametrize("game", CHAPTER)
 def test_the_generator_step_leaves_the_critic_alone(game):
     trainer = trainer_of(game)
     before = [p.clone() for p in trainer.critic.parameters()]
@@ -88,58 +90,148 @@ def test_the_clipped_fraction_is_logged():
     assert "clipped" not in trainer.meter.counts
 
 
-@pytest.mark.parametrize("game", RECIPES)
+@pytest.mark.parametrize("game", CHAPTER)
 def test_the_optimizers_are_ours(game):
     trainer = trainer_of(game)
     kind = RMSprop if trainer.recipe.optimizer == "rmsprop" else Adam
     assert type(trainer.critic_optimizer) is type(trainer.generator_optimizer) is kind
 
 
-def test_n_critic_counts_critic_steps_and_the_warm_up_comes_once():
+def test_n_critic_counts_critic_steps_and_pretraining_comes_once():
     trainer = trainer_of("wgan-gp", n_critic=3)
-    warm_up = trainer.recipe.warm_up
+    pretraining = trainer.recipe.pretraining
     for done in (1, 2):
         trainer.step()
-        assert trainer.meter.counts["critic_loss"] == warm_up + 3 * done
+        assert trainer.meter.counts["critic_loss"] == pretraining + 3 * done
         assert trainer.meter.counts["generator_loss"] == done
 
 
-@pytest.mark.parametrize("game", RECIPES)
+@pytest.mark.parametrize("game", CHAPTER)
 def test_no_game_differs_from_its_definition_in_one_critic_step(game):
     """The logged loss is the game's own, from the formulas, on the very batch that was drawn."""
     trainer = trainer_of(game)
     state = trainer.random.get_state()
-    real = trainer.source.batch(16, trainer.random)
+    real = trainer.real()
     fake = trainer.generator(trainer.noise(16))
     x, y = trainer.critic(real), trainer.critic(fake)
-    if trainer.recipe.loss == "wasserstein":
-        expected = y.mean() - x.mean()
-    else:
-        expected = -(torch.sigmoid(x).log().mean() + (1 - torch.sigmoid(y)).log().mean())
+    expected = {
+        "wasserstein": lambda: y.mean() - x.mean(),
+        "hinge": lambda: (1 - x).relu().mean() + (1 + y).relu().mean(),
+        "least_squares": lambda: ((x - 1) ** 2 / 2).mean() + (y**2 / 2).mean(),
+    }.get(
+        trainer.recipe.loss,
+        lambda: -(torch.sigmoid(x).log().mean() + (1 - torch.sigmoid(y)).log().mean()),
+    )()
     trainer.random.set_state(state)
     trainer.critic_step()
     assert float(trainer.meter.sums["critic_loss"]) == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_label_smoothing_reaches_the_loss():
-    plain, smooth = trainer_of("nonsaturating"), trainer_of("nonsaturating", label_smoothing=0.3)
+@pytest.mark.parametrize("label", ["label_smoothing", "label_noise", "label_flip"])
+def test_soft_noisy_and_flipped_labels_reach_the_loss(label):
+    plain, soft = trainer_of("nonsaturating"), trainer_of("nonsaturating", **{label: 0.3})
     plain.critic_step()
-    smooth.critic_step()
-    assert float(plain.meter.sums["critic_loss"]) != float(smooth.meter.sums["critic_loss"])
+    soft.critic_step()
+    assert float(plain.meter.sums["critic_loss"]) != float(soft.meter.sums["critic_loss"])
+
+
+@pytest.mark.parametrize("kind", PENALTIES)
+@pytest.mark.parametrize("game", ["minimax", "hinge"])
+def test_a_penalty_is_its_formula_on_the_batch_that_was_drawn(game, kind):
+    trainer = trainer_of(game, penalty=kind, penalty_weight=0.7)
+    state = trainer.random.get_state()
+    real = trainer.real()
+    fake = trainer.generator(trainer.noise(16)).detach()
+    points = {"real": real, "fake": fake}.get(PENALTIES[kind].at)
+    if points is None:
+        points = GF.interpolate(real, fake, generator=trainer.random)
+    points.requires_grad_()
+    (gradient,) = torch.autograd.grad(trainer.critic(points).sum(), points)
+    norms = gradient.flatten(1).norm(dim=1)
+    expected = ((norms - 1) ** 2 if kind == "wgan-gp" else norms**2).mean()
+    trainer.random.set_state(state)
+    trainer.critic_step()
+    logged = PENALTIES[kind].logged
+    assert float(trainer.meter.sums[logged]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_penalty_moves_the_critic_by_its_weight(monkeypatch):
+    """gamma / 2 for R1, and as many times that as critic steps go without it."""
+    losses = []
+    monkeypatch.setattr(
+        loop, "take", lambda optimizer, loss, rate, guard: losses.append(loss.item()) or True
+    )
+    trainer = trainer_of("hinge", penalty="r1", penalty_weight=0.7, penalty_every=3)
+    for number in range(6):
+        trainer.critic_step(number)
+    counts, sums = trainer.meter.counts, trainer.meter.sums
+    assert (counts["critic_loss"], counts["r1"]) == (6, 2)
+    expected = float(sums["critic_loss"]) + 3 * 0.35 * float(sums["r1"])
+    assert sum(losses) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_share_of_zeros_in_the_gradient():
+    """Of d score / d x: relu has them where max pooling or a lost unit keeps x out of the score."""
+    x = torch.tensor([[1.0, -1.0, 2.0, -3.0], [1.0, 1.0, 1.0, -1.0]])
+    flatten = torch.nn.Flatten(0)
+    assert share_of_zeros(torch.nn.Sequential(torch.nn.ReLU(), flatten), x) == 3 / 8
+    assert share_of_zeros(torch.nn.Sequential(torch.nn.MaxPool1d(2), flatten), x[:1]) == 1 / 2
+    assert share_of_zeros(torch.nn.Sequential(torch.nn.LeakyReLU(0.2), flatten), x) == 0
+
+
+def test_the_share_of_zeros_is_found_without_a_trace():
+    trainer = trainer_of("hinge", norm_d="spectral", norm_g="batch")
+    before = {name: t.clone() for name, t in trainer.critic.state_dict().items()}
+    share_of_zeros(trainer.critic, trainer.source.first(8))
+    after = trainer.critic.state_dict()
+    assert all(torch.equal(after[name], t) for name, t in before.items())
+    assert trainer.critic.training
+
+
+def test_the_average_of_spectral_norm_has_a_norm_of_one():
+    trainer = trainer_of("hinge", norm_g="spectral")
+    for _ in range(20):
+        trainer.step()
+    layer = next(m for m in trainer.average.modules() if hasattr(m, "parametrizations"))
+    assert float(torch.linalg.matrix_norm(layer.weight, 2)) == pytest.approx(1, abs=0.05)
+
+
+def test_images_between_0_and_1_are_shown_between_minus_1_and_1():
+    trainer = new_trainer(TrainConfig(width=8, input_range="sigmoid"), digits())
+    assert float(trainer.real().min()) >= 0 and float(trainer.real().max()) <= 1
+    assert float(trainer.sample(64, seed=0).min()) < 0
 
 
 def test_a_wgan_gp_critic_has_no_batch_norm():
-    trainer = Trainer(TrainConfig(game="wgan-gp", width=8), digits())
+    trainer = new_trainer(TrainConfig(game="wgan-gp", width=8), digits())
     modules = list(trainer.critic.modules())
     assert not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in modules)
 
 
 def test_images_are_in_tanh_range_and_of_the_sources_shape():
-    trainer = Trainer(TrainConfig(width=8), digits())
+    trainer = new_trainer(TrainConfig(width=8), digits())
     samples = trainer.sample(5, seed=0)
     assert samples.shape == (5, 1, 8, 8)
     assert samples.abs().max() <= 1
     assert trainer.critic(samples).shape == (5,)
+
+
+def test_own_networks_without_a_run():
+    images = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8)
+    generator = torch.nn.Sequential(torch.nn.Linear(5, 192), torch.nn.Unflatten(1, (3, 8, 8)))
+    critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 1))
+    penalties = (Penalty("r1", 1.0, every=2),)
+    recipe = Recipe("hinge", latent_dim=5, batch_size=4, penalties=penalties)
+    trainer = Trainer(generator, critic, as_source(images), recipe)
+    for _ in range(3):
+        trainer.step()
+    assert trainer.meter.counts == {
+        "critic_loss": 3,
+        "r1": 2,
+        "generator_loss": 3,
+        "generator_gradient": 3,
+    }
+    assert trainer.sample(2, seed=0).shape == (2, 3, 8, 8)
 
 
 def test_sampling_changes_nothing():
@@ -157,7 +249,7 @@ def test_training_on_the_ring_finds_its_modes(tmp_path):
     config = TrainConfig(
         game="wgan-gp", data="ring", steps=800, n_critic=2, batch_size=128, threads=1, out=tmp_path
     )
-    before, share_before = ring().coverage(Trainer(config, ring()).sample(1000, seed=0), 10)
+    before, share_before = ring().coverage(new_trainer(config, ring()).sample(1000, seed=0), 10)
     run = train(config)
     after, share_after = ring().coverage(run.sample(1000), 10)
     assert before <= 3 and share_before < 0.1, (before, share_before)

@@ -22,8 +22,8 @@ class RowBuffer:
             panels, capacity + 1, _cpu.PANEL, dtype=torch.float64, device="cpu"
         )
 
-    def append(self, rows: Tensor) -> bool:
-        """As in the reference."""
+    def append(self, rows: Tensor, *, checked: bool = False) -> bool:
+        """As in the reference; to look at them costs nothing beside copying them."""
         if not self._pack(rows):
             return False
         self.count += len(rows)

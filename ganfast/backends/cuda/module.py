@@ -1,13 +1,14 @@
 """A .cu file of csrc/cuda as a module on a device, and the launch of its kernels.
 
-CuPy compiles the text with NVRTC, once for each architecture and machine (it keeps the binaries in
-~/.cupy/kernel_cache); a CUDA toolkit is not needed. Nothing here waits for the device, and a kernel
-that has run once can be captured in a CUDA graph.
+CuPy compiles the text with NVRTC, each kernel when it is first wanted, once for each architecture
+and machine (it keeps the binaries in ~/.cupy/kernel_cache); a CUDA toolkit is not needed. Nothing
+here waits for the device, and a kernel that has run once can be captured in a CUDA graph.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -123,24 +124,31 @@ def compile_options(folder: Path) -> tuple[str, ...]:
     return "--std=c++17", "--device-as-default-execution-space", f"-I{folder}"
 
 
-@cache
-def _module(file: str, device: int) -> Any:
-    """The compiled file; asked for with ``device`` current."""
-    import cupy
-
+def _text(file: str, kernel: str) -> str:
+    """What is compiled for ``kernel``. A file that has many kernels makes them by macros, a line
+    ``SOME_KERNEL(name, ...)`` for each, and of those lines the one for this kernel is left: the
+    whole of batch_linalg.cu would keep a first call waiting ten times as long."""
     folder = csrc_dir()
     code = (folder / "cuda" / file).read_text(encoding="utf-8")
+    code = re.sub(rf"^[A-Z_]*KERNEL\((?!{kernel},).*\n", "", code, flags=re.MULTILINE)
     # CuPy finds a kept binary by the text and the options, not by the headers that it includes.
     headers = hashlib.sha256()
     for header in sorted(folder.rglob("*.h")):
         headers.update(header.read_bytes())
-    code += f"// headers: {headers.hexdigest()}\n"
-    return cupy.RawModule(code=code, options=compile_options(folder))
+    return code + f"// headers: {headers.hexdigest()}\n"
+
+
+@cache
+def _module(code: str, device: int) -> Any:
+    """The compiled text; asked for with ``device`` current."""
+    import cupy
+
+    return cupy.RawModule(code=code, options=compile_options(csrc_dir()))
 
 
 @cache
 def _function(file: str, kernel: str, device: int, large: bool) -> Any:
-    function = _module(file, device).get_function(kernel)
+    function = _module(_text(file, kernel), device).get_function(kernel)
     if large:  # a kernel has to opt in; the attribute is a bound, a launch takes what it asks for
         function.max_dynamic_shared_size_bytes = shared_memory(torch.device("cuda", device))
     return function

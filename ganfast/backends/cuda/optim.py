@@ -1,4 +1,4 @@
-"""Clipping and the optimizers' steps: a table of addresses, and one launch for it.
+"""Clipping and the optimizers' steps: a table of addresses (table.py), and one launch for it.
 
 What the kernels read on the device (csrc/cuda/optim.cu) the host never waits for.
 """
@@ -6,8 +6,7 @@ What the kernels read on the device (csrc/cuda/optim.cu) the host never waits fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,104 +14,105 @@ from torch import Tensor, cuda
 from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
 
-from ganfast.backends.cuda.module import launch
+from ganfast.backends.cuda import table as tables
+from ganfast.backends.cuda.module import Argument, launch
+from ganfast.backends.cuda.table import NAMES, ROWS, UNSUPPORTED
 from ganfast.errors import NoState, Refusal
 from ganfast.reference import optim as reference
 
-_CODE = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
-_TYPES = (Tensor, torch.nn.Parameter)
+_FILE = "optim.cu"
 _THREADS = 256
-_CHUNK = 4096  # elements of one block, as in optim.cu
-_UNSUPPORTED = (
-    "it takes plain dense tensors of one device, each with its gradient and state of the same "
-    "dtype and layout, and not differentiable"
-)
 _COLD = "a CUDA graph is being captured before the first step or without capturable=True"
-
-_RMSPROP = ("square_avg", "grad_avg", "momentum_buffer")
-_ADAM = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
 
 def clip_weights_(tensors: list[Tensor], bound: float, count: bool) -> Tensor | None:
     """As in the reference. Refusal if a tensor is no plain memory."""
     device = tensors[0].device
     for index, x in enumerate(tensors):
-        if not (_supported(x, device) and _dense(x)):
+        if not (tables.supported(x, device) and tables.dense(x)):
             raise Refusal(f"tensor {index} is no dense floating-point memory on {device}")
-    columns = [_column(x) for x in tensors if x.numel()]
+    table = tables.table_of(tensors)
     at_bound = torch.zeros((), dtype=torch.int64, device=device) if count else None
-    if columns:
-        table, chunks = _table(columns, device, None)
-        arguments = (table, np.int32(len(columns)), np.float64(bound), at_bound)
-        launch("optim.cu", "clip_weights", chunks, _THREADS, arguments, device=device)
+    if table.rows:
+        kernel = f"clip_weights_{NAMES[table.dtype]}"
+        rows = tables.send(table.rows, device)
+        _launch(kernel, table, rows, (np.float64(bound), at_bound))
     increment_version(tensors)
     return at_bound
 
 
 def rmsprop(optimizer: Optimizer) -> None:
     """As in the reference. Refusal if no kernel takes its tensors."""
-    _step(optimizer, "rmsprop_step", _RMSPROP, _rmsprop_options)
+    _step(optimizer, "rmsprop")
 
 
 def rmsprop_refused(optimizer: Optimizer) -> list[list[Tensor]]:
     """As in the reference."""
-    return _refused(optimizer, _RMSPROP, _rmsprop_options)
+    return _refused(optimizer, "rmsprop")
 
 
 def adam(optimizer: Optimizer) -> None:
     """As in the reference. Refusal if no kernel takes its tensors."""
-    _step(optimizer, "adam_step", _ADAM, _adam_options)
+    _step(optimizer, "adam")
 
 
 def adam_refused(optimizer: Optimizer) -> list[list[Tensor]]:
     """As in the reference."""
-    return _refused(optimizer, _ADAM, _adam_options)
+    return _refused(optimizer, "adam")
 
 
-Options = tuple[tuple[bool, ...], tuple[np.generic, ...]]
-"""Which arrays a group has, and the kernel's last arguments."""
+class Options(NamedTuple):
+    """What a group asks for."""
+
+    kernel: str
+    """Its name, but for the dtype."""
+    arrays: tuple[str | None, str | None, str | None]
+    """Of the state; None stands for one that this kernel does not have."""
+    betas: tuple[float, float] | None
+    numbers: tuple[np.generic, ...]
+    """The kernel's last arguments, but for Adam's corrections."""
 
 
-def _rmsprop_options(group: dict[str, Any]) -> Options:
-    wanted = True, bool(group["centered"]), group["momentum"] > 0
-    return wanted, (np.float64(group["alpha"]), np.float64(group["momentum"]))
-
-
-def _adam_options(group: dict[str, Any]) -> Options:
+def _options(op: str, group: dict[str, Any]) -> Options:
+    if op == "rmsprop":
+        centered, moving = bool(group["centered"]), group["momentum"] > 0
+        return Options(
+            "rmsprop_step" + centered * "_centered" + moving * "_momentum",
+            (
+                "square_avg",
+                "grad_avg" if centered else None,
+                "momentum_buffer" if moving else None,
+            ),
+            None,
+            (np.float64(group["alpha"]), np.float64(group["momentum"])),
+        )
     beta1, beta2 = group["betas"]
     if isinstance(beta1, Tensor) or isinstance(beta2, Tensor):
         raise Refusal("betas are tensors")
-    decoupled = np.int32(group["decoupled_weight_decay"])
-    wanted = True, True, bool(group["amsgrad"])
-    return wanted, (np.float64(beta1), np.float64(beta2), decoupled)
+    amsgrad, decoupled = bool(group["amsgrad"]), np.int32(group["decoupled_weight_decay"])
+    return Options(
+        "adam_step" + amsgrad * "_amsgrad",
+        ("exp_avg", "exp_avg_sq", "max_exp_avg_sq" if amsgrad else None),
+        (float(beta1), float(beta2)),
+        (np.float64(beta1), np.float64(beta2), decoupled),
+    )
 
 
-def _step(
-    optimizer: Optimizer,
-    kernel: str,
-    arrays: Sequence[str],
-    options: Callable[[dict[str, Any]], Options],
-) -> None:
+def _step(optimizer: Optimizer, op: str) -> None:
     own = vars(optimizer)
     scale, found_inf = own.get("grad_scale"), own.get("found_inf")
-    plans = [
-        Plan(optimizer, index, arrays, *options(group))
-        for index, group in enumerate(optimizer.param_groups)
-    ]
+    plans = [Plan(optimizer, index, op) for index in range(len(optimizer.param_groups))]
     for plan in plans:
-        for p in plan.group["params"]:
-            plan.add(p)
+        plan.read()
     for plan in plans:
-        if plan.columns or plan.idle:
-            plan.run(kernel, scale, found_inf)
+        if plan.table.grads or plan.table.idle:
+            plan.run(scale, found_inf)
 
 
-def _refused(
-    optimizer: Optimizer, arrays: Sequence[str], options: Callable[[dict[str, Any]], Options]
-) -> list[list[Tensor]]:
+def _refused(optimizer: Optimizer, op: str) -> list[list[Tensor]]:
     def refuses(plan: Plan, p: Tensor) -> bool:
         try:
-            plan.add(p)
+            tables.Reader(plan.device, optimizer.state, plan.options.arrays).add(p)
         except NoState:
             return False
         except Refusal:
@@ -122,7 +122,7 @@ def _refused(
     refused = []
     for index, group in enumerate(optimizer.param_groups):
         try:
-            plan = Plan(optimizer, index, arrays, *options(group))
+            plan = Plan(optimizer, index, op)
         except Refusal:
             refused.append(list(group["params"]))
         else:
@@ -131,30 +131,21 @@ def _refused(
 
 
 class Plan:
-    """What the step of one group will do to each parameter that is added, all of it checked."""
+    """What the step of one group will do, its options checked."""
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        index: int,
-        arrays: Sequence[str],
-        wanted: tuple[bool, ...],
-        numbers: tuple[np.generic, ...],
-    ) -> None:
-        self.optimizer, self.index, self.numbers = optimizer, index, numbers
-        self.arrays, self.wanted = arrays, wanted
+    table: tables.Table
+
+    def __init__(self, optimizer: Optimizer, index: int, op: str) -> None:
+        self.optimizer, self.index = optimizer, index
         self.group = group = optimizer.param_groups[index]
-        self.columns: list[list[int]] = []
-        self.grads: list[Tensor] = []
-        self.touched: list[Tensor] = []
-        self.idle: list[Tensor] = []  # without a gradient: clipped all the same
-        self.states: list[dict[str, Any]] = []
+        self.options = _options(op, group)
         params = (p for each in optimizer.param_groups for p in each["params"])
-        self.device = next(p for p in params if p.is_floating_point()).device
+        self.first = next(p for p in params if p.is_floating_point())
+        self.device = self.first.device
         self.capturing = self.device.type == "cuda" and cuda.is_current_stream_capturing()
         reference.check_clip(group)
         if group["differentiable"]:
-            raise Refusal(_UNSUPPORTED)
+            raise Refusal(UNSUPPORTED)
         if self.capturing and not (group["capturable"] and self._has_spare()):
             raise Refusal(_COLD)
         lr = group["lr"]
@@ -164,57 +155,21 @@ class Plan:
         self.lr_at = lr if on_device else None
         self.lr = np.float64(0.0 if on_device else float(lr))
 
-    def add(self, p: Tensor) -> None:
-        """Refusal if no kernel takes it, or NoState."""
-        grad = p.grad
-        if not (_supported(p, self.device) and _dense(p)):
-            raise Refusal(_UNSUPPORTED)
-        if grad is None:
-            self.idle.append(p)
-            return
-        if not _alike(grad, p) or grad.is_neg():
-            raise Refusal(_UNSUPPORTED)
-        state = self.optimizer.state.get(p)
-        if not state:
-            raise NoState
-        step = state.get("step")
-        if not (isinstance(step, Tensor) and step.dtype == torch.float32 and step.numel() == 1):
-            raise Refusal("a counter of steps is not a float32 tensor")
-        pairs = list(zip(self.arrays, self.wanted, strict=True))
-        there = [state.get(name) if want else None for name, want in pairs]
-        if any(
-            want and (x is None or not _alike(x, p))
-            for x, want in zip(there, self.wanted, strict=True)
-        ):
-            raise Refusal(_UNSUPPORTED)
-        self.states.append(state)
-        self.grads.append(grad)
-        self.touched += [p, *(x for x in there if x is not None)]
-        self.columns.append(_column(p, grad, *there))
+    def read(self) -> None:
+        """Refusal if no kernel takes one of the tensors, or NoState."""
+        state, params = self.optimizer.state, self.group["params"]
+        self.table = tables.read(self.first, params, state, self.options.arrays)
 
-    def run(self, kernel: str, scale: Tensor | None, found_inf: Tensor | None) -> None:
+    def run(self, scale: Tensor | None, found_inf: Tensor | None) -> None:
         group, device = self.group, self.device
         scale = None if scale is None else scale.to(device, non_blocking=True)
         if found_inf is not None:
             found_inf = found_inf.to(device, non_blocking=True)
             self._count_on_the_device()
-        counters = [state["step"] for state in self.states]
-        if counters:
-            # A step that the kernel leaves out is not counted.
-            by = 1 if found_inf is None else (found_inf == 0).to(torch.float32).reshape(())
-            torch._foreach_add_(counters, by)
-        for column, counter in zip(self.columns, counters, strict=True):
-            if counter.device == device and device.type != "cpu":
-                column[_STEP_AT] = counter.data_ptr()
-            else:
-                column[_STEPS] = int(counter)
-        bound = group.get("weight_clip")
-        live = [column for column in self.columns if column[_COUNT]]
-        if live:
-            table, chunks = _table(live, device, self._spare())
+        self._count(found_inf)
+        table, bound = self.table, group.get("weight_clip")
+        if table.rows:
             arguments = (
-                table,
-                np.int32(len(live)),
                 self.lr,
                 self.lr_at,
                 np.float64(group["eps"]),
@@ -223,22 +178,52 @@ class Plan:
                 np.int32(group["maximize"]),
                 scale,
                 found_inf,
-                *self.numbers,
+                *self.options.numbers,
             )
-            launch("optim.cu", kernel, chunks, _THREADS, arguments, device=device)
-        if bound is not None and self.idle:
+            if self.options.betas:
+                t = table.steps
+                corrections = (1 - beta**t for beta in self.options.betas)
+                arguments += (np.float64(t), *map(np.float64, corrections))
+            kernel = f"{self.options.kernel}_{NAMES[table.dtype]}"
+            _launch(kernel, table, self._rows(), arguments)
+        if bound is not None and table.idle:
             clip = reference.clip_weights_ if self.capturing else clip_weights_
-            clip(self.idle, bound, False)
-        increment_version(self.touched if scale is None else self.touched + self.grads)
+            clip(list(table.idle), bound, False)
+        increment_version([*table.touched, *(() if scale is None else table.grads)])
+
+    def _count(self, found_inf: Tensor | None) -> None:
+        on_host, on_device = self.table.on_host, self.table.on_device
+        if found_inf is None:
+            tables.count(on_host)
+            if on_device:
+                torch._foreach_add_(on_device, 1)
+        elif counters := [*on_host, *on_device]:  # a step that is left out is not counted
+            by = (found_inf == 0).to(torch.float32).reshape(())
+            torch._foreach_add_(counters, by)
 
     def _count_on_the_device(self) -> None:
         """A counter that must wait for found_inf lives where that is, from now on."""
-        for state in self.states:
-            if state["step"].device != self.device:
+        if self.device.type == "cpu" or not self.table.on_host:
+            return
+        for p in self.group["params"]:
+            state = self.optimizer.state.get(p)
+            if state and p.grad is not None:
                 state["step"] = state["step"].to(self.device)
+        self.read()
 
-    # A CUDA graph reads its table again at each replay, from pinned memory that must stay, and that
-    # cannot be had during the capture: the steps before it put some aside.
+    def _rows(self) -> Tensor:
+        rows = self.table.rows
+        if self.capturing:
+            # A CUDA graph reads its table again at each replay, from pinned memory that must stay,
+            # and that cannot be had during the capture: the steps before it put some aside.
+            spare = self._spares().pop(self.index)
+            vars(self.optimizer).setdefault("_captured_tables", []).append(spare)
+            return tables.send(rows, self.device, spare)
+        if self.group["capturable"] and not self._has_spare() and self.device.type == "cuda":
+            size = ROWS * len(self.group["params"])
+            self._spares()[self.index] = torch.empty(size, dtype=torch.int64, pin_memory=True)
+        kept: dict[int, tables.Kept] = vars(self.optimizer).setdefault("_kept_tables", {})
+        return kept.setdefault(self.index, tables.Kept()).sent(rows, self.device)
 
     def _spares(self) -> dict[int, Tensor]:
         spares: dict[int, Tensor] = vars(self.optimizer).setdefault("_spare_tables", {})
@@ -246,84 +231,11 @@ class Plan:
 
     def _has_spare(self) -> bool:
         spare = self._spares().get(self.index)
-        return spare is not None and spare.numel() >= _ROWS * len(self.group["params"])
-
-    def _spare(self) -> Tensor | None:
-        """Where the table of a capture goes; None outside of one."""
-        spares = self._spares()
-        if self.capturing:
-            spare = spares.pop(self.index)
-            vars(self.optimizer).setdefault("_captured_tables", []).append(spare)
-            return spare
-        if self.group["capturable"] and not self._has_spare() and self.device.type == "cuda":
-            size = _ROWS * len(self.group["params"])
-            spares[self.index] = torch.empty(size, dtype=torch.int64, pin_memory=True)
-        return None
+        return spare is not None and spare.numel() >= ROWS * len(self.group["params"])
 
 
-# ---- the table: a column for each tensor, with the rows of optim.cu ------------------------------
-
-_COUNT, _STEPS, _STEP_AT, _ROWS = 1, 3, 4, 10
-
-
-def _column(*tensors: Tensor | None) -> list[int]:
-    first = tensors[0]
-    assert first is not None
-    addresses = [0 if x is None else x.data_ptr() for x in tensors]
-    addresses += [0] * (5 - len(addresses))
-    return [0, first.numel(), _CODE[first.dtype], 0, 0, *addresses]
-
-
-def _table(
-    columns: list[list[int]], device: torch.device, spare: Tensor | None
-) -> tuple[Tensor, int]:
-    """The table on the device, copied without waiting, and the number of chunks."""
-    chunks = 0
-    for column in columns:
-        column[0] = chunks
-        chunks += -(-column[_COUNT] // _CHUNK)
-    rows = torch.tensor(columns, dtype=torch.int64, device="cpu").t().contiguous()
-    if device.type == "cpu":
-        return rows, chunks
-    if spare is None:
-        # torch keeps pinned memory back until the copy out of it is done.
-        return rows.pin_memory().to(device, non_blocking=True), chunks
-    host = spare[: rows.numel()].view(rows.shape)
-    host.copy_(rows)
-    return torch.empty_like(rows, device=device).copy_(host, non_blocking=True), chunks
-
-
-def _supported(x: Tensor, device: torch.device) -> bool:
-    return (
-        type(x) in _TYPES
-        and x.dtype in _CODE
-        and x.layout is torch.strided
-        and x.device == device
-        and not x.is_neg()
-    )
-
-
-def _dense(x: Tensor) -> bool:
-    """Whether the elements fill one piece of memory, in whatever order."""
-    if x.is_contiguous():
-        return True
-    expected = 1
-    for stride, size in sorted(zip(x.stride(), x.shape, strict=True)):
-        if size == 1:
-            continue
-        if stride != expected:
-            return False
-        expected *= size
-    return True
-
-
-def _alike(x: Tensor, p: Tensor) -> bool:
-    return (
-        type(x) in _TYPES
-        and x.dtype == p.dtype
-        and x.layout is torch.strided
-        and not x._is_zerotensor()
-        and x.device == p.device
-        and x.shape == p.shape
-        and (x.stride() == p.stride() or (x.is_contiguous() and p.is_contiguous()))
-    )
+def _launch(
+    kernel: str, table: tables.Table, rows: Tensor, arguments: tuple[Argument, ...]
+) -> None:
+    tensors = np.int32(len(table.rows) // (8 * ROWS))
+    launch(_FILE, kernel, table.chunks, _THREADS, (rows, tensors, *arguments), device=rows.device)

@@ -1,4 +1,4 @@
-"""The host's part of the preprocessing: strides of any layout, tables on the device, the launch.
+"""The host's part of the preprocessing: strides of any layout, tables on the device, one launch.
 
 Nothing here waits for the device or reads from it.
 """
@@ -8,11 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
 import triton
 from torch import Tensor
 
-from ganfast.backends.triton.kernels.preprocess import preprocess_kernel
+from ganfast.backends.triton.kernels.preprocess import (
+    COLUMNS,
+    preprocess_each_kernel,
+    preprocess_kernel,
+)
 from ganfast.backends.triton.launch import OPTIONS, on_device
 from ganfast.reference.preprocess import PreprocessSpec, resize_taps
 
@@ -29,19 +34,19 @@ def preprocess(
 ) -> Tensor:
     """As in the reference, for float32, float16 and bfloat16.
 
-    One launch for a tensor, one for each image of a sequence. A size that was not seen before sends
-    its table of weights to the device: before a CUDA graph is captured, run it once.
+    One launch, for images of many sizes too. A size that was not seen before sends its table of
+    weights to the device, and images of many sizes a table of theirs each time: a CUDA graph can be
+    captured of a tensor alone, after it has run once.
     """
-    groups = [images] if isinstance(images, Tensor) else [image[None] for image in images]
-    count = sum(len(group) for group in groups)
-    device = groups[0].device
-    out = torch.empty(count, spec.height, spec.width, 3, dtype=dtype, device=device)
-    first = 0
+    device = images.device if isinstance(images, Tensor) else images[0].device
+    out = torch.empty(len(images), spec.height, spec.width, 3, dtype=dtype, device=device)
     with on_device(device):
-        for group in groups:
-            if len(group):
-                _launch(out[first : first + len(group)], group, spec)
-            first += len(group)
+        if not len(images):
+            pass
+        elif isinstance(images, Tensor):
+            _launch(out, images, spec)
+        else:
+            _launch_each(out, images, spec)
     return out.permute(0, 3, 1, 2)
 
 
@@ -59,6 +64,62 @@ def _launch(out: Tensor, images: Tensor, spec: PreprocessSpec) -> None:
     )  # fmt: skip
 
 
+def _launch_each(out: Tensor, images: Sequence[Tensor], spec: PreprocessSpec) -> None:
+    pixels, images = _in_one_memory(images)
+    made = {}  # of the sizes that there are, each once
+    for image in images:
+        for way, out_size in ((0, spec.height), (1, spec.width)):
+            size = image.shape[way]
+            made[way, size] = _host_table(spec.resize, size, out_size)
+    at, places = 2 * COLUMNS * len(images), {}
+    for key, (words, _) in made.items():
+        places[key], at = at, at + len(words)
+    host = torch.empty(-(-at // 2), dtype=torch.int64, device="cpu", pin_memory=out.is_cuda)
+    table, flat = host.numpy(), host.numpy().view(np.int32)
+    for key, (words, _) in made.items():
+        flat[places[key] : places[key] + len(words)] = words
+    rows = []
+    for image in images:
+        keys = enumerate(image.shape[:2])
+        ways = [word for key in keys for word in (places[key], made[key][1])]
+        rows.append((image.storage_offset(), *image.stride(), *ways))
+    table[: COLUMNS * len(images)] = np.array(rows, dtype=np.int64).ravel()
+    sent = host.to(out.device, non_blocking=True)
+    taps = [{many for (own, _), (_, many) in made.items() if own == way} for way in (0, 1)]
+    unrolled = all(len(own) == 1 and max(own) <= _MOST_UNROLLED for own in taps)
+    down, across = (max(own) if unrolled else 0 for own in taps)
+    programs = triton.cdiv(out[0].numel(), 1 << _BLOCK_LOG2)
+    preprocess_each_kernel[(programs * len(images),)](
+        out, pixels, sent, sent.view(torch.int32), sent.view(torch.float32),
+        spec.height, spec.width, programs, spec.scale, spec.shift,
+        DOWN=down, ACROSS=across, CLIP=spec.clip, BLOCK_LOG2=_BLOCK_LOG2, **OPTIONS,
+    )  # fmt: skip
+
+
+def _in_one_memory(images: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+    """A flat tensor, and the images as views of its memory: copies, where they lie apart."""
+    storage = images[0].untyped_storage()
+    apart = any(x.untyped_storage().data_ptr() != storage.data_ptr() for x in images[1:])
+    if not apart:
+        return images[0].new_empty(0).set_(storage), images
+    pixels = torch.cat([image.reshape(-1) for image in images])
+    parts = pixels.split([image.numel() for image in images])
+    return pixels, [one.view(image.shape) for one, image in zip(parts, images, strict=True)]
+
+
+@lru_cache(maxsize=1024)
+def _host_table(resize: str, size: int, out_size: int) -> tuple[np.ndarray, int]:
+    """Starts and weights of one direction in words of 4 bytes, and the number of taps."""
+    starts, weights = resize_taps(resize, size, out_size)
+    words = weights.float().flatten().view(torch.int32)
+    return torch.cat([starts, words]).numpy(), weights.shape[1]
+
+
+def _sent(x: Tensor, device: torch.device) -> Tensor:
+    """``x``, of the host, on ``device``, without waiting for it."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
 @lru_cache(maxsize=1024)  # 67 MB if all are bicubics from 4000 to 299 pixels
 def _table(
     resize: str, size: int, out_size: int, device: torch.device, stream: int
@@ -68,4 +129,4 @@ def _table(
     For each stream its own, so that what is sent, read and at last freed is in that stream's order.
     """
     starts, weights = resize_taps(resize, size, out_size)
-    return starts.to(device), weights.float().to(device)
+    return _sent(starts, device), _sent(weights.float(), device)

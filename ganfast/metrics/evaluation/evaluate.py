@@ -54,7 +54,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         of how many images these are, ``prdc_n_real`` and ``prdc_n_fake``; ``fid_interval`` [low,
         high], ``fid_infinity``, ``fid_infinity_error``, ``intra_fid`` and ``fid_per_class`` {name:
         FID} (None where not asked for or not known);
-        ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image);
+        ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
+        ``batch_size``;
         ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
         ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
 

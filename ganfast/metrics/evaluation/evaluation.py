@@ -11,7 +11,7 @@ import torch
 
 from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.choices import DIMS
+from ganfast.metrics.choices import BATCH_SIZE, DIMS
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.overlap import same_images
@@ -28,7 +28,7 @@ from ganfast.metrics.statistics_files import statistics_at
 from ganfast.metrics.summary import Summary
 
 _LASTING = (
-    "batch_size", "inception_score", "splits", "chunks", "sample", "seed",
+    "inception_score", "splits", "chunks", "sample", "seed",
     "background", "exif", "max_pixels", "on_error",
 )  # fmt: skip
 """Options that a run must share with the one whose state it restores."""
@@ -58,6 +58,7 @@ class Evaluation:
         with self.stopwatch("load"):
             self.extractor = self._load(opened, device)
         self.notes += self.extractor.notes if self.extractor is not None else ()
+        self.batch_size = self._batch_size()
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
         if same:  # looked at once
             self._sides["real"] = self._sides["fake"]
@@ -74,8 +75,8 @@ class Evaluation:
             assert self.extractor is not None
             images.scan(
                 self.extractor,
-                batch_size=self.options.batch_size,
-                workers=_workers(self.options.workers, self.extractor.device),
+                batch_size=self.batch_size,
+                workers=_workers(self.options.workers, self.extractor.device, self.ranks.here),
                 ranks=self.ranks,
                 stopwatch=self.stopwatch,
                 show=self.options.progress and self.ranks.first,
@@ -139,14 +140,14 @@ class Evaluation:
 
     def provenance(self) -> dict[str, Any]:
         """``protocol``, ``extractor`` and ``precision`` of the numbers, None where statistics don't
-        say, and ``dims``, of how many features they are."""
+        say, ``dims``, of how many features they are, and ``batch_size``."""
         if self.extractor is not None:
             made = {**_how_made(self.extractor), "extractor": self.extractor.name}
-            return {**made, "dims": self.extractor.dim}
+            return {**made, "dims": self.extractor.dim, "batch_size": self.batch_size}
         (first, *_) = self._sides.values()
         assert isinstance(first, Statistics)
         made = {name: getattr(first, name) for name in ("protocol", "extractor", "precision")}
-        return {**made, "dims": first.dim}
+        return {**made, "dims": first.dim, "batch_size": None}
 
     @property
     def _image_sets(self) -> list[ImageSet]:
@@ -184,6 +185,11 @@ class Evaluation:
             dims=options.dims,
             progress=options.progress and self.ranks.first,
         )
+
+    def _batch_size(self) -> int:
+        if self.options.batch_size is not None or self.extractor is None:
+            return self.options.batch_size or BATCH_SIZE["cpu"]
+        return BATCH_SIZE.get(self.extractor.device.type, BATCH_SIZE["cpu"])
 
     def _side(self, name: str, source: ImageSource | Statistics) -> ImageSet | Statistics:
         if isinstance(source, Statistics):
@@ -245,16 +251,31 @@ class Evaluation:
             path = f"{path}.{self.ranks.rank}of{self.ranks.count}"
         state = RunState(path, self._identity())
         state.lock()
-        state.load()
+        chosen = self.options.batch_size is not None
+        found = state.load(own=() if chosen else ("batch_size",))
+        if not chosen:
+            self._go_on_with(state, found)
         for images in self._image_sets:
             if images.name in state.sides:
                 images.restore(state.sides[images.name])
         return state
 
+    def _go_on_with(self, state: RunState, found: bool) -> None:
+        """Take over the batch size of a run that goes on, in all processes alike."""
+        mine = state.identity["batch_size"] if found else None
+        begun = {size for size in self.ranks.gather(mine) if size is not None}
+        if len(begun) > 1:
+            raise InputError(
+                f"state: got files of batch_size {' and '.join(map(str, sorted(begun)))}; delete "
+                "them to begin anew"
+            )
+        self.batch_size = state.identity["batch_size"] = begun.pop() if begun else self.batch_size
+
     def _identity(self) -> dict[str, Any]:
         """What must be the same for two parts of a run to make one."""
         assert self.extractor is not None
         return {
+            "batch_size": self.batch_size,
             **{name: getattr(self.options, name) for name in _LASTING},
             **({"per_class": True} if self.classes else {}),
             **{f"the images of {one.name}": one.source.fingerprint for one in self._image_sets},
@@ -278,13 +299,18 @@ def _how_made(extractor: Extractor) -> dict[str, Any]:
     }
 
 
-def _workers(asked: int | None, device: torch.device) -> int:
-    """As many as asked for, or as suit a network on ``device``. A GPU waits for the decoders. On a
-    CPU the network takes all cores and waits for nobody: one process decodes the next batch
-    meanwhile."""
+def _workers(asked: int | None, device: torch.device, processes: int) -> int:
+    """As many as asked for, or as suit a network on ``device``. A GPU waits for the decoders, which
+    get all cores but one in eight, for what feeds it. On a CPU the network takes all cores and
+    waits for nobody: one process decodes the next batch meanwhile."""
     if asked is not None:
         return asked
-    return 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+    if device.type == "cpu":
+        return 1
+    allowed = getattr(os, "sched_getaffinity", None)
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    share = cores // processes
+    return max(1, share - max(1, share // 8))
 
 
 def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | Statistics:

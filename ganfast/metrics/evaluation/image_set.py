@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
+from torch import Tensor
+
 from ganfast._terminal import Progress
 from ganfast.interrupt import Interrupt
 from ganfast.metrics.distributed import Ranks
@@ -16,6 +19,7 @@ from ganfast.metrics.evaluation.sharing import check_counts, shared_out
 from ganfast.metrics.extractors import Extractor
 from ganfast.metrics.images import Batch, ImageSource, Skipped
 from ganfast.metrics.images.stream import StreamImages
+from ganfast.metrics.staging import Staging, on_the_host, parts
 from ganfast.metrics.summary import Summary
 
 
@@ -66,6 +70,7 @@ class ImageSet:
             world_size=ranks.count,
             start=self.next_batch,
         )
+        staging = Staging(extractor.device) if extractor.device.type == "cuda" else None
         total = self._expected(ranks)
         done = self.summary.count + len(self.skipped)
         with (
@@ -83,10 +88,12 @@ class ImageSet:
                         break
                     raise
                 if batch is None:
+                    with stopwatch("network"):  # a GPU may be at work yet
+                        self.summary.settle()
                     self.done = True
                     save(True)
                     break
-                self._take(batch, extractor, stopwatch)
+                self._take(batch, extractor, staging, stopwatch)
                 progress.advance(len(batch.positions) + len(batch.skipped))
                 save(interrupt.requested)
                 if interrupt.requested:
@@ -95,10 +102,11 @@ class ImageSet:
         if ranks.count > 1:
             check_counts(self.source, self.name, ranks)
 
-    def _take(self, batch: Batch, extractor: Extractor, stopwatch: Stopwatch) -> None:
+    def _take(
+        self, batch: Batch, extractor: Extractor, staging: Staging | None, stopwatch: Stopwatch
+    ) -> None:
         if batch.positions:
-            with stopwatch("preprocess"):
-                prepared = extractor.prepare(batch.images)
+            prepared = _prepared(batch.images, extractor, staging, stopwatch)
             with stopwatch("network"):
                 features, logits = extractor.extract(prepared)
             with stopwatch("moments"):
@@ -124,8 +132,29 @@ class ImageSet:
         return None if count is None else -(-count // ranks.count)
 
 
+def _prepared(
+    images: Tensor | list[Tensor],
+    extractor: Extractor,
+    staging: Staging | None,
+    stopwatch: Stopwatch,
+) -> Tensor:
+    if staging is None or not on_the_host(images):
+        with stopwatch("preprocess"):
+            return extractor.prepare(images)
+    made = []
+    for part in parts(images):
+        with stopwatch("network"):
+            staging.wait()
+        with stopwatch("preprocess"), staging.sent(part) as there:
+            made.append(extractor.prepare(there))
+    return made[0] if len(made) == 1 else torch.cat(made)
+
+
 class Stopwatch:
-    """Seconds by the name of the stage, in the order in which the stages first ran."""
+    """Seconds by the name of the stage, in the order in which the stages first ran.
+
+    A GPU works by itself: "network" is then the time that the host waits for it.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

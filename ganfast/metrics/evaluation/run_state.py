@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,8 +70,9 @@ class RunState:
         busy = f"state: got {str(self.path)!r}, which another run is using; give another file"
         self._lock = Lock(self.path.with_name(f".{self.path.name}.lock"), busy)
 
-    def load(self) -> bool:
-        """Read the file into ``sides``; False if there is none.
+    def load(self, *, own: Collection[str] = ()) -> bool:
+        """Read the file into ``sides``; False if there is none. Of the names in ``own`` the file's
+        values are taken over into ``identity``.
 
         Raises:
             InputError: the file is damaged or no state, or that of another run, with all that
@@ -81,6 +82,8 @@ class RunState:
             return False
         with ArraysFile(self.path, "state", "the state of a run") as file:
             facts = _facts(file)
+            kept = {name: facts["identity"][name] for name in own if name in facts["identity"]}
+            self.identity.update(kept)
             self._require_this_run(facts["identity"])
             sides = {}
             for name, side in facts["sides"].items():

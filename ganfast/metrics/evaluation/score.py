@@ -26,8 +26,9 @@ def score(source: Any, options: ScoreOptions) -> dict[str, Any]:
 
     Returns:
         a dict: ``inception_score_mean``, ``inception_score_std`` over the splits (None of one
-        split); ``n`` images; ``protocol``, ``extractor``, ``precision``, ``dims``; ``skipped``,
-        names of files left out; ``notes``; ``images_per_second``, ``seconds``, ``stages``.
+        split); ``n`` images; ``protocol``, ``extractor``, ``precision``, ``dims``,
+        ``batch_size``; ``skipped``, names of files left out; ``notes``; ``images_per_second``,
+        ``seconds``, ``stages``.
 
     Raises:
         ValueError: (an InputError) as in ``evaluate``; also statistics in place of images, an

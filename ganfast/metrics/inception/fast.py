@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor, nn
 
-from ganfast.metrics.inception.fused_conv import FusedConv
+from ganfast.metrics.inception.fused_conv import FusedConv, can_fuse
 from ganfast.metrics.inception.network import (
     FEATURES,
     SIZE,
@@ -47,14 +47,19 @@ class _Maker:
         shapes: dict[nn.Module, torch.Size] | None,
         dtype: torch.dtype,
         device: torch.device,
+        compile: bool,
     ) -> None:
         self.shapes = shapes
         self.dtype = dtype
         self.device = device
+        # Inductor fuses in its own way.
+        self.fuse = device.type == "cuda" and not compile and can_fuse(dtype, device)
 
     def conv(self, source: ConvNorm, *, relu: bool = True) -> FusedConv:
         shape = None if self.shapes is None else self.shapes[source]
-        return FusedConv(source, shape, relu=relu, dtype=self.dtype, device=self.device)
+        return FusedConv(
+            source, shape, relu=relu, fuse=self.fuse, dtype=self.dtype, device=self.device
+        )
 
     def chain(self, *sources: ConvNorm) -> nn.Sequential:
         return nn.Sequential(*map(self.conv, sources))
@@ -189,7 +194,7 @@ class FastInception(nn.Module):
         self.result_dtype = torch.promote_types(dtype, torch.float32)
         # Packed weights mean nothing to torch.compile, and GPUs have none.
         shapes = None if compile or device.type != "cpu" else _input_shapes(network, CHUNK)
-        first, make = _Maker(shapes, self.result_dtype, device), _Maker(shapes, dtype, device)
+        first, make = (_Maker(shapes, own, device, compile) for own in (self.result_dtype, dtype))
         self.first = first.conv(network.Conv2d_1a_3x3)
         pairs = [(network.Conv2d_2a_3x3, network.Conv2d_2b_3x3)]
         pairs += [(network.Conv2d_3b_1x1, network.Conv2d_4a_3x3)] * (dims > 64)

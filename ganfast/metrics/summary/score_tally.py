@@ -39,14 +39,20 @@ class ScoreTally:
 
     @no_autograd
     def add(self, logits: Tensor, part: Tensor) -> None:
-        """Take in finite ``logits`` (n, classes); ``part`` (n,) int64 is the part of each."""
+        """Take in finite ``logits`` (n, classes); ``part`` (n,) int64 is the part of each. All is
+        summed up where they are, and nothing waits for it."""
+        device = logits.device
+        if self.count.device != device:
+            for key, value in self.state_dict().items():
+                setattr(self, key, value.to(device))
+        which = torch.arange(self.parts, device=device)
         for rows, index in zip(logits.split(PIECE), part.split(PIECE), strict=True):
             # From log-softmax, so that a certain prediction (p = 0 elsewhere) costs 0 * finite and
             # never 0 * log 0.
-            log_p = torch.log_softmax(rows.cpu().to(torch.float64), dim=1)
+            log_p = torch.log_softmax(rows.to(torch.float64), dim=1)
             p = log_p.exp()
             # A product and not index_add_, which adds in an order of its own.
-            member = torch.nn.functional.one_hot(index.cpu(), self.parts).to(torch.float64).T
+            member = (index[:, None] == which).to(torch.float64).T
             self.count += member.sum(1)
             self.sum_p += member @ p
             self.sum_p_log_p += member @ (p * log_p).sum(1)
@@ -54,11 +60,12 @@ class ScoreTally:
     def score(self) -> tuple[float, float]:
         """Mean and population deviation of the score over the parts that have images; of one part
         the deviation is NaN."""
-        there = self.count > 0
-        count = self.count[there]
-        marginal = self.sum_p[there] / count[:, None]
+        count, sum_p, sum_p_log_p = (value.cpu() for value in self.state_dict().values())
+        there = count > 0
+        count = count[there]
+        marginal = sum_p[there] / count[:, None]
         entropy = torch.special.entr(marginal).sum(1)
-        scores = (self.sum_p_log_p[there] / count + entropy).exp()
+        scores = (sum_p_log_p[there] / count + entropy).exp()
         return mean_and_deviation(scores)
 
     @no_autograd
@@ -90,5 +97,9 @@ def are_probabilities(rows: Tensor) -> bool:
     if not rows.numel() or rows.shape[1] < 2 or bool((rows < 0).any()):
         return False
     half = rows.dtype in (torch.float16, torch.bfloat16)
-    off = (rows.to(torch.float64).sum(1) - 1).abs().max()
-    return bool(off < (0.02 if half else 1e-3))
+    return are_distributions(rows.to(torch.float64).sum(1), rows.amin(1), half=half)
+
+
+def are_distributions(sums: Tensor, least: Tensor, *, half: bool) -> bool:
+    """The same of the rows' sums (n,), float64, and of their least values (n,)."""
+    return bool((least >= 0).all() and (sums - 1).abs().max() < (0.02 if half else 1e-3))

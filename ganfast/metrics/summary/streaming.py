@@ -95,6 +95,12 @@ class Moments:
                 self._append(piece, rows.device)
 
     @no_autograd
+    def update_unchecked(self, features: Tensor) -> None:
+        """As update(), without waiting for the device, of features (n, dim) that are checked
+        elsewhere."""
+        self._append(features.detach(), features.device)
+
+    @no_autograd
     def merge(self, other: Moments) -> None:
         """Take in all the rows that ``other`` has; ``other`` stays as it is."""
         if not isinstance(other, Moments):
@@ -219,15 +225,15 @@ class Moments:
 
     def _copied(self, buffer: RowBuffer) -> RowBuffer:
         copy = self._new_buffer(buffer.count)
-        copy.append(buffer.rows())
+        copy.append(buffer.rows(), checked=True)
         return copy
 
     def _append(self, rows: Tensor, device: torch.device) -> None:
-        """Take in rows that are finite."""
+        """Take in rows that are finite, or are to be found out otherwise."""
         _, buffer = self._storage(device)
         while len(rows):
             room = buffer.capacity - buffer.count
-            buffer.append(rows[:room])
+            buffer.append(rows[:room], checked=True)
             rows = rows[room:]
             self._absorb_if_full()
 

@@ -13,6 +13,7 @@ from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.distributed import gather
 from ganfast.metrics.no_autograd import no_autograd
+from ganfast.metrics.summary.late_checks import LateChecks, not_finite, without_waiting
 from ganfast.metrics.summary.sample import BottomSample, position_hash
 from ganfast.metrics.summary.score_tally import PROBABILITIES, ScoreTally, are_probabilities
 from ganfast.metrics.summary.streaming import Moments
@@ -50,7 +51,7 @@ class Summary:
 
     Memory, whatever the number of images: max(chunks, 1) x (8 dim^2 + 8192 dim) bytes for the
     moments, which at dim 2048 is 50 MB for one and 1 GB for 20 chunks; 8 splits x classes for the
-    score; 4 sample x dim for the sample.
+    score; 4 sample x dim for the sample. All of it is where the features are.
 
     Raises:
         ValueError: (an InputError) an argument out of its range.
@@ -80,6 +81,7 @@ class Summary:
         self._chunk_of = chunk_of
         self._tally = None if classes is None else ScoreTally(classes, self.splits)
         self._sample = BottomSample(sample, self.dim, self.seed)
+        self._late = LateChecks()
 
     def __repr__(self) -> str:
         return f"Summary(dim={self.dim}, count={self.count})"
@@ -96,34 +98,53 @@ class Summary:
 
         Raises:
             ValueError: (an InputError) other shapes, or values that are not finite, with their
-                positions; nothing is taken in then.
+                positions; nothing is taken in then. On a GPU, where nothing waits for them, such
+                values are told of at the next reading (of any result or state, or by settle()), or
+                after 256 batches, and whatever is read then raises the same.
         """
         where = _positions(positions)
-        self._check("features", features, len(where), self.dim, where)
+        late = features.is_cuda if isinstance(features, Tensor) else False
+        self._check("features", features, len(where), self.dim, where, late)
         if self._tally is not None:
             if logits is None:
                 raise InputError(
                     f"logits: got None; give (n, {self.classes}), or make the Summary with "
                     "classes=None if the extractor has none"
                 )
-            self._check("logits", logits, len(where), self._tally.classes, where)
-            if are_probabilities(logits):
+            self._check("logits", logits, len(where), self._tally.classes, where, late)
+            if not late and are_probabilities(logits):
                 raise InputError(PROBABILITIES)
+        if late and len(where):
+            self._late.note(where, features, None if self._tally is None else logits)
+        if self._tally is not None:
+            assert logits is not None
             # Round-robin: consecutive parts would need the number of images before the first one
             # is seen. And in a folder sorted by class, consecutive parts hold a few classes each,
             # whose score is low; round-robin ones hold all classes.
-            self._tally.add(logits, torch.from_numpy(where % self.splits))
+            part = without_waiting(torch.from_numpy(where % self.splits), logits.device)
+            self._tally.add(logits, part)
         if self.chunks < 2:
-            self._parts[0].update(features)
+            self._take(0, features, late)
         else:
             if self._chunk_of is None:
                 chunk = position_hash(where, self.seed, PURPOSE) % np.uint64(self.chunks)
             else:
                 chunk = self._chunk_of[where]
-            for i in np.unique(chunk).tolist():
-                rows = torch.from_numpy(np.flatnonzero(chunk == i))
-                self._parts[i].update(features[rows.to(features.device)])
+            order = torch.from_numpy(np.argsort(chunk, kind="stable"))
+            there, sizes = np.unique(chunk, return_counts=True)
+            rows = features[without_waiting(order, features.device)]
+            for i, own in zip(there.tolist(), rows.split(sizes.tolist()), strict=True):
+                self._take(i, own, late)
         self._sample.add(features, where)
+
+    def _take(self, i: int, features: Tensor, late: bool) -> None:
+        part = self._parts[i]
+        (part.update_unchecked if late else part.update)(features)
+
+    def settle(self) -> None:
+        """Wait for the GPU, if features came from one; InputError if some, or logits, were not what
+        add() takes."""
+        self._late.read()
 
     @property
     def count(self) -> int:
@@ -134,6 +155,7 @@ class Summary:
     def moments(self) -> Moments:
         """Of all images; where there are chunks, their merger in a fixed order, made anew at each
         reading."""
+        self.settle()
         if len(self._parts) == 1:
             return self._parts[0]
         whole = Moments(self.dim)
@@ -144,12 +166,14 @@ class Summary:
     @property
     def chunk_moments(self) -> list[Moments]:
         """Of each chunk; none where ``chunks`` is 0."""
+        self.settle()
         return list(self._parts) if self.chunks else []
 
     @property
     def sample(self) -> Tensor:
         """(m, dim) float32 on the CPU, m the smaller of ``sample`` and ``count``: features of
         images drawn without replacement, in random order."""
+        self.settle()
         return self._sample.rows()
 
     def inception_score(self) -> tuple[float, float]:
@@ -161,6 +185,7 @@ class Summary:
         """
         if self._tally is None:
             raise InputError("inception_score: got no logits; make the Summary with classes=...")
+        self.settle()
         if not bool((self._tally.count > 0).all()):
             raise InputError(
                 f"inception_score: got {self.count} images, which leave one of {self.splits} "
@@ -178,6 +203,7 @@ class Summary:
         Raises:
             ValueError: (an InputError, in all of them) they were not made with the same arguments.
         """
+        self.settle()
         settings = gather(self._settings(), group)
         if not bool((settings == settings[0]).all()):
             names = "dim, classes, splits, chunks, sample, seed"
@@ -196,6 +222,7 @@ class Summary:
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all there is, as plain tensors: an object that goes on from here computes the
         same bits as one that never stopped. At dim 2048 up to 50 MB for each chunk."""
+        self.settle()
         return {
             "settings": self._settings(),
             **{
@@ -220,6 +247,7 @@ class Summary:
                 f"state: got that of a Summary with (dim, classes, splits, chunks, sample, seed) = "
                 f"{given}; give one with {own}"
             )
+        self._late = LateChecks()
         for name, part in self._named().items():
             start = f"{name}."
             part.load_state_dict(
@@ -239,7 +267,9 @@ class Summary:
         sample = self._sample.size
         return torch.tensor([self.dim, classes, self.splits, self.chunks, sample, self.seed])
 
-    def _check(self, name: str, x: Tensor, n: int, width: int, where: np.ndarray) -> None:
+    def _check(
+        self, name: str, x: Tensor, n: int, width: int, where: np.ndarray, late: bool
+    ) -> None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
             kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
             raise InputTypeError(f"{name}: got {kind}; give a floating tensor")
@@ -249,15 +279,10 @@ class Summary:
                 f"{width} as the Summary was made"
             )
         # One NaN or inf makes the sum one; only then is each looked at.
-        if not bool(torch.isfinite(x.sum(dtype=torch.float32))):
+        if not late and not bool(torch.isfinite(x.sum(dtype=torch.float32))):
             bad = where[(~torch.isfinite(x)).any(1).cpu().numpy()]
             if len(bad):
-                more = ", ..." if len(bad) > 10 else ""
-                raise InputError(
-                    f"{name}: got NaN or inf for {len(bad)} of {n} images, at the positions "
-                    f"{', '.join(map(str, bad[:10]))}{more}; leave these images out, or mend the "
-                    "network"
-                )
+                raise not_finite(name, bad, n)
 
 
 def _positions(positions: Sequence[int]) -> np.ndarray:

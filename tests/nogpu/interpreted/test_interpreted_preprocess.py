@@ -62,15 +62,22 @@ def test_any_layout(protocol):
         check(x, protocol, (20, 9))
 
 
-def test_images_of_many_sizes():
-    images = [random_images(*size) for size in ((5, 9), (30, 33), (8, 7), (1, 1))]
+@pytest.mark.parametrize("protocol", ["torch-fidelity", "clean"])
+@pytest.mark.parametrize("size", [(8, 7), (30, 40)], ids=str)
+def test_images_of_many_sizes(protocol, size):
+    shapes = ((5, 9), (30, 33), (8, 7), (1, 1), (30, 40), (9, 5))
+    images = [random_images(*shape) for shape in shapes]
     images[0] = images[0].transpose(0, 1)
-    for dtype in (torch.float32, torch.float16):
-        got = backend.preprocess(images, spec_of("clean", (8, 7)), dtype)
-        assert got.shape == (4, 3, 8, 7)
-        for one, image in zip(got, images, strict=True):
-            alone = backend.preprocess(image[None], spec_of("clean", (8, 7)), dtype)
-            assert torch.equal(one, alone[0])
+    images[3] = random_images(2, 5)[1:, 3:4].expand(6, 7, 3)
+    images[5] = random_images(3, 9)[:, :, 0].permute(1, 0)[..., None].expand(9, 3, 3)
+    for some in (images, images[:2], images[:1]):  # of many numbers of taps, and of one
+        for dtype in (torch.float32, torch.float16):
+            got = backend.preprocess(some, spec_of(protocol, size), dtype)
+            assert got.shape == (len(some), 3, *size) and got.dtype == dtype
+            assert got.is_contiguous(memory_format=torch.channels_last)
+            for one, image in zip(got, some, strict=True):
+                alone = backend.preprocess(image[None], spec_of(protocol, size), dtype)
+                assert torch.equal(one, alone[0])
 
 
 def test_forced():

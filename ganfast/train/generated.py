@@ -1,0 +1,150 @@
+"""Samples of a run that has ended, or that goes on: from its folder, to files or to an
+evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganfast import _checks
+from ganfast._atomic_file import path_beside, write_atomically
+from ganfast.errors import InputError
+from ganfast.metrics.images.arrays import ArrayImages
+from ganfast.metrics.images.source import fingerprint
+from ganfast.train import checkpoint, networks, pictures
+from ganfast.train.config import TrainConfig
+from ganfast.train.environment import need
+from ganfast.train.recipe import Recipe
+
+BATCH = 256
+
+
+def generator_of(
+    folder: str | Path, *, last: bool = False, name: str = "run"
+) -> tuple[nn.Module, Recipe, tuple[int, ...]]:
+    """The average generator of the run in ``folder``, on the CPU in eval mode, its recipe and the
+    shape of a sample: the weights that the watch found best, or the ``last`` ones, as where
+    nothing watched.
+
+    Raises:
+        InputError: there is no run, or its generator is one of the user's own.
+    """
+    place = _checks.path(name, folder)
+    tensors, facts = checkpoint.load(place / checkpoint.NAME, name)
+    config = TrainConfig(**{**facts["config"], "device": "cpu"})
+    shape = tuple(facts["shape"])
+    recipe = config.recipe(points=len(shape) == 1)
+    generator, _ = networks.build(shape, recipe.latent_dim, config.width, 0, **recipe.of_networks)
+    best = {} if last else checkpoint.under("best", tensors)
+    try:
+        generator.load_state_dict(best or checkpoint.under("average", tensors))
+    except RuntimeError:
+        raise InputError(
+            f"{name}: got {str(place)!r}, whose generator is not one of ganfast's; draw from it in "
+            "Python, by the run that train() returned"
+        ) from None
+    return generator.eval().requires_grad_(False), recipe, shape
+
+
+class Generated:
+    """``n`` samples of the run in ``folder`` as rows that are made when they are asked for, the
+    same for the same ``seed``: images (n, channels, side, side) uint8, points (n, 2) float32."""
+
+    def __init__(
+        self, folder: str | Path, n: int, *, seed: int = 0, last: bool = False, name: str = "run"
+    ) -> None:
+        self._generator, self._recipe, shape = generator_of(folder, last=last, name=name)
+        self.shape = (n, *shape)
+        self.dtype = torch.uint8 if len(shape) == 3 else torch.float32
+        random = torch.Generator().manual_seed(seed)
+        self._noise = torch.randn((n, self._recipe.latent_dim), generator=random)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @torch.no_grad()
+    def __getitem__(self, which: Any) -> Tensor:
+        samples: Tensor = self._generator(self._noise[which])
+        if self.dtype != torch.uint8:
+            return samples
+        unit = (samples + 1) / 2 if self._recipe.input_range == "tanh" else samples
+        return unit.mul(255).round().clamp(0, 255).to(torch.uint8)
+
+    def batches(self) -> Iterator[Tensor]:
+        """All rows, ``BATCH`` at a time."""
+        return (self[i : i + BATCH] for i in range(0, len(self), BATCH))
+
+
+def run_images(folder: str, n: int, name: str) -> ArrayImages:
+    """``n`` images of the run in ``folder``, for an evaluation; ``name`` is what messages call it.
+
+    Raises:
+        InputError: there is no run, or it learned points.
+    """
+    rows = Generated(folder, n, name=name)
+    if rows.dtype != torch.uint8:
+        raise InputError(f"{name}: got 'run:{folder}', which makes points; give a run on images")
+    images = ArrayImages(rows, f"run:{folder}", name)
+    state = (_checks.path(name, folder) / checkpoint.NAME).read_bytes()
+    images.fingerprint = fingerprint("run", [str(n), hashlib.sha256(state).hexdigest()])
+    return images
+
+
+def save(samples: Generated, out: str | Path) -> None:
+    """Write ``samples`` to ``out``: a .png is one sheet of them (of points a scatter plot), an
+    .npz holds ``arr_0`` (images (n, side, side, 3) uint8, which ``ganfast fid`` reads, or points),
+    and anything else is a folder of one PNG each. It is there whole or not at all.
+
+    Raises:
+        InputError: it can't be written, is a folder that has something in it, or points were to
+            become a folder of images.
+    """
+    path = _checks.path("out", out)
+    if path.suffix == ".npz":
+        rows = torch.cat(list(samples.batches()))
+        array = _rgb(rows).numpy() if rows.dim() == 4 else rows.numpy()
+        write_atomically(path, "out", lambda file: np.savez_compressed(file, arr_0=array))
+    elif path.suffix == ".png":
+        rows = torch.cat(list(samples.batches()))
+        if rows.dim() == 4:
+            rows = rows / 127.5 - 1
+        write_atomically(path, "out", lambda file: pictures.save_samples(file, rows))
+    else:
+        _save_folder(samples, path)
+
+
+def _save_folder(samples: Generated, path: Path) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(
+            f"out: got {str(path)!r}, which is there already; give a new folder, or a .png or .npz"
+        )
+    if samples.dtype != torch.uint8:
+        raise InputError(f"out: got {str(path)!r} for points; give a .png or an .npz file")
+    image_module, beside = need("PIL.Image"), path_beside(path, os.getpid())
+    try:
+        beside.mkdir(parents=True)
+        number = 0
+        for batch in samples.batches():
+            for picture in _rgb(batch).numpy():
+                image_module.fromarray(picture).save(beside / f"{number:06d}.png")
+                number += 1
+        os.replace(beside, path)
+    except OSError as error:
+        raise InputError(
+            f"out: {str(path)!r} could not be written ({error.strerror or error}); give another"
+        ) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _rgb(images: Tensor) -> Tensor:
+    """(n, 1 or 3, h, w) -> (n, h, w, 3)."""
+    return images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()

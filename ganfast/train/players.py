@@ -1,0 +1,169 @@
+"""What the loop does with its two players: their optimizers, penalties, gradients and average."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import ganfast.functional as GF
+from ganfast.errors import InputError, one_line
+from ganfast.optim import Adam, RMSprop
+from ganfast.train.log import Meter
+from ganfast.train.recipe import PENALTIES, Penalty, Recipe
+
+
+def make_optimizer(
+    module: nn.Module, recipe: Recipe, clip: float | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer that the recipe names, over all weights of ``module``, kept in [-clip, clip]
+    by each of its steps: the critic that the generator learns from is inside the bound."""
+    if recipe.optimizer == "rmsprop":
+        return RMSprop(module.parameters(), lr=recipe.lr, weight_clip=clip)
+    return Adam(module.parameters(), lr=recipe.lr, betas=recipe.betas, weight_clip=clip)
+
+
+@torch.no_grad()
+def check_networks(
+    generator: nn.Module, critic: nn.Module, shape: tuple[int, ...], latent_dim: int
+) -> None:
+    """Raise InputError unless the two networks fit to samples of ``shape`` and to each other."""
+    modes = generator.training, critic.training
+    generator.eval(), critic.eval()  # what layers keep from batch to batch stays as it is
+    like = next(generator.parameters())
+    try:
+        samples = generator(torch.zeros((2, latent_dim), device=like.device, dtype=like.dtype))
+    except RuntimeError as error:
+        raise InputError(
+            f"generator: it does not take noise (n, {latent_dim}) ({one_line(error)}); give one "
+            "that does, or latent_dim"
+        ) from None
+    if tuple(samples.shape) != (2, *shape):
+        raise InputError(
+            f"generator: got samples of shape {tuple(samples.shape[1:])}; give one that makes them "
+            f"of shape {shape}, as the source does"
+        )
+    try:
+        scores = critic(samples.to(next(critic.parameters())))
+    except RuntimeError as error:
+        raise InputError(
+            f"critic: it does not take samples (n, *{shape}) ({one_line(error)}); give another"
+        ) from None
+    if scores.shape[:1] != (2,):
+        raise InputError(
+            f"critic: got scores of shape {tuple(scores.shape)} for 2 samples; give one that keeps "
+            "the batch in front"
+        )
+    generator.train(modes[0]), critic.train(modes[1])
+
+
+class Guard:
+    """Leaves out the steps whose loss or gradient is not finite, and puts back what the forward
+    passes left in ``modules`` meanwhile, such as batch norm's statistics. ``meter`` gets the share
+    of steps that were left out. It waits for the device in each step."""
+
+    def __init__(self, meter: Meter, *modules: nn.Module) -> None:
+        self._meter, self._modules = meter, modules
+        self.keep()
+
+    def accepts(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> bool:
+        """Whether the gradients that are there may be taken."""
+        weights = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = norm_of([p.grad for p in weights if p.grad is not None])
+        good = bool(torch.isfinite(norm + loss.detach()))
+        self._meter.add(skipped=norm.new_full((), 0.0 if good else 1.0))
+        if good:
+            self.keep()
+        else:
+            for buffer, kept in self._kept:
+                buffer.copy_(kept)
+        return good
+
+    def keep(self) -> None:
+        """What is there now is what a step that is left out returns to."""
+        buffers = [buffer for module in self._modules for buffer in module.buffers()]
+        self._kept = [(buffer, buffer.clone()) for buffer in buffers]
+
+
+def take(
+    optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, guard: Guard | None = None
+) -> bool:
+    """One step of ``optimizer`` down ``loss``, at the learning rate ``rate``; whether it was taken,
+    which is for the ``guard`` to say."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if guard is not None and not guard.accepts(optimizer, loss):
+        return False
+    optimizer.step()
+    return True
+
+
+def penalty_of(
+    row: Penalty,
+    critic: nn.Module,
+    real: Tensor,
+    fake: Tensor,
+    scores: tuple[Tensor, Tensor],
+    random: torch.Generator,
+) -> Tensor:
+    """mean_i (||d critic(x_i) / d x_i|| - target)^2 where the row of PENALTIES says. At real or
+    fake samples it is taken on the graph of their ``scores``, without a second forward."""
+    kind = PENALTIES[row.kind]
+    if kind.at == "interpolated":
+        return GF.gradient_penalty(
+            critic, real, fake, weight=1.0, target=kind.target, generator=random
+        )
+    samples = {"real": (scores[0], real), "fake": (scores[1], fake)}
+    return GF.r1_penalty(*samples[kind.at], gamma=2.0)
+
+
+def gradient_norm(module: nn.Module) -> Tensor:
+    """The 2-norm of the gradients of all weights of ``module`` together, a scalar."""
+    return norm_of([p.grad for p in module.parameters() if p.grad is not None])
+
+
+def norm_of(tensors: list[Tensor]) -> Tensor:
+    """The 2-norm over all of ``tensors`` together, a scalar."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+
+
+@torch.no_grad()
+def sample(generator: nn.Module, recipe: Recipe, n: int, seed: int) -> Tensor:
+    """``n`` samples on the CPU, images in [-1, 1], from noise of their own: drawing them changes
+    nothing in a run. ``generator`` is an average one, in eval mode."""
+    device = next(generator.parameters()).device
+    random = torch.Generator(device).manual_seed(seed)
+    noise = torch.randn((n, recipe.latent_dim), generator=random, device=device)
+    samples = torch.cat([generator(part) for part in noise.split(256)]).cpu()
+    return samples if recipe.input_range == "tanh" else samples * 2 - 1
+
+
+def share_at_bound(critic: nn.Module, clip: float) -> Tensor:
+    """Which share of the weights, which are in [-clip, clip], is at its ends; a scalar."""
+    share = GF.clip_weights_(critic, clip, return_fraction=True)
+    assert share is not None
+    return share
+
+
+def share_of_zeros(critic: nn.Module, samples: Tensor) -> float:
+    """Which share of d score / d x is exactly 0: the pixels that tell a generator nothing."""
+    training = critic.training
+    critic.eval()  # what layers keep from batch to batch stays as it is
+    samples = samples.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(samples).sum(), samples)
+    critic.train(training)
+    return float((gradient == 0).float().mean())
+
+
+@torch.no_grad()
+def follow(average: nn.Module, module: nn.Module, over: int) -> None:
+    """Move ``average``, batch norm statistics too, 1/over of the way to ``module``, in place.
+
+    The singular vectors of spectral norm, which are directions, are copied instead.
+    """
+    there = module.state_dict()
+    means = {name: t for name, t in average.state_dict().items() if t.is_floating_point()}
+    for name in [name for name in means if name.endswith(("._u", "._v"))]:
+        means.pop(name).copy_(there[name])
+    torch._foreach_lerp_(list(means.values()), [there[name] for name in means], 1 / over)

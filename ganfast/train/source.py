@@ -1,0 +1,205 @@
+"""Where real samples come from: what is learned, and what is kept aside to judge by."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ganfast.errors import InputError, InputTypeError
+from ganfast.metrics.images import Skipped
+
+HELD_OUT = 4  # one image in so many is held out
+HELD_OUT_AT_MOST = 5000
+
+
+class Samples(Protocol):
+    """Real samples to draw from."""
+
+    def batch(self, n: int, generator: torch.Generator) -> Tensor:
+        """``n`` samples drawn with replacement, (n, *shape) float32, on the generator's device."""
+        ...
+
+    def first(self, n: int) -> Tensor:
+        """The same ``n`` samples each time, or as many as there are, on the CPU."""
+        ...
+
+
+class Source(Protocol):
+    """Real samples in two parts that share nothing. ``shape`` is that of one sample."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def train(self) -> Samples:
+        """What the networks learn from."""
+        ...
+
+    @property
+    def held_out(self) -> Samples:
+        """What they never see."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Tells these samples from any others, in words for a message; a run that resumes
+        compares it."""
+        ...
+
+
+class Images:
+    """Images held in memory as bytes, (n, channels, height, width) uint8; batches are float32 in
+    [-1, 1]. ``skipped`` are those that could not be read.
+
+    ``train`` and ``held_out`` are the images in two parts, the same for any seed of a run: a
+    quarter of them, 5,000 at most, are held out.
+    """
+
+    def __init__(self, images: Tensor, skipped: Sequence[Skipped] = ()) -> None:
+        self.images = images
+        self.skipped = skipped
+        self.shape = tuple(images.shape[1:])
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """Of the pixels: a file that was replaced need not change its name or its size."""
+        digest = hashlib.sha256(self.images.cpu().numpy().data).hexdigest()
+        return f"{len(self.images):,} images (sha256 {digest[:16]})"
+
+    @functools.cached_property
+    def train(self) -> Images:
+        return self._part(slice(self._kept_aside, None))
+
+    @functools.cached_property
+    def held_out(self) -> Images:
+        return self._part(slice(self._kept_aside))
+
+    def batch(self, n: int, generator: torch.Generator) -> Tensor:
+        if self.images.device != generator.device:
+            self.images = self.images.to(generator.device)
+        index = torch.randint(len(self.images), (n,), generator=generator, device=generator.device)
+        return to_unit(self.images[index])
+
+    def first(self, n: int) -> Tensor:
+        return to_unit(self.images[:n].cpu())
+
+    def all(self) -> Tensor:
+        """Every image once, in order, float32 in [-1, 1]."""
+        return to_unit(self.images)
+
+    @property
+    def _kept_aside(self) -> int:
+        return min(len(self.images) // HELD_OUT, HELD_OUT_AT_MOST)
+
+    def _part(self, which: slice) -> Images:
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(0))
+        return Images(self.images[order[which]])
+
+
+class Drawn:
+    """Samples that a function draws anew each time: ``draw(n, generator)`` -> (n, *shape) float32
+    on the generator's device. What is held out is drawn like what is learned."""
+
+    def __init__(
+        self,
+        draw: Callable[[int, torch.Generator], Tensor],
+        shape: Sequence[int],
+        identity: str = "samples of a function",
+    ) -> None:
+        self.draw = draw
+        self.shape: tuple[int, ...] = tuple(shape)
+        self.identity = identity
+
+    @property
+    def train(self) -> Drawn:
+        return self
+
+    @property
+    def held_out(self) -> Drawn:
+        return self
+
+    def batch(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.draw(n, generator)
+
+    def first(self, n: int) -> Tensor:
+        return self.batch(n, torch.Generator().manual_seed(0))
+
+
+class Mixture(Drawn):
+    """Equal Gaussians of one width around ``centres`` (k, 2): the modes that a generator must not
+    miss."""
+
+    def __init__(self, centres: Tensor, std: float) -> None:
+        super().__init__(self._draw, (2,), f"{len(centres)} Gaussians of std {std:g}")
+        self.centres = centres
+        self.std = std
+
+    def _draw(self, n: int, generator: torch.Generator) -> Tensor:
+        device = generator.device
+        if self.centres.device != device:  # once: such a copy waits for the device
+            self.centres = self.centres.to(device)
+        index = torch.randint(len(self.centres), (n,), generator=generator, device=device)
+        noise = torch.randn((n, 2), generator=generator, device=device)
+        return self.centres[index] + self.std * noise
+
+    def coverage(self, points: Tensor, least: int = 1) -> tuple[int, float]:
+        """How many modes have ``least`` of the ``points`` (n, 2), and the share of points at any.
+
+        A point is at a mode if it lies within three standard deviations of its centre.
+        """
+        distance, nearest = torch.cdist(points, self.centres.to(points)).min(dim=1)
+        at_mode = distance <= 3 * self.std
+        counts = torch.bincount(nearest[at_mode], minlength=len(self.centres))
+        return int((counts >= least).sum()), float(at_mode.float().mean())
+
+
+def as_source(data: Any) -> Source:
+    """A source of what people have: a Source as it is; uint8 images (n, channels, side, side), as a
+    tensor or array, or a Dataset whose items are such images or begin with one; or a function
+    ``draw(n, generator)`` of float32 samples, in [-1, 1] if they are images.
+
+    Raises:
+        InputError: it is none of these, or holds no images.
+    """
+    if hasattr(data, "held_out") and hasattr(data, "train"):
+        found: Source = data
+        return found
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        return Images(_images_of(data))
+    if callable(data):
+        one = data(1, torch.Generator().manual_seed(0))
+        return Drawn(data, one.shape[1:])
+    raise InputTypeError(
+        f"source: got a {type(data).__name__}; give images as uint8, a Dataset of them, or a "
+        "function of (n, generator)"
+    )
+
+
+def _images_of(data: Any) -> Tensor:
+    if not len(data):
+        raise InputError("source: has no images; give one at least")
+    if hasattr(data, "shape"):
+        images = torch.as_tensor(data)
+    else:
+        items = (data[i] for i in range(len(data)))
+        images = torch.stack(
+            [
+                torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
+                for item in items
+            ]
+        )
+    if images.dim() != 4 or images.dtype != torch.uint8:
+        raise InputError(
+            f"source: got {images.dtype} of shape {tuple(images.shape)}; give uint8 images "
+            "(n, channels, side, side)"
+        )
+    return images.contiguous()
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """Bytes 0..255 -> float32 in [-1, 1], the range of tanh."""
+    return images.to(torch.float32).div_(127.5).sub_(1)

@@ -1,0 +1,128 @@
+"""Samples of a run, from its folder."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_train_run import config_in
+
+from ganfast import cli
+from ganfast.errors import InputError
+from ganfast.metrics.images import open_images
+from ganfast.train import train
+from ganfast.train.checkpoint import NAME
+from ganfast.train.generated import Generated, run_images, save
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    return train(config_in(folder, data="digits", watch_every=6, norm_g="spectral"))
+
+
+@pytest.fixture(scope="module")
+def ring_run(tmp_path_factory):
+    return train(config_in(tmp_path_factory.mktemp("ring"), input_range="sigmoid"))
+
+
+def as_bytes(images):
+    return ((images + 1) / 2 * 255).round().to(torch.uint8)
+
+
+def test_samples_are_those_of_the_run(digits_run, ring_run):
+    rows = Generated(digits_run.out, 300, seed=3)
+    assert len(rows) == 300 and rows.shape == (300, 1, 8, 8)
+    expected = as_bytes(digits_run.sample(300, seed=3)).int()
+    assert (torch.cat(list(rows.batches())).int() - expected).abs().max() <= 1
+    assert torch.equal(rows[np.array([7, 2])], rows[:8][[7, 2]])
+    points = Generated(ring_run.out, 9, seed=3)
+    assert points[:].dtype == torch.float32 and points.shape == (9, 2)
+
+
+def test_the_best_weights_or_the_last_ones(digits_run):
+    watch, average = digits_run.watch, digits_run.trainer.average
+    assert watch.best_step in (6, 12)
+    best, last = (Generated(digits_run.out, 4, last=last)[:] for last in (False, True))
+    noise = torch.randn((4, 16), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(last, as_bytes(average(noise)))
+    assert torch.equal(best, last) == (watch.best_step == 12)
+
+
+def test_every_kind_of_file(tmp_path, digits_run, ring_run, capsys):
+    run = str(digits_run.out)
+    for out in ("a.png", "a.npz", "folder"):
+        assert cli.main(["sample", run, "-n", "9", "--out", str(tmp_path / out)]) == 0
+        assert f"9 samples of {run} -> " in capsys.readouterr().out
+    rows = Generated(run, 9)[:].permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy()
+    assert np.array_equal(np.load(tmp_path / "a.npz")["arr_0"], rows)
+    source = open_images(tmp_path / "folder")
+    pictures = torch.stack([image for batch in source.batches(4) for image in batch.images])
+    assert np.array_equal(pictures.numpy(), rows)
+    assert open_images(tmp_path / "a.npz").count == 9
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert sheet.size == (3 * 50 + 2, 3 * 50 + 2)
+
+    points = Generated(ring_run.out, 9)
+    save(points, tmp_path / "points.npz")
+    assert np.array_equal(np.load(tmp_path / "points.npz")["arr_0"], points[:].numpy())
+    save(points, tmp_path / "points.png")
+    with pytest.raises(InputError, match="^out: got .* for points; give a .png or an .npz"):
+        save(points, tmp_path / "points")
+
+
+def test_what_cannot_be_sampled_is_one_line(tmp_path, digits_run, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.txt").write_text("kept")
+    cases = [
+        ([str(tmp_path / "none")], 1, "RUN: got"),
+        ([str(digits_run.out), "-n", "0"], 2, "num: got 0"),
+        ([str(digits_run.out), "--out", str(tmp_path / "full")], 1, "which is there already"),
+        ([str(digits_run.out), "--out", str(tmp_path / "no" / "a.png")], 1, "out: there is no"),
+    ]
+    for argv, code, words in cases:
+        try:
+            got = cli.main(["sample", *argv])
+        except SystemExit as stop:
+            got = stop.code
+        err = capsys.readouterr().err
+        assert got == code and words in err and len(err.splitlines()) == 1, err
+    assert [file.name for file in (tmp_path / "full").iterdir()] == ["a.txt"]
+
+
+def test_a_generator_of_ones_own_is_not_guessed_at(tmp_path):
+    source = torch.zeros((32, 1, 8, 8), dtype=torch.uint8)
+    generator = torch.nn.Sequential(torch.nn.Linear(16, 64), torch.nn.Unflatten(1, (1, 8, 8)))
+    train(config_in(tmp_path, data="digits"), source=source, generator=generator)
+    with pytest.raises(InputError, match="^run: got .* generator is not one of ganfast's; draw"):
+        Generated(tmp_path, 4)
+
+
+def test_the_fid_of_a_run(tmp_path, digits_run, ring_run, capsys):
+    """run:FOLDER stands for the images that `ganfast sample` would write."""
+    run, extra = str(digits_run.out), ["--extractor", "digits", "--json", "-q"]
+    save(Generated(run, 40), tmp_path / "fake.npz")
+    save(Generated(run, 40, seed=1), tmp_path / "real.npz")
+    values = []
+    for fake in (str(tmp_path / "fake.npz"), f"run:{run}"):
+        assert cli.main(["fid", str(tmp_path / "real.npz"), fake, "--num", "40", *extra]) == 0
+        values.append(json.loads(capsys.readouterr().out)["fid"])
+    assert values[0] == values[1]
+    assert cli.main(["fid", str(tmp_path / "real.npz"), f"run:{ring_run.out}", *extra]) == 1
+    assert "makes points; give a run on images" in capsys.readouterr().err
+    assert cli.main(["fid", str(tmp_path / "real.npz"), "run:nowhere", *extra]) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_run_that_went_on_is_another_source(digits_run):
+    before = run_images(str(digits_run.out), 8, "fake").fingerprint
+    assert run_images(str(digits_run.out), 8, "fake").fingerprint == before
+    state = digits_run.out / NAME
+    kept = state.read_bytes()
+    train(config_in(
+        digits_run.out, data="digits", watch_every=6, norm_g="spectral", steps=13,
+        resume=digits_run.out,
+    ))  # fmt: skip
+    assert run_images(str(digits_run.out), 8, "fake").fingerprint != before
+    state.write_bytes(kept)

@@ -1,0 +1,195 @@
+"""The watch: a distance by a critic of its own, patience, and the best weights."""
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from ganfast.errors import InputError
+from ganfast.linalg import frechet_distance
+from ganfast.metrics import moments
+from ganfast.train import TrainConfig, train
+from ganfast.train.checkpoint import NAME
+from ganfast.train.classifier import train_classifier
+from ganfast.train.data import digits
+from ganfast.train.recipe import CHAPTER
+from ganfast.train.run import new_trainer
+from ganfast.train.watch import Distance, best_of, has_run_out, independent_distance, smoothed
+
+RECIPE = CHAPTER["nonsaturating"]
+
+
+def config_in(out, **settings):
+    small = {"width": 4, "batch_size": 16, "steps": 12, "log_every": 4, "checkpoint_every": 5}
+    return TrainConfig(out=out, **{**small, "watch_every": 2, **settings})
+
+
+class Drawing(nn.Module):
+    """A "generator" that draws from ``images``, by its noise alone."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = nn.Parameter(images, requires_grad=False)
+
+    def forward(self, noise):
+        which = (noise[:, 0].mul(997).frac().abs() * len(self.images)).long()
+        return self.images[which]
+
+
+def test_values_are_smoothed_over_three():
+    assert smoothed([]) == []
+    assert smoothed([3.0, 1.0, 2.0, 6.0]) == [3.0, 2.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "best", "stops"),
+    [
+        ([], 2, None, False),
+        ([3, 2, 1], 2, 2, False),  # still falling
+        ([3, 2, 1, 2, 3], 2, 3, False),  # the means: 3, 2.5, 2, 1.67, 2
+        ([3, 2, 1, 2, 3, 3], 2, 3, True),
+        ([3, 2, 1, 2, 3, 3], 0, 3, False),
+        ([3, 2, 1, 9, 1, 0, 0, 0], 3, 7, False),  # one bad luck is forgiven
+    ],
+)
+def test_patience(values, patience, best, stops):
+    assert best_of(values) == best
+    assert has_run_out(values, patience) is stops
+
+
+@pytest.fixture(scope="module")
+def parts():
+    source = digits()
+    return source.train.all(), source.held_out.all()
+
+
+def test_the_distance_orders_real_noisy_collapsed_and_noise(parts):
+    learned, held_out = parts
+    random = torch.Generator().manual_seed(0)
+    sets = {
+        "real": learned,
+        "noisy": (learned + 0.5 * torch.randn(learned.shape, generator=random)).clamp(-1, 1),
+        "one digit": learned[:1],
+        "noise": torch.rand(learned.shape, generator=random) * 2 - 1,
+    }
+    found = {
+        name: independent_distance(Drawing(images), RECIPE, held_out)
+        for name, images in sets.items()
+    }
+    tests = {name: distance.test for name, distance in found.items()}
+    assert abs(tests["real"]) < 0.1 * tests["noisy"] < 0.1 * tests["noise"]
+    assert tests["one digit"] > 10 * abs(tests["real"])
+    assert all(distance.fit > distance.test for distance in found.values())
+
+
+def test_the_distance_is_the_earth_movers_as_far_as_the_penalty_holds(parts):
+    """Against black images it is known: the mean norm. A slope s that is as good as any makes
+    s W - 10 (s - 1)^2 greatest, so a large distance is overstated by W / 20."""
+    _, held_out = parts
+    black = torch.full_like(held_out[:1], -1.0)
+    exact = float((held_out - black).flatten(1).norm(dim=1).mean())
+    found = independent_distance(Drawing(black), RECIPE, held_out)
+    assert 0.6 * exact < found.test < 1.05 * exact * (1 + exact / 20)
+
+
+def test_a_measurement_is_repeatable_and_leaves_no_trace(parts):
+    generator = Drawing(parts[0])
+    before = copy.deepcopy(generator.state_dict())
+    torch.manual_seed(5)
+    stream = torch.get_rng_state()
+    one, two, other = (
+        independent_distance(generator, RECIPE, parts[1], seed=seed, steps=5) for seed in (1, 1, 2)
+    )
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert one == two != other and isinstance(one, Distance)
+    assert all(torch.equal(generator.state_dict()[name], t) for name, t in before.items())
+
+
+def test_a_watched_run_is_the_run_itself_and_resumes_bit_for_bit(tmp_path):
+    train(config_in(tmp_path / "alone", watch_every=0))
+    whole = train(config_in(tmp_path / "whole", watch_every=4))
+    alone, watched = (load_file(tmp_path / name / NAME) for name in ("alone", "whole"))
+    assert all(torch.equal(watched[name], t) for name, t in alone.items())
+    assert [line["step"] for line in whole.lines if "distance" in line] == [4, 8, 12]
+
+    train(config_in(tmp_path / "half", steps=7, watch_every=4))
+    train(config_in(tmp_path / "half", watch_every=4, resume=tmp_path / "half"))
+    again = load_file(tmp_path / "half" / NAME)
+    assert again.keys() == watched.keys() > alone.keys()
+    assert all(torch.equal(again[name], t) for name, t in watched.items())
+    logs = [(tmp_path / name / "log.jsonl").read_text() for name in ("whole", "half")]
+    assert logs[0] == logs[1]
+
+
+def test_a_run_that_gets_worse_is_stopped_with_its_best_weights(tmp_path, monkeypatch):
+    distances = iter([9.0, 5.0, 1.0, 4.0, 6.0, 7.0, 8.0, 9.0, 9.0])
+    seen = {}
+
+    def measured(average, recipe, held_out, *, seed):
+        seen[len(seen)] = copy.deepcopy(average.state_dict())
+        return Distance(next(distances), 0.0)
+
+    monkeypatch.setattr("ganfast.train.watch.watch.independent_distance", measured)
+    config = config_in(tmp_path, steps=100, patience=2)
+    run = train(config)
+    # means of three: 9 7 5 3.3 3.7 5.7
+    assert run.trainer.steps_done == 12 and run.watch.best_step == 8
+    assert all(torch.equal(run.watch.best[name], t) for name, t in seen[3].items())
+    assert "12 steps" in run.summary() and "stopped before 100" in run.summary()
+    assert "step 8 nearest" in run.summary()
+    run.trainer.average.load_state_dict(seen[3])
+    assert torch.equal(run.sample(4, seed=3), run.trainer.sample(4, seed=3))
+    # it stays stopped, until it is given more patience
+    config.resume = tmp_path
+    assert train(config).trainer.steps_done == 12
+    config.patience = 3
+    assert train(config).trainer.steps_done == 14
+
+
+def test_modes_are_logged(tmp_path):
+    run = train(config_in(tmp_path, data="ring"))
+    found, share = run.trainer.source.coverage(run.trainer.sample(1000, 0), least=25)
+    assert (run.lines[-1]["modes"], run.lines[-1]["at_mode"]) == (found, share)
+
+
+def test_too_few_held_out_samples_are_refused(tmp_path):
+    images = torch.zeros((40, 1, 8, 8), dtype=torch.uint8)
+    with pytest.raises(InputError, match="^watch_every: got 2, with 10 samples held out"):
+        train(config_in(tmp_path), source=images)
+    with pytest.raises(InputError, match="^patience: got 3 without measurements"):
+        config_in(tmp_path, watch_every=0, patience=3)
+
+
+def ranks(values):
+    return torch.tensor(values).argsort().argsort().float()
+
+
+def rank_correlation(one, two):
+    return float(torch.corrcoef(torch.stack([ranks(one), ranks(two)]))[0, 1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("game", ["nonsaturating", "wgan", "wgan-gp"])
+def test_the_distance_ranks_a_run_as_its_fid_does(game, parts):
+    """Danihelka et al. 2017; the loss of a game with labels does not (arXiv:1701.07875, figure 4),
+    nor does the Wasserstein estimate of a critic with the penalty as it learns."""
+    held_out = parts[1]
+    features = train_classifier().model.features
+    real = moments(features(held_out).detach())
+    trainer = new_trainer(
+        TrainConfig(game=game, n_critic=3 if game == "wgan-gp" else None), digits()
+    )
+    logged, fids, distances = [], [], []
+    for step in (50, 100, 150, 200, 300, 400, 600):
+        trainer.meter.take()
+        while trainer.steps_done < step:
+            trainer.step()
+        logged.append(trainer.meter.take()["critic_loss"])
+        samples = features(trainer.sample(600, seed=5)).detach()
+        fids.append(float(frechet_distance(*real, *moments(samples))))
+        found = independent_distance(trainer.average, trainer.recipe, held_out, seed=step)
+        distances.append(found.test)
+    assert rank_correlation(fids, distances) >= 0.9, (fids, distances)
+    assert abs(rank_correlation(fids, logged)) < 0.7, (fids, logged)
