@@ -26,7 +26,7 @@ from torch import Tensor
 
 from benchmarks.harness import Harness
 from benchmarks.machine import peak_kib
-from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, Step, calling, multiplying
+from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, Step, calling, multiplying, normal
 from ganfast.metrics import manifold_metrics
 from testing import gaussians
 
@@ -166,9 +166,13 @@ def memory(count: int, dim: int, steps: dict[str, Step]) -> dict[str, dict[str, 
 
 def main(provider: str, count: int, dim: int) -> None:
     make = manifold(count, dim, "cpu").providers[provider].make
-    small = manifold(300, dim, "cpu").inputs(torch.device("cpu"), 0)
-    make(*small)()  # libraries, threads and their buffers
-    step = make(*manifold(count, dim, "cpu").inputs(torch.device("cpu"), 0))
+
+    def sides(rows: int) -> tuple[Tensor, Tensor]:
+        # Made in float32: what is needed to make them must not be more than what is measured.
+        return normal(rows, dim, seed=0), normal(rows, dim, seed=1)
+
+    make(*sides(300))()  # libraries, threads and their buffers
+    step = make(*sides(count))
     before = peak_kib()
     step()
     print((peak_kib() - before) * 1024 / 1e6)
