@@ -35,7 +35,7 @@ mutate: $(VENV)/installed $(SIMULATED)/installed  ## break the GPU kernels line 
 bench: $(VENV)/installed  ## time the operations against PyTorch; writes benchmarks/results/
 	$(RUN) -m benchmarks.run $(BENCH_ARGS)
 
-gpu:  ## on a machine with a CUDA GPU: install, test and time there; OUT=folder says where to write
+gpu:  ## on a machine with a CUDA GPU: install, time and test there; without one the simulated gates; OUT=folder
 	$(PYTHON) -m benchmarks.gpu --out $(OUT)
 
 lint: $(VENV)/installed  ## ruff and mypy
