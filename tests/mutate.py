@@ -52,6 +52,7 @@ class Mutant:
 def mutants() -> Iterator[Mutant]:
     kernels = "ganfast/backends/triton/kernels"
     phi, rows, losses = f"{kernels}/phi.py", f"{kernels}/rows.py", f"{kernels}/losses.py"
+    blocks = f"{kernels}/blocks.py"
     optim = "csrc/optim_math.h"
     yield Mutant("sign: cross entropy", phi, "(1.0 - t) - q, q - t", "(1.0 - t) - q, t - q", LOSSES)
     yield Mutant("sign: half square", phi, "y = x - t", "y = t - x", LOSSES)
@@ -83,7 +84,7 @@ def mutants() -> Iterator[Mutant]:
     )
     yield Mutant(
         "mask: a load of the losses",
-        losses,
+        blocks,
         "mask=lanes < count - start",
         "mask=lanes <= count - start",
         LOSSES,
