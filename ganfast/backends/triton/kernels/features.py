@@ -8,11 +8,8 @@ import triton
 import triton.language as tl
 
 from ganfast.backends.triton.kernels.blocks import find, load, pick
-from ganfast.backends.triton.kernels.losses import MAX_TENSORS
+from ganfast.backends.triton.kernels.losses import MAX_TENSORS, gather
 from ganfast.backends.triton.kernels.scalars import real, wide_integer
-
-PARTIALS = tl.constexpr(2048)
-"""Partial sums that the last program loads at once, as in losses.py."""
 
 _SCALARS = [f"{name}{j}" for name in "nw" for j in range(MAX_TENSORS)]
 
@@ -68,17 +65,8 @@ def distance_kernel(
     tl.debug_barrier()
     arrived = tl.atomic_add(counter, 1, sem="acq_rel")
     if arrived == programs - 1:
-        lanes = tl.arange(0, PARTIALS)
-        sums = tl.zeros((PARTIALS,), partial.dtype)
-        for base in range(0, programs.to(tl.int32), PARTIALS):
-            # .cg: from the L2 cache, where the other processors' sums are.
-            sums += tl.load(
-                partials + base + lanes,
-                mask=lanes < programs - base,
-                other=0.0,
-                cache_modifier=".cg",
-            )
-        tl.store(out, tl.sum(sums, axis=0))
+        REAL: tl.constexpr = tl.float64 if WIDE else tl.float32
+        tl.store(out, gather(partials, programs, REAL))
         tl.store(counter, 0)
 
 
