@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,6 +109,10 @@ def _leave() -> None:
 def _fail(store: Any, error: BaseException) -> NoReturn:
     """End this process without another word to the group, whose members may wait for us forever in
     an exchange that we shall not come to: an orderly exit could wait for them in turn."""
+    if threading.current_thread() is threading.main_thread():
+        # torchrun sends it as soon as another process has ended, twice, and it must not cut off
+        # the one line that says why: the other ended because we speak.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     code = exit_code(error)
     if _is_first_to_fail(store):
         try:

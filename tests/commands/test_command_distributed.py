@@ -25,6 +25,7 @@ import sys
 import torch
 import torch.distributed as dist
 from ganfast import cli, metrics
+from ganfast.commands import distributed
 from ganfast.errors import InputError
 from known_result import RESULT
 
@@ -39,13 +40,22 @@ def evaluate(real, fake, **given):
             raise ZeroDivisionError("a bug")
         if behaviour == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-    if behaviour == "all mistaken":
+    if behaviour.startswith("all mistaken"):
         raise InputError("real: nothing here")
     total = torch.tensor([1.0 + dist.get_rank()])
     dist.all_reduce(total)
     return {**RESULT, "fid": float(total), "skipped": ["a.png"] if behaviour == "skip" else []}
 
 
+def first_to_fail(store, ask=distributed._is_first_to_fail):
+    first = ask(store)
+    for _ in range(2 * first):  # as torchrun does when another process has ended before we spoke
+        os.kill(os.getpid(), signal.SIGTERM)
+    return first
+
+
+if behaviour == "all mistaken, one signalled":
+    distributed._is_first_to_fail = first_to_fail
 metrics.evaluate = evaluate
 torch.set_num_threads(1)
 sys.exit(cli.main(argv))
@@ -110,11 +120,12 @@ def test_torchrun_gives_one_result(command):
 
 
 @slow
-def test_a_mistake_that_all_find_is_one_line(command):
-    done = torchrun(command("all mistaken"))
+@pytest.mark.parametrize("behaviour", ["all mistaken", "all mistaken, one signalled"])
+def test_a_mistake_that_all_find_is_one_line(command, behaviour):
+    done = torchrun(command(behaviour))
     assert done.returncode != 0 and done.stdout == ""
     lines = [line for line in done.stderr.splitlines() if line.startswith("ganfast")]
-    assert lines == ["ganfast: error: real: nothing here"]
+    assert lines == ["ganfast: error: real: nothing here"], done.stderr
 
 
 @slow
