@@ -15,7 +15,7 @@ BENCH_ARGS ?=
 CSRC := $(shell find csrc -type f 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate simulator mutate bench gpu lint format clean
+.PHONY: help demo test docs simulate simulator mutate bench gpu lint format clean
 
 help:  ## say what the targets do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -25,6 +25,9 @@ demo: $(VENV)/installed  ## train the games on real handwritten digits; writes r
 
 test: $(VENV)/installed simulator  ## run the whole test suite, in JOBS processes (default: one for each core)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+docs: $(VENV)/installed  ## the pages, with the reference from the docstrings; writes site/
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
 
 simulate: $(VENV)/installed $(SIMULATED)/installed  ## the tests of the GPU kernels, all of them, on a simulated GPU
 	OMP_NUM_THREADS=1 $(RUN) -m testing.simulated_gpu -q -n $(JOBS) --dist worksteal $(SIM_ARGS)
@@ -48,7 +51,7 @@ format: $(VENV)/installed  ## let ruff mend what it can
 	$(RUN) -m ruff format .
 
 clean:  ## remove the environment, build products and caches (not runs/, not what was measured)
-	rm -rf $(VENV) build dist *.egg-info ganfast/_cpu*.so .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info ganfast/_cpu*.so .pytest_cache .mypy_cache .ruff_cache
 	find ganfast tests testing benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/packages: requirements-dev.txt

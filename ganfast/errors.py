@@ -1,6 +1,8 @@
 """The exceptions that a user, or a backend's caller, can act on. Each message is one line that says
 what to do: ``argument: got X; do Y``."""
 
+__all__ = ["DivergedError", "InputError", "InputTypeError", "Refusal"]
+
 
 class InputError(ValueError):
     """A foreseeable mistake in what the user gave."""

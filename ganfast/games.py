@@ -7,10 +7,10 @@ families ``phi(x, t)`` of a logit ``x`` and a target ``t`` (1 for "real", 0 for 
 that knows the families serves every game, and a soft, noisy or flipped label is nothing but another
 ``t``.
 
-To add a game: a row in :data:`GAMES`, and its line in README.md's table. If it needs a new family:
-a row in :data:`PHIS`, its formulas in ``reference/losses.py`` and ``csrc/gan_math.h``, and a branch
-in ``backends/triton/kernels/phi.py``. Nothing else: documentation, tests and benchmarks are made
-from these tables, and the formulas below are what the tests take for the truth.
+To add a game: a row in :data:`GAMES`, and its line in the table of docs/losses.md. If it needs a
+new family: a row in :data:`PHIS`, its formulas in ``reference/losses.py`` and ``csrc/gan_math.h``,
+and a branch in ``backends/triton/kernels/phi.py``. Nothing else: documentation, tests and
+benchmarks are made from these tables, and the formulas below are what the tests take for the truth.
 """
 
 from __future__ import annotations

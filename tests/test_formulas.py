@@ -110,7 +110,7 @@ def test_a_game_is_what_its_row_says(game):
         torch.testing.assert_close(loss, said, rtol=1e-12, atol=1e-14)
 
 
-def readme_table():
+def table_of_games():
     lines = [
         "| game | f_real(x) of D(real) | f_fake(x) of D(fake) | f_gen(x) of D(fake) | paper |",
         "|---|---|---|---|---|",
@@ -129,8 +129,8 @@ def test_the_documentation_is_made_of_the_rows():
             assert text in GF.discriminator_loss.__doc__
         assert row.title in GF.generator_loss.__doc__ and row.f_gen in GF.generator_loss.__doc__
     assert "{games}" not in GF.discriminator_loss.__doc__ + GF.generator_loss.__doc__
-    readme = (csrc_dir().parent / "README.md").read_text(encoding="utf-8")
-    assert readme_table() in readme, f"README.md's table of games should be\n{readme_table()}"
+    page = (csrc_dir().parent / "docs" / "losses.md").read_text(encoding="utf-8")
+    assert table_of_games() in page, f"docs/losses.md's table should be\n{table_of_games()}"
 
 
 def test_every_loss_of_every_game_is_tested():

@@ -1,4 +1,4 @@
-"""games.py's recipe for a new game, followed to the letter in a scratch copy of the checkout.
+"""CONTRIBUTING.md's recipe for a new game, followed to the letter in a copy of the checkout.
 
 The copy gets a squared hinge, a game of a new family. It must take no other edits than these, and
 every test that is made from the tables must then be green.
@@ -65,7 +65,7 @@ TRITON_SLOPE = """    elif PHI == "squared_hinge":
         y = 2.0 * sign * tl.where(margin <= 0, 0.0, margin)
 """
 
-README = (
+PAGE = (
     "| `squared_hinge` | max(0, 1 - x)^2 | max(0, 1 + x)^2 | -x | "
     "[1609.03126](https://arxiv.org/abs/1609.03126) |\n"
 )
@@ -89,7 +89,7 @@ EDITS = {
         (LAST_BRANCH, TRITON_VALUE),
         (LAST_BRANCH, TRITON_SLOPE),
     ],
-    "README.md": [("\nHere x is a logit", README)],
+    "docs/losses.md": [("\nHere x is a logit", PAGE)],
 }
 """Of each file: the texts before which something is inserted (or, in a macro's list, replaced)."""
 
@@ -106,7 +106,7 @@ def copy(tmp_path_factory):
     from ganfast.games import PHIS
 
     copy = tmp_path_factory.mktemp("checkout")
-    for name in ("ganfast", "csrc", "tests", "benchmarks", "testing"):
+    for name in ("ganfast", "csrc", "tests", "benchmarks", "testing", "docs"):
         left_out = shutil.ignore_patterns("__pycache__", "_cpu*.so", "results")
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, copy / name, ignore=left_out)

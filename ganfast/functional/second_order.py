@@ -22,10 +22,10 @@ def check_second_order(
 ) -> None:
     """Raise if autograd's gradient of ``penalty()`` is not the slope that its values show.
 
-    Compilers and custom operations have dropped the second derivative without a word (pytorch
-    #181581, #193279): the penalty then has its right value and trains nothing. This compares, along
-    random directions, what backward gives with a central difference of the values, which needs the
-    first derivative alone.
+    Compilers and custom operations have dropped the second derivative without a word (PyTorch's
+    issues 181581 and 193279): the penalty then has its right value and trains nothing. This
+    compares, along random directions, what backward gives with a central difference of the values,
+    which needs the first derivative alone.
 
         GF.check_second_order(lambda: compiled_penalty(real), critic.parameters())
 
