@@ -48,7 +48,12 @@ class TrainConfig:
         InputError: a value that can't work, in one line that names the field.
     """
 
-    game: str = option("nonsaturating", "what the two networks play: {choices}", choices=CHAPTER)
+    game: str = option(
+        "",
+        "what the two networks play: {choices}",
+        choices=CHAPTER,
+        unset="nonsaturating; relativistic with the preset r3gan",
+    )
     preset: str = option(
         "chapter",
         "whose settings the games have: {choices} (chapter: made for small data and minutes; "
@@ -223,6 +228,7 @@ class TrainConfig:
     progress: bool = option(True, "show a progress bar where stderr is a terminal")
 
     def __post_init__(self) -> None:
+        self.game = self.game or ("relativistic" if self.preset == "r3gan" else "nonsaturating")
         check(self)
         if self.image_size & (self.image_size - 1):
             raise InputError(f"image_size: got {self.image_size}; give a power of two")
@@ -257,7 +263,7 @@ class TrainConfig:
         """The game's recipe, with this run's own values in place of its defaults. ``points`` says
         whether the samples are points rather than images; None: as ``data`` has it."""
         points = self.data in POINTS if points is None else points
-        recipe, penalties = PRESETS[self.preset][self.game], self._penalties(points)
+        recipe, penalties = self._row, self._penalties(points)
         changed: dict[str, Any] = {"penalties": penalties}
         if penalties and recipe.norm_d == "batch":
             changed["norm_d"] = "none"
@@ -269,8 +275,12 @@ class TrainConfig:
         changed |= {name: getattr(self, name) for name in recipe.labels}
         return dataclasses.replace(recipe, **changed)
 
+    @property
+    def _row(self) -> Recipe:
+        return PRESETS[self.preset][self.game]
+
     def _penalties(self, points: bool) -> tuple[Penalty, ...]:
-        rows = PRESETS[self.preset][self.game].penalties
+        rows = self._row.penalties
         if self.penalty is not None:
             kinds = [] if self.penalty == "none" else self.penalty.split("+")
             rows = tuple(Penalty(kind, PENALTIES[kind].weight) for kind in kinds)

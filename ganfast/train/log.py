@@ -40,31 +40,35 @@ class Meter:
 
 
 class Log:
-    """One JSON object per line, written out at once. A resumed run begins with the ``lines`` up to
-    the step that it resumes from."""
+    """One JSON object per line, written out at once; with no ``path`` they are only kept. A resumed
+    run begins with the ``lines`` up to the step that it resumes from."""
 
-    def __init__(self, path: Path, lines: Iterable[dict[str, Any]] = ()) -> None:
+    def __init__(self, path: Path | None, lines: Iterable[dict[str, Any]] = ()) -> None:
         self._path = path
         self._begin(lines)
 
     def _begin(self, lines: Iterable[dict[str, Any]]) -> None:
         self.lines, path = list(lines), self._path
+        if path is None:
+            return
         text = "".join(f"{json.dumps(line)}\n" for line in self.lines)
         write_atomically(path, "out", lambda file: file.write(text.encode()), one_writer=True)
         self._file = path.open("a", encoding="utf-8")  # noqa: SIM115 (open until close())
 
     def write(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        if self._path is not None:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
 
     def cut(self, last_step: int) -> None:
         """Forget what came after ``last_step``."""
-        self._file.close()
+        self.close()
         self._begin(line for line in self.lines if line["step"] <= last_step)
 
     def close(self) -> None:
-        self._file.close()
+        if self._path is not None:
+            self._file.close()
 
 
 def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:

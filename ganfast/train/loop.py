@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from ganfast.train.players import (
     share_at_bound,
     take,
 )
+from ganfast.train.processes import Processes
 from ganfast.train.recipe import PENALTIES, Recipe
 from ganfast.train.source import Source
 
@@ -33,9 +35,12 @@ class Trainer:
     def __init__(
         self, generator: nn.Module, critic: nn.Module, source: Source, recipe: Recipe,
         *, steps: int = 2000, seed: int = 0, device: str = "cpu", skip_nan: bool = False,
+        processes: Processes | None = None,
     ) -> None:  # fmt: skip
+        self.processes = processes or Processes()
         self.source, self.recipe, self.steps, self.device = source, recipe, steps, device
         self.generator, self.critic = generator.to(device), critic.to(device)
+        self.processes.join(self.generator, self.critic)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.generator_optimizer = make_optimizer(self.generator, recipe)
         self.critic_optimizer = make_optimizer(self.critic, recipe, recipe.clip)
@@ -63,27 +68,33 @@ class Trainer:
         fake.requires_grad_("fake" in places)
 
         scores = self.critic(real), self.critic(fake)
+        whole = map(self.processes.whole, scores)
         loss = GF.discriminator_loss(
-            *scores, game=recipe.loss, **recipe.labels, generator=self.random
+            *whole, game=recipe.loss, **recipe.labels, generator=self.random
         )
         logged = {"critic_loss": loss}
         if recipe.loss == "wasserstein":  # the earth mover's distance, times a Lipschitz constant
             logged["wasserstein"] = -loss
+        parts = {}
         for row in penalties:
-            penalty = penalty_of(row, self.critic, real, fake, scores, self.random)
-            logged[PENALTIES[row.kind].logged] = penalty
+            penalty = penalty_of(row, self.critic, real, fake, scores, self.random, self.processes)
+            parts[PENALTIES[row.kind].logged] = penalty.detach()
             loss = loss + row.every * PENALTIES[row.kind].factor * row.weight * penalty
-        if take(self.critic_optimizer, loss, self.rate(), self.guard):  # and clip, if it is to
+        if self.take(self.critic_optimizer, loss, parts):  # and clip, if it is to
             if recipe.clip is not None:  # near 1 the critic is made of signs alone
                 logged["clipped"] = share_at_bound(self.critic, recipe.clip)
-            self.meter.add(**logged)
+            self.meter.add(**logged, **parts)
 
     def generator_step(self) -> None:
         """Teach the generator to be taken for real."""
         self.critic.requires_grad_(False)  # no gradients for weights that this step leaves alone
         scores = self.critic(self.generator(self.noise(self.recipe.batch_size)))
-        loss = GF.generator_loss(scores, game=self.recipe.loss)
-        if take(self.generator_optimizer, loss, self.rate(), self.guard):
+        scores, real = self.processes.whole(scores), None
+        if self.recipe.compares:
+            with torch.no_grad():
+                real = self.processes.whole(self.critic(self.real()))
+        loss = GF.generator_loss(scores, real=real, game=self.recipe.loss)
+        if self.take(self.generator_optimizer, loss):
             norm = gradient_norm(self.generator)
             self.meter.add(generator_loss=loss, generator_gradient=norm)
             if self.recipe.scores_are_logits:
@@ -93,16 +104,20 @@ class Trainer:
     def real(self) -> Tensor:
         """A batch of real samples, in the range that the generator's last layer has."""
         batch = self.source.train.batch(self.recipe.batch_size, self.random)
+        batch = self.processes.part(batch)
         return batch if self.recipe.input_range == "tanh" else (batch + 1) / 2
 
     def noise(self, n: int) -> Tensor:
         """The generator's input, (n, latent_dim)."""
         shape = (n, self.recipe.latent_dim)
-        return torch.randn(shape, generator=self.random, device=self.device)
+        noise = torch.randn(shape, generator=self.random, device=self.device)
+        return self.processes.part(noise)
 
-    def rate(self) -> float:
-        """The learning rate of this step."""
-        return schedule.learning_rate(self.steps_done, self.recipe, self.steps)
+    def take(self, optimizer: torch.optim.Optimizer, loss: Tensor, parts: Any = None) -> bool:
+        """A step of ``optimizer`` down ``loss`` at the rate that it is time for."""
+        rate = schedule.learning_rate(self.steps_done, self.recipe, self.steps)
+        parts = list((parts or {}).values())
+        return take(optimizer, loss, rate, self.guard, self.processes, parts)
 
     def sample(self, n: int, seed: int) -> Tensor:
         """``n`` samples of the average generator, which change nothing in the run."""

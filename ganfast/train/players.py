@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +12,7 @@ import ganfast.functional as GF
 from ganfast.errors import InputError, one_line
 from ganfast.optim import Adam, RMSprop
 from ganfast.train.log import Meter
+from ganfast.train.processes import Processes
 from ganfast.train.recipe import PENALTIES, Penalty, Recipe
 
 
@@ -67,8 +71,7 @@ class Guard:
 
     def accepts(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> bool:
         """Whether the gradients that are there may be taken."""
-        weights = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = norm_of([p.grad for p in weights if p.grad is not None])
+        norm = norm_of(gradients(optimizer))
         good = bool(torch.isfinite(norm + loss.detach()))
         self._meter.add(skipped=norm.new_full((), 0.0 if good else 1.0))
         if good:
@@ -85,18 +88,33 @@ class Guard:
 
 
 def take(
-    optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, guard: Guard | None = None
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    rate: float,
+    guard: Guard | None = None,
+    processes: Processes | None = None,
+    parts: Sequence[Tensor] = (),
 ) -> bool:
     """One step of ``optimizer`` down ``loss``, at the learning rate ``rate``; whether it was taken,
-    which is for the ``guard`` to say."""
+    which is for the ``guard`` to say. Of several ``processes`` each has its part of the gradients,
+    and of the scalars ``parts``: they become the sums."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    if processes is not None and processes.count > 1:
+        loss = loss.detach().clone()
+        processes.add_up([*gradients(optimizer), *parts, loss])
     if guard is not None and not guard.accepts(optimizer, loss):
         return False
     optimizer.step()
     return True
+
+
+def gradients(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Those that there are of its weights."""
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    return [p.grad for p in weights if p.grad is not None]
 
 
 def penalty_of(
@@ -106,16 +124,24 @@ def penalty_of(
     fake: Tensor,
     scores: tuple[Tensor, Tensor],
     random: torch.Generator,
+    processes: Processes,
 ) -> Tensor:
-    """mean_i (||d critic(x_i) / d x_i|| - target)^2 where the row of PENALTIES says. At real or
-    fake samples it is taken on the graph of their ``scores``, without a second forward."""
-    kind = PENALTIES[row.kind]
+    """mean_i (||d critic(x_i) / d x_i|| - target)^2 where the row of PENALTIES says; of several
+    ``processes`` the part of it that is this one's. At real or fake samples it is taken on the
+    graph of their ``scores``, without a second forward."""
+    kind, count = PENALTIES[row.kind], processes.count
     if kind.at == "interpolated":
+        between: dict[str, Any] = {"generator": random}
+        if count > 1:  # eps of the whole batch, and of it this process's part
+            ones = torch.ones(len(real) * count, device=real.device)
+            eps = processes.part(GF.interpolate(ones, torch.zeros_like(ones), generator=random))
+            real = fake + eps.view(-1, *[1] * (real.dim() - 1)) * (real - fake)
+            between = {"at": "real"}
         return GF.gradient_penalty(
-            critic, real, fake, weight=1.0, target=kind.target, generator=random
+            critic, real, fake, weight=1 / count, target=kind.target, **between
         )
     samples = {"real": (scores[0], real), "fake": (scores[1], fake)}
-    return GF.r1_penalty(*samples[kind.at], gamma=2.0)
+    return GF.r1_penalty(*samples[kind.at], gamma=2 / count)
 
 
 def gradient_norm(module: nn.Module) -> Tensor:

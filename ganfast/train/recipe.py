@@ -108,7 +108,12 @@ class Recipe:
     @property
     def scores_are_logits(self) -> bool:
         """Whether sigmoid of a score is how probably the critic takes a sample for real."""
-        return find(self.loss).discriminator == "cross_entropy"
+        return find(self.loss).discriminator == "cross_entropy" and not self.compares
+
+    @property
+    def compares(self) -> bool:
+        """Whether the loss compares real with generated samples: then the generator's does too."""
+        return bool(find(self.loss).compares)
 
     @property
     def labels(self) -> dict[str, Any]:
@@ -163,6 +168,14 @@ CHAPTER: dict[str, Recipe] = {
     "hinge": Recipe("hinge", lr=1e-3, betas=(0.0, 0.9), n_critic=2, norm_d="spectral"),
     # Mao et al. 2017, arXiv:1611.04076.
     "least_squares": Recipe("least_squares", norm_d="batch"),
+    # Huang et al. 2025, arXiv:2501.05441: each real sample against a generated one, after
+    # Jolicoeur-Martineau 2018, arXiv:1807.00734.
+    "relativistic": Recipe(
+        "relativistic",
+        lr=1e-3,
+        betas=(0.0, 0.9),
+        penalties=(Penalty("r1", 0.1), Penalty("r2", 0.1)),
+    ),
 }
 
 # What the papers print, for images of 64x64 and 10^5 steps. DCGAN's: arXiv:1511.06434.
@@ -190,17 +203,19 @@ PAPER: dict[str, Recipe] = {
     "least_squares": _DCGAN("least_squares"),
 }
 
-# Huang et al. 2024, arXiv:2501.05441: two penalties in place of every trick. Their loss pairs each
-# real sample with a fake one; here the row has the unpaired loss that theirs starts from.
+# Huang et al. 2025, arXiv:2501.05441: two penalties in place of every trick, and a loss of pairs.
+# "nonsaturating" has the unpaired loss that theirs starts from.
+_R3GAN = functools.partial(
+    Recipe,
+    lr=1e-3,
+    betas=(0.0, 0.9),
+    decay="cosine",
+    batch_size=256,
+    penalties=(Penalty("r1", 0.1), Penalty("r2", 0.1)),
+)
 R3GAN: dict[str, Recipe] = {
-    "nonsaturating": Recipe(
-        "nonsaturating",
-        lr=1e-3,
-        betas=(0.0, 0.9),
-        decay="cosine",
-        batch_size=256,
-        penalties=(Penalty("r1", 0.1), Penalty("r2", 0.1)),
-    ),
+    "nonsaturating": _R3GAN("nonsaturating"),
+    "relativistic": _R3GAN("relativistic"),
 }
 
 PRESETS: dict[str, Mapping[str, Recipe]] = {"chapter": CHAPTER, "paper": PAPER, "r3gan": R3GAN}

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from ganfast.train.environment import cpu_threads, need, writable_folder
 from ganfast.train.log import Log, check_finite, read_log
 from ganfast.train.loop import Trainer
 from ganfast.train.players import check_networks, sample
+from ganfast.train.processes import Processes
 from ganfast.train.schedule import is_due
 from ganfast.train.source import Images, Mixture, Source, as_source
 from ganfast.train.watch import Watch, look, modes_of
@@ -85,6 +88,7 @@ def new_trainer(
     *,
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
+    processes: Processes | None = None,
 ) -> Trainer:
     """A trainer at its first step, with the networks of ``config`` where none are given."""
     recipe = config.recipe(points=len(source.shape) == 1)
@@ -98,6 +102,8 @@ def new_trainer(
         )
         generator, critic = generator or made[0], critic or made[1]
     check_networks(generator, critic, source.shape, recipe.latent_dim)
+    processes = processes or Processes()
+    processes.check(recipe.batch_size, source.identity)
     return Trainer(
         generator,
         critic,
@@ -107,6 +113,7 @@ def new_trainer(
         seed=config.seed,
         device=config.device,
         skip_nan=config.on_nan == "skip",
+        processes=processes,
     )
 
 
@@ -125,6 +132,10 @@ def train(
     On Ctrl-C and SIGTERM the step in progress is finished, the checkpoint and the pictures so far
     are written, and KeyboardInterrupt is raised; the run can then be continued with ``resume``.
 
+    Where torch.distributed's default group is initialized, its processes share each batch, and do
+    to round-off what one process would; the first one writes. They may be another number when the
+    run is resumed.
+
     Args:
         config: the settings.
         source: samples of your own in place of ``config.data``, as for
@@ -139,12 +150,17 @@ def train(
     """
     for module in ("matplotlib", "safetensors", "PIL"):
         need(module)  # better now than after an hour
-    out = writable_folder(config.out)
+    processes = Processes(together=True)
+    out = writable_folder(config.out) if processes.first else Path(config.out)
     busy = f"out: got {str(out)!r}, where another run is under way; give another folder"
-    with cpu_threads(config.threads), Lock(out / ".lock", busy):
-        clear(out, config)
+    lock = Lock(out / ".lock", busy) if processes.first else nullcontext()
+    with cpu_threads(config.threads), lock:
+        if processes.first:
+            clear(out, config)
         samples = open_source(config) if source is None else as_source(source)
-        trainer = new_trainer(config, samples, generator=generator, critic=critic)
+        trainer = new_trainer(
+            config, samples, generator=generator, critic=critic, processes=processes
+        )
         watch = Watch(trainer, config.watch_every, config.patience, config.seed)
         old_lines = [] if config.resume is None else resume(trainer, watch, config)
         return run(trainer, watch, config, out, old_lines)
@@ -159,14 +175,14 @@ def run(
 ) -> Run:
     """Step until done, interrupted or stopped by the watch, writing at the intervals that the
     config names."""
-    start = time.perf_counter()
-    log = Log(out / "log.jsonl", old_lines)
+    start, processes = time.perf_counter(), trainer.processes
+    log = Log(out / "log.jsonl" if processes.first else None, old_lines)
     progress = Progress(
         config.game,
         config.steps,
         unit="steps",
         done=trainer.steps_done,
-        show=config.progress and shows_progress(),
+        show=config.progress and shows_progress() and processes.first,
     )
     if config.on_nan == "rollback":
         save_checkpoint(trainer, watch, config, out)  # something to go back to
@@ -174,8 +190,8 @@ def run(
         with Interrupt() as interrupt:
             while True:
                 try:
-                    while not (
-                        trainer.steps_done >= config.steps or watch.stop or interrupt.requested
+                    while trainer.steps_done < config.steps and not processes.any(
+                        watch.stop or interrupt.requested
                     ):
                         trainer.step()
                         progress.advance()
@@ -191,7 +207,9 @@ def run(
     finally:
         progress.close()
         log.close()
-        pictures.save_log(out / "losses.png", log.lines, f"{config.game} on {shown(config.data)}")
+        if processes.first:
+            title = f"{config.game} on {shown(config.data)}"
+            pictures.save_log(out / "losses.png", log.lines, title)
     return Run(config, out, trainer, watch, log.lines, time.perf_counter() - start)
 
 
@@ -219,16 +237,18 @@ def go_back(
     """Return to the last checkpoint, and draw from another random stream from there; by how many
     steps, which is negative."""
     failed, rollbacks = trainer.steps_done, trainer.rollbacks + 1
-    tensors, facts = checkpoint.load(out / checkpoint.NAME)
+    load = functools.partial(checkpoint.load, out / checkpoint.NAME)
+    tensors, facts = trainer.processes.from_first(load)
     checkpoint.restore(trainer, tensors, facts)
     watch.restore(checkpoint.under("best", tensors), facts)
     trainer.rollbacks = rollbacks
     trainer.random.manual_seed(config.seed + ANOTHER_STREAM * rollbacks)
     log.cut(trainer.steps_done)
-    note(
-        f"{one_line(why).partition(':')[0]}; back to step {trainer.steps_done} with other samples "
-        f"({rollbacks} of {MOST_ROLLBACKS} times)"
-    )
+    if trainer.processes.first:
+        note(
+            f"{one_line(why).partition(':')[0]}; back to step {trainer.steps_done} with other "
+            f"samples ({rollbacks} of {MOST_ROLLBACKS} times)"
+        )
     return trainer.steps_done - failed
 
 
@@ -240,6 +260,8 @@ def shows(key: str) -> bool:
 def save_samples(trainer: Trainer, config: TrainConfig, out: Path) -> None:
     """``samples/<step>.png``, always from the same noise, so that the pictures show one thing
     changing."""
+    if not trainer.processes.first:
+        return
     folder = out / "samples"
     folder.mkdir(exist_ok=True)
     is_image = len(trainer.source.shape) == 3
@@ -254,6 +276,8 @@ def save_checkpoint(trainer: Trainer, watch: Watch, config: TrainConfig, out: Pa
     tensors, facts = tensors | best, facts | watched
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
         check_finite({"step": trainer.steps_done, "weights": float("nan")})
+    if not trainer.processes.first:
+        return
     settings = dataclasses.asdict(config)
     facts["steps"] = config.steps
     facts["config"] = {name: settings[name] for name in settings if name not in MAY_CHANGE}
@@ -264,7 +288,9 @@ def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str
     """Bring ``trainer`` and ``watch`` to the state saved in the folder that ``config`` resumes;
     returns the log up to there."""
     folder = Path(config.resume or "")
-    tensors, facts = checkpoint.load(folder / checkpoint.NAME)
+    first = trainer.processes.first
+    load = functools.partial(checkpoint.load, folder / checkpoint.NAME)
+    tensors, facts = trainer.processes.from_first(load)
     learned, here = facts.get("data"), trainer.source.identity
     for name, was in facts["config"].items():
         now = getattr(config, name)
@@ -277,10 +303,11 @@ def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str
             "where the decay of its learning rate ends"
         )
     if learned is None:
-        note(
-            f"the checkpoint in {folder} doesn't say what it was trained on; that the data is the "
-            "same is taken on trust"
-        )
+        if first:
+            note(
+                f"the checkpoint in {folder} doesn't say what it was trained on; that the data is "
+                "the same is taken on trust"
+            )
     elif learned != here:
         raise InputError(
             f"data: got {shown(config.data)!r}, now {here}, and the run {str(folder)!r} "
@@ -288,7 +315,7 @@ def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str
         )
     checkpoint.restore(trainer, tensors, facts)
     watch.restore(checkpoint.under("best", tensors), facts)
-    return read_log(folder / "log.jsonl", trainer.steps_done)
+    return trainer.processes.from_first(lambda: read_log(folder / "log.jsonl", trainer.steps_done))
 
 
 def clear(out: Path, config: TrainConfig) -> None:
