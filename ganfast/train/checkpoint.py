@@ -105,6 +105,7 @@ def restore(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any])
     trainer.meter.counts = dict(facts["meter_counts"])
     trainer.meter.sums = {name: sums[name].to(trainer.device) for name in trainer.meter.counts}
     trainer.steps_done, trainer.rollbacks = facts["step"], facts["rollbacks"]
+    trainer.grow()
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ OWN_VALUES = (
     "norm_g",
     "norm_d",
     "activation",
-) + ("pooling", "input_range", "lr", "decay", "latent_dim")
+) + ("pooling", "input_range", "lr", "decay", "latent_dim", "grow_from", "grow_steps")
 """The settings that take the place of the recipe's field of the same name."""
 
 
@@ -172,6 +172,19 @@ class TrainConfig:
         least=1,
         unset=OWN + "; 2 for points",
     )
+    grow_from: int | None = option(
+        None,
+        "images only: begin with pictures of this side, a power of two from 4 up, and double it on "
+        "the way: what is coarse is learned first, in cheap steps",
+        least=4,
+        unset="networks that don't grow",
+    )
+    grow_steps: int | None = option(
+        None,
+        "of networks that grow, steps at each side and of fading to the next",
+        least=1,
+        unset="200",
+    )
     width: int = option(
         32, "channels of the networks' narrowest layer; an MLP has four times as many", least=1
     )
@@ -237,6 +250,11 @@ class TrainConfig:
             raise InputError(
                 f"game: got {self.game!r} with the preset {self.preset!r}; give "
                 f"{' or '.join(games)}, or another preset"
+            )
+        if self.grow_steps is not None and self.grow_from is None:
+            raise InputError(
+                f"grow_steps: got {self.grow_steps} for networks that don't grow; give grow_from "
+                "too"
             )
         if self.clip is not None and games[self.game].clip is None:
             having = [game for game, recipe in games.items() if recipe.clip is not None]

@@ -22,7 +22,9 @@ from ganfast.metrics.images.source import fingerprint
 from ganfast.train import checkpoint, networks, pictures
 from ganfast.train.config import TrainConfig
 from ganfast.train.environment import need
+from ganfast.train.players import grow
 from ganfast.train.recipe import Recipe
+from ganfast.train.watch.patience import best_of
 
 BATCH = 256
 
@@ -44,6 +46,9 @@ def generator_of(
     recipe = config.recipe(points=len(shape) == 1)
     generator, _ = networks.build(shape, recipe.latent_dim, config.width, 0, **recipe.of_networks)
     best = {} if last else checkpoint.under("best", tensors)
+    watched = facts["watch"] if best else {}
+    step = watched["steps"][best_of(watched["distances"]) or 0] if best else facts["step"]
+    grow(step, recipe, generator)
     try:
         generator.load_state_dict(best or checkpoint.under("average", tensors))
     except RuntimeError:

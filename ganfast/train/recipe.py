@@ -86,6 +86,8 @@ class Recipe:
     activation: str = "leaky_relu"
     pooling: str = "strided"
     input_range: str = "tanh"
+    grow_from: int | None = None  # side of the first pictures of networks that grow
+    grow_steps: int = 200  # of each phase: at a side, and of fading to the next
 
     def __post_init__(self) -> None:
         game = find(self.loss)
@@ -125,9 +127,9 @@ class Recipe:
         }
 
     @property
-    def of_networks(self) -> dict[str, str]:
+    def of_networks(self) -> dict[str, Any]:
         """The arguments of networks.build that a recipe has."""
-        names = ("norm_g", "norm_d", "activation", "pooling", "input_range")
+        names = ("norm_g", "norm_d", "activation", "pooling", "input_range", "grow_from")
         return {name: getattr(self, name) for name in names}
 
     def lines(self) -> list[str]:

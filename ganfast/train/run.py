@@ -29,7 +29,7 @@ from ganfast.train.data import open_source
 from ganfast.train.environment import cpu_threads, need, writable_folder
 from ganfast.train.log import Log, check_finite, read_log
 from ganfast.train.loop import Trainer
-from ganfast.train.players import check_networks, sample
+from ganfast.train.players import check_networks, grow, sample
 from ganfast.train.processes import Processes
 from ganfast.train.schedule import is_due
 from ganfast.train.source import Images, Mixture, Source, as_source
@@ -57,6 +57,7 @@ class Run:
         if self.watch.best:
             generator = copy.deepcopy(generator)
             generator.load_state_dict(self.watch.best)
+            grow(self.watch.best_step or 0, self.trainer.recipe, generator)
         return sample(generator, self.trainer.recipe, n, seed)
 
     @property
@@ -92,6 +93,10 @@ def new_trainer(
 ) -> Trainer:
     """A trainer at its first step, with the networks of ``config`` where none are given."""
     recipe = config.recipe(points=len(source.shape) == 1)
+    if recipe.grow_from is not None and (generator is not None or critic is not None):
+        raise InputError(
+            f"grow_from: got {recipe.grow_from} with networks of your own; leave it out, or them"
+        )
     if generator is None or critic is None:
         made = networks.build(
             source.shape,

@@ -6,7 +6,7 @@ import torch
 import ganfast
 import ganfast.functional as GF
 from ganfast.optim import Adam, RMSprop
-from ganfast.train import Penalty, Recipe, TrainConfig, Trainer, as_source, loop, train
+from ganfast.train import Penalty, Recipe, TrainConfig, Trainer, as_source, players, train
 from ganfast.train.data import digits, ring
 from ganfast.train.players import share_of_zeros
 from ganfast.train.recipe import CHAPTER, PENALTIES
@@ -175,7 +175,7 @@ def test_a_penalty_moves_the_critic_by_its_weight(monkeypatch):
     """gamma / 2 for R1, and as many times that as critic steps go without it."""
     losses = []
     monkeypatch.setattr(
-        loop, "take", lambda optimizer, loss, *others: losses.append(loss.item()) or True
+        players, "take", lambda trainer, optimizer, loss, *_: losses.append(loss.item()) or True
     )
     trainer = trainer_of("hinge", penalty="r1", penalty_weight=0.7, penalty_every=3)
     for number in range(6):
