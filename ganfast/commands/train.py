@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     settings = given(arguments, TrainConfig)
     if "resume" in settings:
-        before = _settings_of(Path(settings["resume"]))
+        before = _settings_of(Path(settings["resume"]), settings)
         settings = {"out": settings["resume"], **before, **settings}
     try:
         config = TrainConfig(**settings)
@@ -63,9 +63,17 @@ def _train(config: TrainConfig, first: bool) -> int:
     return SKIPPED if run.skipped else DONE
 
 
-def _settings_of(folder: Path) -> dict[str, Any]:
+def _settings_of(folder: Path, given_now: dict[str, Any]) -> dict[str, Any]:
     """The settings that a run was started with, so that they need not be given again."""
     from ganfast.train import checkpoint
 
     facts = checkpoint.load(folder / checkpoint.NAME)[1]
-    return dict(facts["config"])
+    settings = dict(facts["config"])
+    for name in facts.get("redacted", ()):
+        known = settings.pop(name)
+        if name not in given_now:
+            raise InputError(
+                f"{name}: the run learned from {known!r}, and no checkpoint keeps a user, password "
+                f"or query; give --{name} with the whole URL again"
+            )
+    return settings

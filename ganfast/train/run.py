@@ -286,6 +286,8 @@ def save_checkpoint(trainer: Trainer, watch: Watch, config: TrainConfig, out: Pa
     settings = dataclasses.asdict(config)
     facts["steps"] = config.steps
     facts["config"] = {name: settings[name] for name in settings if name not in MAY_CHANGE}
+    facts["config"]["data"] = shown(config.data)  # a file that others read has no password in it
+    facts["redacted"] = ["data"] if shown(config.data) != config.data else []
     checkpoint.save(out / checkpoint.NAME, tensors, facts)
 
 
@@ -299,6 +301,8 @@ def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str
     learned, here = facts.get("data"), trainer.source.identity
     for name, was in facts["config"].items():
         now = getattr(config, name)
+        if name == "data":
+            now, was = shown(now), shown(was)
         moved = name == "data" and learned == here  # the same samples, wherever they lie now
         if now != was and not moved:
             raise InputError(f"{name}: got {now!r}; give {was!r}, as in the run {str(folder)!r}")

@@ -12,10 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ganfast import cli
 from ganfast.errors import DivergedError, InputError
 from ganfast.interrupt import Terminated
 from ganfast.train import TrainConfig, checkpoint, train
 from ganfast.train.checkpoint import NAME
+from ganfast.train.data import digits, ring
 from ganfast.train.loop import Trainer
 from ganfast.train.recipe import CHAPTER
 from ganfast.train.source import Mixture
@@ -345,6 +347,29 @@ def test_data_that_was_moved_is_the_same_data(tmp_path):
     assert run.trainer.steps_done == 14
     with pytest.raises(InputError, match="^data: got 'digits'; give 'folder:"):
         train(config_in(tmp_path / "run", data="digits", **again))
+
+
+def test_no_password_is_kept_and_the_url_is_given_again(tmp_path, monkeypatch, capsys):
+    """Neither in a file of the run nor in a message: user, password and query of a URL."""
+    url = "folder:https://me:hunter2@example.org/digits.zip?X-Amz-Signature=hunter3"
+    monkeypatch.setattr("ganfast.train.run.open_source", lambda config: digits())
+    monkeypatch.setattr("ganfast.train.pictures.save_log", lambda path, lines, title: print(title))
+    flags = ["--batch-size=4", "--width=4", "--game=hinge"]
+    assert cli.main(["train", f"--data={url}", f"--out={tmp_path}", "--steps=2", *flags]) == 0
+    assert cli.main(["train", f"--resume={tmp_path}", f"--data={url}", "--steps=3"]) == 0
+    assert cli.main(["train", f"--resume={tmp_path}", "--steps=4"]) == 1
+    said = "".join(capsys.readouterr())
+    assert "data: the run learned from 'folder:https://example.org/digits.zip', and" in said
+    assert "; give --data with the whole URL again" in said
+    monkeypatch.setattr("ganfast.train.run.open_source", lambda config: ring())
+    assert cli.main(["train", f"--resume={tmp_path}", f"--data={url}", "--steps=5"]) == 1
+    with pytest.raises(SystemExit):
+        cli.main(["train", f"--data={url.removeprefix('folder:')}"])
+    said += "".join(capsys.readouterr())
+    kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert "hunter" not in said and b"hunter" not in kept
+    assert b"https://example.org/digits.zip" in kept
+    assert checkpoint.load(tmp_path / NAME)[1]["step"] == 3
 
 
 def test_a_checkpoint_that_does_not_know_its_data_resumes_with_a_note(tmp_path, capsys):
