@@ -30,8 +30,7 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     settings = given(arguments, TrainConfig)
     if "resume" in settings:
-        before = _settings_of(Path(settings["resume"]), settings)
-        settings = {"out": settings["resume"], **before, **settings}
+        settings = {**_settings_of(settings["resume"], settings), **settings}
     try:
         config = TrainConfig(**settings)
     except InputError as error:
@@ -63,12 +62,13 @@ def _train(config: TrainConfig, first: bool) -> int:
     return SKIPPED if run.skipped else DONE
 
 
-def _settings_of(folder: Path, given_now: dict[str, Any]) -> dict[str, Any]:
+def _settings_of(place: str, given_now: dict[str, Any]) -> dict[str, Any]:
     """The settings that a run was started with, so that they need not be given again."""
     from ganfast.train import checkpoint
 
-    facts = checkpoint.load(folder / checkpoint.NAME)[1]
-    settings = dict(facts["config"])
+    folder, file = checkpoint.located(place)
+    facts = checkpoint.load(file)[1]
+    settings = {"out": str(folder), **facts["config"]}
     for name in facts.get("redacted", ()):
         known = settings.pop(name)
         if name not in given_now:

@@ -21,6 +21,7 @@ PENALTY_CHOICES = ("none", *PENALTIES, "r1+r2")
 MAY_CHANGE = frozenset(
     ("steps", "out", "overwrite", "resume", "on_error", "threads", "progress")
     + ("sample_every", "checkpoint_every", "log_every", "watch_every", "patience", "on_nan")
+    + ("keep", "tensorboard")
 )
 """The settings that a resumed run may have other values of, and still be the same run."""
 
@@ -203,7 +204,9 @@ class TrainConfig:
     )
     overwrite: bool = option(False, "start afresh in a folder that already holds a run")
     resume: str | Path | None = option(
-        None, "folder of a run to continue, with the settings it had", metavar="DIR"
+        None,
+        "folder of a run to continue, or one of its kept checkpoints, with the settings it had",
+        metavar="DIR",
     )
     # Named are those that are tested; whether another of torch's is there, only torch knows.
     device: str = option(
@@ -219,6 +222,15 @@ class TrainConfig:
     )
     checkpoint_every: int = option(
         500, "steps between checkpoints, 0 for none but the last", least=0
+    )
+    keep: int = option(
+        1,
+        "how many checkpoints stay: the last ones lie in checkpoints/ as well, and --resume takes "
+        "one of those files too",
+        least=1,
+    )
+    tensorboard: bool = option(
+        False, "write what is logged for TensorBoard too (pip install tensorboard)"
     )
     log_every: int = option(50, "steps between log lines, each a mean over them", least=1)
     watch_every: int = option(

@@ -5,6 +5,8 @@ import errno
 import json
 import os
 import signal
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -370,6 +372,71 @@ def test_no_password_is_kept_and_the_url_is_given_again(tmp_path, monkeypatch, c
     assert "hunter" not in said and b"hunter" not in kept
     assert b"https://example.org/digits.zip" in kept
     assert checkpoint.load(tmp_path / NAME)[1]["step"] == 3
+
+
+def test_the_last_checkpoints_stay_and_each_can_be_gone_on_from(tmp_path):
+    settings = {"game": "hinge", "steps": 13, "checkpoint_every": 3}
+    train(config_in(tmp_path / "plain", **settings))
+    assert not (tmp_path / "plain" / "checkpoints").exists()
+    run = train(config_in(tmp_path / "run", **settings, keep=3))
+    kept = tmp_path / "run" / "checkpoints"
+    assert sorted(file.name for file in kept.iterdir()) == [
+        f"{step:06d}.safetensors" for step in (9, 12, 13)
+    ]
+    assert (kept / "000013.safetensors").read_bytes() == (run.out / NAME).read_bytes()
+    before = (kept / "000009.safetensors").read_bytes()
+    again = config_in(tmp_path / "on", **settings, resume=kept / "000009.safetensors")
+    train(again)
+    assert same(tmp_path / "plain", tmp_path / "on") and same(tmp_path / "plain", run.out)
+    # the command goes on in the folder of the run, and what it writes leaves the kept one as it was
+    assert cli.main(["train", f"--resume={kept / '000009.safetensors'}", "--steps=10"]) == 0
+    assert checkpoint.load(run.out / NAME)[1]["step"] == 10
+    assert (kept / "000009.safetensors").read_bytes() == before
+    with pytest.raises(InputError, match="holds no 000001.safetensors"):
+        train(config_in(tmp_path / "x", **settings, resume=kept / "000001.safetensors"))
+    train(config_in(run.out, **settings, overwrite=True))
+    assert not kept.exists()
+
+
+def test_a_file_system_without_links_keeps_copies(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refused)
+    train(config_in(tmp_path, "hinge", steps=4, checkpoint_every=2, keep=2))
+    names = [f"checkpoints/{step:06d}.safetensors" for step in (2, 4)]
+    assert [checkpoint.load(tmp_path / name)[1]["step"] for name in names] == [2, 4]
+
+
+def test_tensorboard_has_what_the_log_has(tmp_path, monkeypatch):
+    writers = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            self.folder, self.purged, self.seen, self.closed = folder, purge_step, {}, False
+            writers.append(self)
+
+        def add_scalar(self, name, value, step):
+            self.seen.setdefault(step, {"step": step})[name] = value
+
+        def flush(self):
+            pass
+
+        def close(self):
+            self.closed = True
+
+    monkeypatch.setitem(sys.modules, "tensorboard", types.ModuleType("tensorboard"))
+    fake = types.ModuleType("torch.utils.tensorboard")
+    fake.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    first = train(config_in(tmp_path, "hinge", steps=8, tensorboard=True))
+    on = train(config_in(tmp_path, "hinge", steps=12, tensorboard=True, resume=tmp_path))
+    assert [list(writer.seen.values()) for writer in writers] == [first.lines, on.lines[2:]]
+    assert [writer.purged for writer in writers] == [0, 9]
+    assert all(w.closed and w.folder == str(tmp_path / "tensorboard") for w in writers)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(InputError, match="^needs tensorboard: pip install tensorboard$"):
+        train(config_in(tmp_path / "none", tensorboard=True))
 
 
 def test_a_checkpoint_that_does_not_know_its_data_resumes_with_a_note(tmp_path, capsys):
