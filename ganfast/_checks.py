@@ -94,8 +94,9 @@ def one_of(name: str, got: Any, known: Iterable[str], *, form: str = "", pattern
     names = list(known)
     if isinstance(got, str) and (got in names or (pattern and re.fullmatch(pattern, got))):
         return got
-    shown = [*names, form] if form else names
-    raise InputError(f"{name}: got {got!r}; give one of {', '.join(shown)}{suggestion(got, shown)}")
+    listed = [*names, form] if form else names
+    near = suggestion(got, listed)
+    raise InputError(f"{name}: got {shown(repr(got))}; give one of {', '.join(listed)}{near}")
 
 
 def suggestion(got: Any, known: Iterable[str]) -> str:

@@ -68,7 +68,7 @@ def option(
             regular expression that all of it matches.
         least, above: the lower bound, included or not.
         most, below: the upper bound, included or not.
-        unset: what None, the default, means.
+        unset: what the default means, if that is None or empty.
         metavar: the flag's placeholder, if not that of the type.
         flag: whether a command has a flag for it.
     """
@@ -189,7 +189,7 @@ def _text(one: dataclasses.Field[Any]) -> str:
     words = [*map(str, known.choices), *filter(None, [known.form])]
     listed = " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
     text = known.help.replace("{choices}", listed)
-    default = known.unset if one.default in (None, ()) else str(one.default)
+    default = known.unset if one.default in (None, (), "") else str(one.default)
     if isinstance(one.default, bool):
         default = "on" if one.default else ""
     return f"{text} (default: {default})" if default else text

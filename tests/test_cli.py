@@ -64,7 +64,8 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
         flag = "--" + field.name.replace("_", "-")
         assert flag in text or flag.replace("--", "--no-") in text
         if isinstance(field.default, int | float | str) and not isinstance(field.default, bool):
-            assert f"(default: {field.default})" in text
+            default = field.metadata["option"].unset if field.default == "" else field.default
+            assert f"(default: {default})" in text
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 from ganfast._options import add_flags, check, given, option
 from ganfast.commands.exit_codes import IN_WORDS
+from ganfast.errors import InputError, one_line
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,12 @@ class SampleOptions:
         "a .png (one sheet), an .npz (arr_0, uint8 images or points) or a new folder of PNGs",
         metavar="PATH",
     )
+    interpolate: int = option(
+        0,
+        "show the way from each sample to the next in so many pictures, a row for each; 0: the "
+        "samples alone",
+        least=0,
+    )
     seed: int = option(0, "of the noise; the same seed gives the same samples", least=0)
     last: bool = option(
         False, "by the last weights, where the run was watched and has kept better ones"
@@ -26,6 +33,10 @@ class SampleOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.interpolate and self.num < 2:
+            raise InputError(
+                f"num: got {self.num}; give 2 at least, to have something between samples"
+            )
 
 
 def add(commands: Any) -> None:
@@ -42,8 +53,6 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    from ganfast.errors import InputError, one_line
-
     try:
         options = SampleOptions(**given(arguments, SampleOptions))
     except InputError as error:
@@ -51,7 +60,8 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None
     from ganfast.train.generated import Generated, save
 
     samples = Generated(
-        arguments.run_folder, options.num, seed=options.seed, last=options.last, name="RUN"
-    )
+        arguments.run_folder, options.num,
+        seed=options.seed, last=options.last, name="RUN", interpolate=options.interpolate,
+    )  # fmt: skip
     save(samples, options.out)
-    print(f"{options.num} samples of {arguments.run_folder} -> {options.out}")
+    print(f"{len(samples)} samples of {arguments.run_folder} -> {options.out}")

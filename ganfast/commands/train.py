@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ganfast._options import add_flags, given
 from ganfast._terminal import note
+from ganfast.commands.distributed import joined
 from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
 from ganfast.commands.failure import note_missing_kernels
 from ganfast.errors import InputError, one_line
@@ -28,8 +30,7 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     settings = given(arguments, TrainConfig)
     if "resume" in settings:
-        before = _settings_of(Path(settings["resume"]))
-        settings = {"out": settings["resume"], **before, **settings}
+        settings = {**_settings_of(settings["resume"], settings), **settings}
     try:
         config = TrainConfig(**settings)
     except InputError as error:
@@ -37,9 +38,15 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if arguments.show:
         print("\n".join(config.recipe().lines()))
         return DONE
+    with joined(config.device) as place:
+        if place.first:
+            note_missing_kernels()
+        return _train(replace(config, device=place.device or config.device), place.first)
+
+
+def _train(config: TrainConfig, first: bool) -> int:
     from ganfast.train import checkpoint, train
 
-    note_missing_kernels()
     try:
         run = train(config)
     except KeyboardInterrupt as error:
@@ -47,16 +54,26 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             raise
         kept = f"; the run so far is kept, --resume {config.out} goes on with it"
         raise type(error)(kept) from None
+    if not first:
+        return DONE
     print(run.summary())
-    skipped = run.skipped
-    for image in skipped:
+    for image in run.skipped:
         note(f"skipped {image.name}: {image.reason}")
-    return SKIPPED if skipped else DONE
+    return SKIPPED if run.skipped else DONE
 
 
-def _settings_of(folder: Path) -> dict[str, Any]:
+def _settings_of(place: str, given_now: dict[str, Any]) -> dict[str, Any]:
     """The settings that a run was started with, so that they need not be given again."""
     from ganfast.train import checkpoint
 
-    facts = checkpoint.load(folder / checkpoint.NAME)[1]
-    return dict(facts["config"])
+    folder, file = checkpoint.located(place)
+    facts = checkpoint.load(file)[1]
+    settings = {"out": str(folder), **facts["config"]}
+    for name in facts.get("redacted", ()):
+        known = settings.pop(name)
+        if name not in given_now:
+            raise InputError(
+                f"{name}: the run learned from {known!r}, and no checkpoint keeps a user, password "
+                f"or query; give --{name} with the whole URL again"
+            )
+    return settings

@@ -4,6 +4,7 @@ pickle."""
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ganfast.train.loop import Trainer
 
 NAME = "checkpoint.safetensors"
+FOLDER = "checkpoints"
 FORMAT = 2
 MODULES = ("generator", "critic", "average")
 OPTIMIZERS = ("generator_optimizer", "critic_optimizer")
@@ -34,6 +36,31 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     write_atomically(path, "out", lambda file: file.write(data), one_writer=True)
 
 
+def keep(out: Path, step: int, count: int) -> None:
+    """Let the checkpoint that was just written to ``out`` stay under its ``step`` too, and of those
+    that stay the last ``count`` that were written."""
+    folder = out / FOLDER
+    folder.mkdir(exist_ok=True)
+    kept = folder / f"{step:06d}.safetensors"
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(out / NAME, kept)  # no room, until the other name is given to a newer one
+    except OSError:  # a file system without links
+        write_atomically(kept, "out", lambda file: file.write((out / NAME).read_bytes()))
+    there = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime_ns)
+    for file in there[:-count]:
+        file.unlink()
+
+
+def located(place: str | Path) -> tuple[Path, Path]:
+    """The folder of a run and its checkpoint, of a folder the last one; or of a file that
+    ``keep`` let stay."""
+    path = Path(place)
+    if path.suffix != ".safetensors":
+        return path, path / NAME
+    return path.parent.parent if path.parent.name == FOLDER else path.parent, path
+
+
 def load(path: Path, name: str = "resume") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What ``save`` wrote, on the CPU; ``name`` is what messages call the folder.
 
@@ -43,7 +70,8 @@ def load(path: Path, name: str = "resume") -> tuple[dict[str, Tensor], dict[str,
     safetensors = need("safetensors")
     if not path.is_file():
         raise InputError(
-            f"{name}: got {str(path.parent)!r}, which holds no {NAME}; give the folder of a run"
+            f"{name}: got {str(path.parent)!r}, which holds no {path.name}; give the folder of a "
+            "run"
         )
     try:
         with safetensors.safe_open(str(path), framework="pt") as file:
@@ -105,6 +133,7 @@ def restore(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any])
     trainer.meter.counts = dict(facts["meter_counts"])
     trainer.meter.sums = {name: sums[name].to(trainer.device) for name in trainer.meter.counts}
     trainer.steps_done, trainer.rollbacks = facts["step"], facts["rollbacks"]
+    trainer.grow()
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

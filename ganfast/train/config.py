@@ -21,6 +21,7 @@ PENALTY_CHOICES = ("none", *PENALTIES, "r1+r2")
 MAY_CHANGE = frozenset(
     ("steps", "out", "overwrite", "resume", "on_error", "threads", "progress")
     + ("sample_every", "checkpoint_every", "log_every", "watch_every", "patience", "on_nan")
+    + ("keep", "tensorboard")
 )
 """The settings that a resumed run may have other values of, and still be the same run."""
 
@@ -33,7 +34,7 @@ OWN_VALUES = (
     "norm_g",
     "norm_d",
     "activation",
-) + ("pooling", "input_range", "lr", "decay", "latent_dim")
+) + ("pooling", "input_range", "lr", "decay", "latent_dim", "grow_from", "grow_steps")
 """The settings that take the place of the recipe's field of the same name."""
 
 
@@ -48,7 +49,12 @@ class TrainConfig:
         InputError: a value that can't work, in one line that names the field.
     """
 
-    game: str = option("nonsaturating", "what the two networks play: {choices}", choices=CHAPTER)
+    game: str = option(
+        "",
+        "what the two networks play: {choices}",
+        choices=CHAPTER,
+        unset="nonsaturating; relativistic with the preset r3gan",
+    )
     preset: str = option(
         "chapter",
         "whose settings the games have: {choices} (chapter: made for small data and minutes; "
@@ -167,6 +173,19 @@ class TrainConfig:
         least=1,
         unset=OWN + "; 2 for points",
     )
+    grow_from: int | None = option(
+        None,
+        "images only: begin with pictures of this side, a power of two from 4 up, and double it on "
+        "the way: what is coarse is learned first, in cheap steps",
+        least=4,
+        unset="networks that don't grow",
+    )
+    grow_steps: int | None = option(
+        None,
+        "of networks that grow, steps at each side and of fading to the next",
+        least=1,
+        unset="200",
+    )
     width: int = option(
         32, "channels of the networks' narrowest layer; an MLP has four times as many", least=1
     )
@@ -185,7 +204,9 @@ class TrainConfig:
     )
     overwrite: bool = option(False, "start afresh in a folder that already holds a run")
     resume: str | Path | None = option(
-        None, "folder of a run to continue, with the settings it had", metavar="DIR"
+        None,
+        "folder of a run to continue, or one of its kept checkpoints, with the settings it had",
+        metavar="DIR",
     )
     # Named are those that are tested; whether another of torch's is there, only torch knows.
     device: str = option(
@@ -201,6 +222,15 @@ class TrainConfig:
     )
     checkpoint_every: int = option(
         500, "steps between checkpoints, 0 for none but the last", least=0
+    )
+    keep: int = option(
+        1,
+        "how many checkpoints stay: the last ones lie in checkpoints/ as well, and --resume takes "
+        "one of those files too",
+        least=1,
+    )
+    tensorboard: bool = option(
+        False, "write what is logged for TensorBoard too (pip install tensorboard)"
     )
     log_every: int = option(50, "steps between log lines, each a mean over them", least=1)
     watch_every: int = option(
@@ -223,6 +253,7 @@ class TrainConfig:
     progress: bool = option(True, "show a progress bar where stderr is a terminal")
 
     def __post_init__(self) -> None:
+        self.game = self.game or ("relativistic" if self.preset == "r3gan" else "nonsaturating")
         check(self)
         if self.image_size & (self.image_size - 1):
             raise InputError(f"image_size: got {self.image_size}; give a power of two")
@@ -231,6 +262,11 @@ class TrainConfig:
             raise InputError(
                 f"game: got {self.game!r} with the preset {self.preset!r}; give "
                 f"{' or '.join(games)}, or another preset"
+            )
+        if self.grow_steps is not None and self.grow_from is None:
+            raise InputError(
+                f"grow_steps: got {self.grow_steps} for networks that don't grow; give grow_from "
+                "too"
             )
         if self.clip is not None and games[self.game].clip is None:
             having = [game for game, recipe in games.items() if recipe.clip is not None]
@@ -257,7 +293,7 @@ class TrainConfig:
         """The game's recipe, with this run's own values in place of its defaults. ``points`` says
         whether the samples are points rather than images; None: as ``data`` has it."""
         points = self.data in POINTS if points is None else points
-        recipe, penalties = PRESETS[self.preset][self.game], self._penalties(points)
+        recipe, penalties = self._row, self._penalties(points)
         changed: dict[str, Any] = {"penalties": penalties}
         if penalties and recipe.norm_d == "batch":
             changed["norm_d"] = "none"
@@ -269,8 +305,12 @@ class TrainConfig:
         changed |= {name: getattr(self, name) for name in recipe.labels}
         return dataclasses.replace(recipe, **changed)
 
+    @property
+    def _row(self) -> Recipe:
+        return PRESETS[self.preset][self.game]
+
     def _penalties(self, points: bool) -> tuple[Penalty, ...]:
-        rows = PRESETS[self.preset][self.game].penalties
+        rows = self._row.penalties
         if self.penalty is not None:
             kinds = [] if self.penalty == "none" else self.penalty.split("+")
             rows = tuple(Penalty(kind, PENALTIES[kind].weight) for kind in kinds)

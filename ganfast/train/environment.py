@@ -17,6 +17,7 @@ from ganfast.errors import InputError
 
 # import name -> the name to install it by, where they differ
 _INSTALLED_AS = {"sklearn": "scikit-learn", "PIL": "pillow"}
+_BY_ITSELF = ("tensorboard",)  # in no extra that one needs for anything else
 
 
 def need(module: str) -> Any:
@@ -28,7 +29,8 @@ def need(module: str) -> Any:
         if error.name is None or error.name.partition(".")[0] != package:
             raise  # the package is there, and something that it imports is not
         name = _INSTALLED_AS.get(package, package)
-        raise InputError(f"needs {name}: pip install 'ganfast[demo]'") from None
+        by = name if package in _BY_ITSELF else "'ganfast[demo]'"
+        raise InputError(f"needs {name}: pip install {by}") from None
 
 
 @contextmanager

@@ -22,7 +22,9 @@ from ganfast.metrics.images.source import fingerprint
 from ganfast.train import checkpoint, networks, pictures
 from ganfast.train.config import TrainConfig
 from ganfast.train.environment import need
+from ganfast.train.players import grow
 from ganfast.train.recipe import Recipe
+from ganfast.train.watch.patience import best_of
 
 BATCH = 256
 
@@ -38,12 +40,15 @@ def generator_of(
         InputError: there is no run, or its generator is one of the user's own.
     """
     place = _checks.path(name, folder)
-    tensors, facts = checkpoint.load(place / checkpoint.NAME, name)
+    tensors, facts = checkpoint.load(checkpoint.located(place)[1], name)
     config = TrainConfig(**{**facts["config"], "device": "cpu"})
     shape = tuple(facts["shape"])
     recipe = config.recipe(points=len(shape) == 1)
     generator, _ = networks.build(shape, recipe.latent_dim, config.width, 0, **recipe.of_networks)
     best = {} if last else checkpoint.under("best", tensors)
+    watched = facts["watch"] if best else {}
+    step = watched["steps"][best_of(watched["distances"]) or 0] if best else facts["step"]
+    grow(step, recipe, generator)
     try:
         generator.load_state_dict(best or checkpoint.under("average", tensors))
     except RuntimeError:
@@ -56,16 +61,21 @@ def generator_of(
 
 class Generated:
     """``n`` samples of the run in ``folder`` as rows that are made when they are asked for, the
-    same for the same ``seed``: images (n, channels, side, side) uint8, points (n, 2) float32."""
+    same for the same ``seed``: images (n, channels, side, side) uint8, points (n, 2) float32. With
+    ``interpolate`` each sample becomes as many rows, on the way to the next one."""
 
     def __init__(
-        self, folder: str | Path, n: int, *, seed: int = 0, last: bool = False, name: str = "run"
-    ) -> None:
+        self, folder: str | Path, n: int, *, seed: int = 0, last: bool = False, name: str = "run",
+        interpolate: int = 0,
+    ) -> None:  # fmt: skip
         self._generator, self._recipe, shape = generator_of(folder, last=last, name=name)
-        self.shape = (n, *shape)
+        self.columns = interpolate or None
+        self.shape = (n * (interpolate or 1), *shape)
         self.dtype = torch.uint8 if len(shape) == 3 else torch.float32
         random = torch.Generator().manual_seed(seed)
         self._noise = torch.randn((n, self._recipe.latent_dim), generator=random)
+        if interpolate:
+            self._noise = on_the_way(self._noise, interpolate)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -83,6 +93,20 @@ class Generated:
         return (self[i : i + BATCH] for i in range(0, len(self), BATCH))
 
 
+def on_the_way(noise: Tensor, steps: int) -> Tensor:
+    """From each row of ``noise`` (n, d) to the next one, and from the last to the first, ``steps``
+    rows along the great circle (White 2016, arXiv:1609.04468): a straight line would pass through
+    lengths that a Gaussian as good as never has. (n * steps, d), float32."""
+    a = noise.double()
+    b = a.roll(-1, dims=0)
+    cosine = nn.functional.cosine_similarity(a, b, dim=1).clamp(-1, 1)
+    angle = cosine.acos().clamp_min(1e-6).view(-1, 1, 1)  # of like directions: a straight line
+    t = (torch.arange(steps, dtype=a.dtype) / steps).view(1, -1, 1)
+    a, b = a.unsqueeze(1), b.unsqueeze(1)
+    rows = (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+    return rows.flatten(0, 1).to(noise.dtype)
+
+
 def run_images(folder: str, n: int, name: str) -> ArrayImages:
     """``n`` images of the run in ``folder``, for an evaluation; ``name`` is what messages call it.
 
@@ -93,7 +117,7 @@ def run_images(folder: str, n: int, name: str) -> ArrayImages:
     if rows.dtype != torch.uint8:
         raise InputError(f"{name}: got 'run:{folder}', which makes points; give a run on images")
     images = ArrayImages(rows, f"run:{folder}", name)
-    state = (_checks.path(name, folder) / checkpoint.NAME).read_bytes()
+    state = checkpoint.located(_checks.path(name, folder))[1].read_bytes()
     images.fingerprint = fingerprint("run", [str(n), hashlib.sha256(state).hexdigest()])
     return images
 
@@ -116,7 +140,11 @@ def save(samples: Generated, out: str | Path) -> None:
         rows = torch.cat(list(samples.batches()))
         if rows.dim() == 4:
             rows = rows / 127.5 - 1
-        write_atomically(path, "out", lambda file: pictures.save_samples(file, rows))
+        if samples.columns is not None and rows.dim() == 4:
+            columns = samples.columns
+            write_atomically(path, "out", lambda file: pictures.save_grid(file, rows, columns))
+        else:
+            write_atomically(path, "out", lambda file: pictures.save_samples(file, rows))
     else:
         _save_folder(samples, path)
 

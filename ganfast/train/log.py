@@ -13,6 +13,9 @@ from torch import Tensor
 
 from ganfast._atomic_file import write_atomically
 from ganfast.errors import DivergedError
+from ganfast.train.environment import need
+
+TENSORBOARD = "tensorboard"
 
 
 class Meter:
@@ -40,31 +43,48 @@ class Meter:
 
 
 class Log:
-    """One JSON object per line, written out at once. A resumed run begins with the ``lines`` up to
-    the step that it resumes from."""
+    """One JSON object per line, written out at once; with no ``path`` they are only kept. A resumed
+    run begins with the ``lines`` up to the step that it resumes from. With ``tensorboard`` they go
+    to its event files as well, in a folder beside ``path``."""
 
-    def __init__(self, path: Path, lines: Iterable[dict[str, Any]] = ()) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path | None, lines: Iterable[dict[str, Any]] = (), *, tensorboard: bool = False
+    ) -> None:
+        self._path, self._tensorboard = path, tensorboard
         self._begin(lines)
 
     def _begin(self, lines: Iterable[dict[str, Any]]) -> None:
         self.lines, path = list(lines), self._path
+        if path is None:
+            return
         text = "".join(f"{json.dumps(line)}\n" for line in self.lines)
         write_atomically(path, "out", lambda file: file.write(text.encode()), one_writer=True)
         self._file = path.open("a", encoding="utf-8")  # noqa: SIM115 (open until close())
+        if self._tensorboard:
+            writer = need("torch.utils.tensorboard").SummaryWriter
+            step = self.lines[-1]["step"] + 1 if self.lines else 0
+            self._board = writer(str(path.parent / TENSORBOARD), purge_step=step)
 
     def write(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        if self._path is not None:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        if self._path is not None and self._tensorboard:
+            for name in line.keys() - {"step"}:
+                self._board.add_scalar(name, line[name], line["step"])
+            self._board.flush()
 
     def cut(self, last_step: int) -> None:
         """Forget what came after ``last_step``."""
-        self._file.close()
+        self.close()
         self._begin(line for line in self.lines if line["step"] <= last_step)
 
     def close(self) -> None:
-        self._file.close()
+        if self._path is not None:
+            self._file.close()
+            if self._tensorboard:
+                self._board.close()
 
 
 def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:

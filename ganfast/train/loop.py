@@ -9,40 +9,35 @@ import torch
 from torch import Tensor, nn
 
 import ganfast.functional as GF
-from ganfast.train import schedule
+from ganfast.train import players, schedule
 from ganfast.train.log import Meter
-from ganfast.train.players import (
-    Guard,
-    follow,
-    gradient_norm,
-    make_optimizer,
-    penalty_of,
-    sample,
-    share_at_bound,
-    take,
-)
+from ganfast.train.processes import Processes
 from ganfast.train.recipe import PENALTIES, Recipe
 from ganfast.train.source import Source
 
 
 class Trainer:
     """``generator`` (noise (n, latent_dim) -> samples) and ``critic`` (samples -> scores) play the
-    game of ``recipe`` on ``source``. ``steps`` is where a rate that decays ends;
-    with ``skip_nan`` a step whose loss or gradient is not finite is left out."""
+    game of ``recipe`` on ``source``. ``steps`` is where a rate that decays ends; with ``skip_nan``
+    a step whose loss or gradient is not finite is left out; ``processes`` share each batch."""
 
     def __init__(
         self, generator: nn.Module, critic: nn.Module, source: Source, recipe: Recipe,
         *, steps: int = 2000, seed: int = 0, device: str = "cpu", skip_nan: bool = False,
+        processes: Processes | None = None,
     ) -> None:  # fmt: skip
         self.source, self.recipe, self.steps, self.device = source, recipe, steps, device
         self.generator, self.critic = generator.to(device), critic.to(device)
+        self.processes = processes or Processes()
+        self.processes.join(self.generator, self.critic)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.generator_optimizer = make_optimizer(self.generator, recipe)
-        self.critic_optimizer = make_optimizer(self.critic, recipe, recipe.clip)
+        self.generator_optimizer = players.make_optimizer(self.generator, recipe)
+        self.critic_optimizer = players.make_optimizer(self.critic, recipe, recipe.clip)
         # All that is drawn in training comes from here: its state is enough to continue the run.
         self.random = torch.Generator(device).manual_seed(seed)
         self.steps_done, self.rollbacks, self.meter = 0, 0, Meter()
-        self.guard = Guard(self.meter, self.generator, self.critic) if skip_nan else None
+        self.guard = players.Guard(self.meter, self.generator, self.critic) if skip_nan else None
+        self.grow()
 
     def step(self) -> None:
         """One generator step, after the critic steps that come before it."""
@@ -50,60 +45,69 @@ class Trainer:
             self.critic_step(number)
         self.generator_step()
         self.steps_done += 1
-        follow(self.average, self.generator, over=schedule.average_over(self.steps_done))
+        players.follow(self.average, self.generator, schedule.average_over(self.steps_done))
+        self.grow()
 
     def critic_step(self, number: int = 0) -> None:
         """Teach the critic to tell real from fake; ``number`` counts within a step."""
         recipe, count = self.recipe, self.steps_done * self.recipe.n_critic + number
         penalties = [row for row in recipe.penalties if schedule.is_due(count, row.every)]
-        places = {PENALTIES[row.kind].at for row in penalties}
-        real = self.real().requires_grad_("real" in places)
+        real = self.real()
         with torch.no_grad():  # the critic's loss has nothing to say to the generator
-            fake = self.generator(self.noise(recipe.batch_size))
-        fake.requires_grad_("fake" in places)
-
-        scores = self.critic(real), self.critic(fake)
+            fake = self.fake()
+        scores = players.scores_of(self, real, fake, penalties)
         loss = GF.discriminator_loss(
-            *scores, game=recipe.loss, **recipe.labels, generator=self.random
-        )
-        logged = {"critic_loss": loss}
+            *map(self.processes.whole, scores),
+            game=recipe.loss, generator=self.random, **recipe.labels,
+        )  # fmt: skip
+        logged, parts = {"critic_loss": loss}, {}
         if recipe.loss == "wasserstein":  # the earth mover's distance, times a Lipschitz constant
             logged["wasserstein"] = -loss
         for row in penalties:
-            penalty = penalty_of(row, self.critic, real, fake, scores, self.random)
-            logged[PENALTIES[row.kind].logged] = penalty
-            loss = loss + row.every * PENALTIES[row.kind].factor * row.weight * penalty
-        if take(self.critic_optimizer, loss, self.rate(), self.guard):  # and clip, if it is to
+            part = players.penalty_of(self, row, real, fake, scores)
+            parts[PENALTIES[row.kind].logged] = part.detach()
+            loss = loss + row.every * PENALTIES[row.kind].factor * row.weight * part
+        if players.take(self, self.critic_optimizer, loss, parts.values()):  # and clip, if it is to
             if recipe.clip is not None:  # near 1 the critic is made of signs alone
-                logged["clipped"] = share_at_bound(self.critic, recipe.clip)
-            self.meter.add(**logged)
+                logged["clipped"] = players.share_at_bound(self.critic, recipe.clip)
+            self.meter.add(**logged, **parts)
 
     def generator_step(self) -> None:
         """Teach the generator to be taken for real."""
         self.critic.requires_grad_(False)  # no gradients for weights that this step leaves alone
-        scores = self.critic(self.generator(self.noise(self.recipe.batch_size)))
-        loss = GF.generator_loss(scores, game=self.recipe.loss)
-        if take(self.generator_optimizer, loss, self.rate(), self.guard):
-            norm = gradient_norm(self.generator)
+        fake = self.processes.whole(self.critic(self.fake(), **self.size))
+        real = None
+        if self.recipe.compares:
+            with torch.no_grad():
+                real = self.processes.whole(self.critic(self.real(), **self.size))
+        loss = GF.generator_loss(fake, real=real, game=self.recipe.loss)
+        if players.take(self, self.generator_optimizer, loss):
+            norm = players.gradient_norm(self.generator)
             self.meter.add(generator_loss=loss, generator_gradient=norm)
             if self.recipe.scores_are_logits:
-                self.meter.add(d_of_fake=torch.sigmoid(scores.detach()).mean())
+                self.meter.add(d_of_fake=torch.sigmoid(fake.detach()).mean())
         self.critic.requires_grad_(True)
 
     def real(self) -> Tensor:
-        """A batch of real samples, in the range that the generator's last layer has."""
+        """A batch of real samples, as large and in the range as the generator makes them."""
         batch = self.source.train.batch(self.recipe.batch_size, self.random)
-        return batch if self.recipe.input_range == "tanh" else (batch + 1) / 2
+        return players.like_generated(self, self.processes.part(batch))
+
+    def fake(self) -> Tensor:
+        """A batch of the generator's samples."""
+        samples: Tensor = self.generator(self.noise(self.recipe.batch_size), **self.size)
+        return samples
 
     def noise(self, n: int) -> Tensor:
         """The generator's input, (n, latent_dim)."""
         shape = (n, self.recipe.latent_dim)
-        return torch.randn(shape, generator=self.random, device=self.device)
+        return self.processes.part(torch.randn(shape, generator=self.random, device=self.device))
 
-    def rate(self) -> float:
-        """The learning rate of this step."""
-        return schedule.learning_rate(self.steps_done, self.recipe, self.steps)
+    def grow(self) -> None:
+        """Let networks that grow have the size of this step."""
+        networks = self.generator, self.critic, self.average
+        self.size = players.grow(self.steps_done, self.recipe, *networks)
 
     def sample(self, n: int, seed: int) -> Tensor:
         """``n`` samples of the average generator, which change nothing in the run."""
-        return sample(self.average, self.recipe, n, seed)
+        return players.sample(self.average, self.recipe, n, seed)

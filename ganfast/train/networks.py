@@ -6,20 +6,22 @@ the Wasserstein ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
 
-Shape = tuple[int, ...]  # of one sample: (channels, size, size) for an image, (2,) for a point
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "leaky_relu": lambda: nn.LeakyReLU(0.2),
-    "elu": nn.ELU,
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-}
+from ganfast.train.growing import GrowingCritic, GrowingGenerator, check_growth
+from ganfast.train.layers import (
+    Shape,
+    after,
+    doubling,
+    halving,
+    of_first,
+    output,
+    spectral,
+    widths_of,
+)
 
 
 def build(
@@ -33,6 +35,7 @@ def build(
     activation: str = "leaky_relu",
     pooling: str = "strided",
     input_range: str = "tanh",
+    grow_from: int | None = None,
 ) -> tuple[nn.Module, nn.Module]:
     """A generator and a critic for samples of ``shape``, on the CPU, the same for the same seed.
 
@@ -45,19 +48,30 @@ def build(
         activation: between their layers, a row of ACTIVATIONS.
         pooling: how an image critic halves its picture: "strided" convolutions, "average", "max".
         input_range: what an image generator ends in: "tanh" or "sigmoid".
+        grow_from: the side of the first pictures of networks that grow; None: they don't.
+
+    Raises:
+        InputError: samples that networks can't grow to from there.
     """
+    of_g = {"norm": norm_g, "activation": activation}
+    of_d = {"norm": norm_d, "activation": activation}
+    if grow_from is not None:
+        check_growth(shape, grow_from)
     with torch.random.fork_rng(devices=[]):  # the caller's own random stream stays as it was
         torch.manual_seed(seed)
+        if grow_from is not None:
+            return (
+                GrowingGenerator(shape, latent_dim, width, grow_from, end=input_range, **of_g),
+                GrowingCritic(shape, width, grow_from, pooling=pooling, **of_d),
+            )
         if len(shape) == 3:
             return (
-                image_generator(
-                    shape, latent_dim, width, norm=norm_g, activation=activation, end=input_range
-                ),
-                image_critic(shape, width, norm=norm_d, activation=activation, pooling=pooling),
+                image_generator(shape, latent_dim, width, end=input_range, **of_g),
+                image_critic(shape, width, pooling=pooling, **of_d),
             )
-        critic = mlp(shape[0], 4 * width, 1, norm=norm_d, activation=activation)
+        critic = mlp(shape[0], 4 * width, 1, **of_d)
         return (
-            mlp(latent_dim, 4 * width, shape[0], norm=norm_g, activation=activation),
+            mlp(latent_dim, 4 * width, shape[0], **of_g),
             nn.Sequential(critic, nn.Flatten(0)),
         )
 
@@ -78,18 +92,17 @@ def image_generator(
     side.
     """
     channels, size, _ = shape
-    widths = _widths(size, width)[::-1]
+    widths = widths_of(size, width)[::-1]
     first = nn.Linear(latent_dim, widths[0] * 4, bias=norm == "none")
     layers: list[nn.Module] = [
-        _spectral(first, norm),
+        spectral(first, norm),
         nn.Unflatten(1, (widths[0], 2, 2)),
-        *_after(widths[0], norm, activation),
+        *after(widths[0], norm, activation),
     ]
-    for narrow, wide in zip(widths[1:], widths[:-1], strict=True):
-        doubles = nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=norm == "none")
-        layers += [_spectral(doubles, norm), *_after(narrow, norm, activation)]
+    for wide, narrow in itertools.pairwise(widths):
+        layers += doubling(wide, narrow, norm, activation)
     last = nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1)
-    return nn.Sequential(*layers, last, nn.Sigmoid() if end == "sigmoid" else nn.Tanh())
+    return nn.Sequential(*layers, last, output(end))
 
 
 def image_critic(
@@ -109,18 +122,11 @@ def image_critic(
     """
     channels, size, _ = shape
     layers: list[nn.Module] = []
-    for i, wide in enumerate(_widths(size, width)):
-        normed = norm if i > 0 or norm == "spectral" else "none"
-        bias = normed in ("none", "spectral")
-        if pooling == "strided":
-            convolution = nn.Conv2d(channels, wide, 4, stride=2, padding=1, bias=bias)
-        else:
-            convolution = nn.Conv2d(channels, wide, 3, padding=1, bias=bias)
-        layers += [_spectral(convolution, normed), *_after(wide, normed, activation)]
-        if pooling != "strided":
-            layers.append(nn.AvgPool2d(2) if pooling == "average" else nn.MaxPool2d(2))
+    for i, wide in enumerate(widths_of(size, width)):
+        normed = norm if i > 0 else of_first(norm)
+        layers += halving(channels, wide, normed, activation, pooling)
         channels = wide
-    head = _spectral(nn.Linear(channels * 4, 1), norm)
+    head = spectral(nn.Linear(channels * 4, 1), norm)
     return nn.Sequential(*layers, nn.Flatten(), head, nn.Flatten(0))
 
 
@@ -140,28 +146,6 @@ def mlp(
         # and a generator then begins with all its points in one place.
         nn.init.kaiming_normal_(layer.weight)
         nn.init.zeros_(layer.bias)
-        layers += [_spectral(layer, norm), *_after(hidden, norm, activation, points=True)]
+        layers += [spectral(layer, norm), *after(hidden, norm, activation, points=True)]
         inputs = hidden
-    return nn.Sequential(*layers, _spectral(nn.Linear(hidden, outputs), norm))
-
-
-def _widths(size: int, width: int) -> list[int]:
-    """Channels of each halving from ``size`` down to 2: doubling, up to eight times the first."""
-    halvings = size.bit_length() - 2
-    return [width * min(2**i, 8) for i in range(halvings)]
-
-
-def _spectral(layer: nn.Module, norm: str) -> nn.Module:
-    """``layer``, its weight held at a largest singular value of 1 if ``norm`` is "spectral"."""
-    return spectral_norm(layer) if norm == "spectral" else layer
-
-
-def _after(width: int, norm: str, activation: str, *, points: bool = False) -> list[nn.Module]:
-    """What follows a layer of ``width`` channels. Layer norm is over all of a sample, as a group
-    norm of one group."""
-    layers: list[nn.Module] = []
-    if norm == "batch":
-        layers.append(nn.BatchNorm1d(width) if points else nn.BatchNorm2d(width))
-    elif norm == "layer":
-        layers.append(nn.GroupNorm(1, width))
-    return [*layers, ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers, spectral(nn.Linear(hidden, outputs), norm))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor, nn
 
 import ganfast.functional as GF
 from ganfast.errors import InputError, one_line
 from ganfast.optim import Adam, RMSprop
+from ganfast.train import schedule
+from ganfast.train.growing import Growing
 from ganfast.train.log import Meter
 from ganfast.train.recipe import PENALTIES, Penalty, Recipe
+
+if TYPE_CHECKING:
+    from ganfast.train.loop import Trainer
 
 
 def make_optimizer(
@@ -67,8 +75,7 @@ class Guard:
 
     def accepts(self, optimizer: torch.optim.Optimizer, loss: Tensor) -> bool:
         """Whether the gradients that are there may be taken."""
-        weights = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = norm_of([p.grad for p in weights if p.grad is not None])
+        norm = norm_of(gradients(optimizer))
         good = bool(torch.isfinite(norm + loss.detach()))
         self._meter.add(skipped=norm.new_full((), 0.0 if good else 1.0))
         if good:
@@ -85,37 +92,82 @@ class Guard:
 
 
 def take(
-    optimizer: torch.optim.Optimizer, loss: Tensor, rate: float, guard: Guard | None = None
+    trainer: Trainer, optimizer: torch.optim.Optimizer, loss: Tensor, parts: Iterable[Tensor] = ()
 ) -> bool:
-    """One step of ``optimizer`` down ``loss``, at the learning rate ``rate``; whether it was taken,
-    which is for the ``guard`` to say."""
+    """One step of ``optimizer`` down ``loss``, at the rate that it is time for; whether it was
+    taken, which is for the guard to say. Of several processes each has its part of the gradients,
+    and of the scalars ``parts``: they become the sums."""
+    processes, guard = trainer.processes, trainer.guard
+    rate = schedule.learning_rate(trainer.steps_done, trainer.recipe, trainer.steps)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    if processes.count > 1:
+        loss = loss.detach().clone()
+        processes.add_up([*gradients(optimizer), *parts, loss])
     if guard is not None and not guard.accepts(optimizer, loss):
         return False
     optimizer.step()
     return True
 
 
+def gradients(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Those that there are of its weights."""
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    return [p.grad for p in weights if p.grad is not None]
+
+
+def scores_of(
+    trainer: Trainer, real: Tensor, fake: Tensor, penalties: Sequence[Penalty]
+) -> tuple[Tensor, Tensor]:
+    """The critic's scores of both sides, which require gradients where a penalty asks for them."""
+    places = {PENALTIES[row.kind].at for row in penalties}
+    real.requires_grad_("real" in places)
+    fake.requires_grad_("fake" in places)
+    return trainer.critic(real, **trainer.size), trainer.critic(fake, **trainer.size)
+
+
 def penalty_of(
-    row: Penalty,
-    critic: nn.Module,
-    real: Tensor,
-    fake: Tensor,
-    scores: tuple[Tensor, Tensor],
-    random: torch.Generator,
+    trainer: Trainer, row: Penalty, real: Tensor, fake: Tensor, scores: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """mean_i (||d critic(x_i) / d x_i|| - target)^2 where the row of PENALTIES says. At real or
-    fake samples it is taken on the graph of their ``scores``, without a second forward."""
-    kind = PENALTIES[row.kind]
-    if kind.at == "interpolated":
-        return GF.gradient_penalty(
-            critic, real, fake, weight=1.0, target=kind.target, generator=random
-        )
-    samples = {"real": (scores[0], real), "fake": (scores[1], fake)}
-    return GF.r1_penalty(*samples[kind.at], gamma=2.0)
+    """mean_i (||d critic(x_i) / d x_i|| - target)^2 where the row of PENALTIES says; of several
+    processes the part of it that is this one's. At real or fake samples it is taken on the graph of
+    their ``scores``, without a second forward."""
+    kind, count = PENALTIES[row.kind], trainer.processes.count
+    if kind.at != "interpolated":
+        samples = {"real": (scores[0], real), "fake": (scores[1], fake)}
+        return GF.r1_penalty(*samples[kind.at], gamma=2 / count)
+    between: dict[str, Any] = {"generator": trainer.random}
+    if count > 1:  # eps of the whole batch, and of it this process's part
+        ones = torch.ones(len(real) * count, device=real.device)
+        eps = GF.interpolate(ones, torch.zeros_like(ones), **between)
+        eps = trainer.processes.part(eps).view(-1, *[1] * (real.dim() - 1))
+        real, between = fake + eps * (real - fake), {"at": "real"}
+    return GF.gradient_penalty(
+        trainer.critic, real, fake,
+        weight=1 / count, target=kind.target, critic_kwargs=trainer.size, **between,
+    )  # fmt: skip
+
+
+def like_generated(trainer: Trainer, images: Tensor) -> Tensor:
+    """Real images in [-1, 1] in the range that the generator's last layer has, and of networks that
+    grow as large as they are."""
+    if trainer.recipe.input_range == "sigmoid":
+        images = (images + 1) / 2
+    critic = trainer.critic
+    return critic.shown(images, **trainer.size) if isinstance(critic, Growing) else images
+
+
+def grow(step: int, recipe: Recipe, *networks: nn.Module) -> dict[str, Any]:
+    """Let ``networks`` that grow have the size of ``step``; returns it as keywords for them, of
+    networks that don't grow none."""
+    size: dict[str, Any] = {}
+    for network in networks:
+        if isinstance(network, Growing):
+            network.reached = schedule.grow(step, recipe.grow_steps, network.stages)
+            size = dict(zip(("stage", "alpha"), network.reached, strict=True))
+    return size
 
 
 def gradient_norm(module: nn.Module) -> Tensor:

@@ -86,6 +86,8 @@ class Recipe:
     activation: str = "leaky_relu"
     pooling: str = "strided"
     input_range: str = "tanh"
+    grow_from: int | None = None  # side of the first pictures of networks that grow
+    grow_steps: int = 200  # of each phase: at a side, and of fading to the next
 
     def __post_init__(self) -> None:
         game = find(self.loss)
@@ -108,7 +110,12 @@ class Recipe:
     @property
     def scores_are_logits(self) -> bool:
         """Whether sigmoid of a score is how probably the critic takes a sample for real."""
-        return find(self.loss).discriminator == "cross_entropy"
+        return find(self.loss).discriminator == "cross_entropy" and not self.compares
+
+    @property
+    def compares(self) -> bool:
+        """Whether the loss compares real with generated samples: then the generator's does too."""
+        return bool(find(self.loss).compares)
 
     @property
     def labels(self) -> dict[str, Any]:
@@ -120,9 +127,9 @@ class Recipe:
         }
 
     @property
-    def of_networks(self) -> dict[str, str]:
+    def of_networks(self) -> dict[str, Any]:
         """The arguments of networks.build that a recipe has."""
-        names = ("norm_g", "norm_d", "activation", "pooling", "input_range")
+        names = ("norm_g", "norm_d", "activation", "pooling", "input_range", "grow_from")
         return {name: getattr(self, name) for name in names}
 
     def lines(self) -> list[str]:
@@ -163,6 +170,14 @@ CHAPTER: dict[str, Recipe] = {
     "hinge": Recipe("hinge", lr=1e-3, betas=(0.0, 0.9), n_critic=2, norm_d="spectral"),
     # Mao et al. 2017, arXiv:1611.04076.
     "least_squares": Recipe("least_squares", norm_d="batch"),
+    # Huang et al. 2025, arXiv:2501.05441: each real sample against a generated one, after
+    # Jolicoeur-Martineau 2018, arXiv:1807.00734.
+    "relativistic": Recipe(
+        "relativistic",
+        lr=1e-3,
+        betas=(0.0, 0.9),
+        penalties=(Penalty("r1", 0.1), Penalty("r2", 0.1)),
+    ),
 }
 
 # What the papers print, for images of 64x64 and 10^5 steps. DCGAN's: arXiv:1511.06434.
@@ -190,17 +205,19 @@ PAPER: dict[str, Recipe] = {
     "least_squares": _DCGAN("least_squares"),
 }
 
-# Huang et al. 2024, arXiv:2501.05441: two penalties in place of every trick. Their loss pairs each
-# real sample with a fake one; here the row has the unpaired loss that theirs starts from.
+# Huang et al. 2025, arXiv:2501.05441: two penalties in place of every trick, and a loss of pairs.
+# "nonsaturating" has the unpaired loss that theirs starts from.
+_R3GAN = functools.partial(
+    Recipe,
+    lr=1e-3,
+    betas=(0.0, 0.9),
+    decay="cosine",
+    batch_size=256,
+    penalties=(Penalty("r1", 0.1), Penalty("r2", 0.1)),
+)
 R3GAN: dict[str, Recipe] = {
-    "nonsaturating": Recipe(
-        "nonsaturating",
-        lr=1e-3,
-        betas=(0.0, 0.9),
-        decay="cosine",
-        batch_size=256,
-        penalties=(Penalty("r1", 0.1), Penalty("r2", 0.1)),
-    ),
+    "nonsaturating": _R3GAN("nonsaturating"),
+    "relativistic": _R3GAN("relativistic"),
 }
 
 PRESETS: dict[str, Mapping[str, Recipe]] = {"chapter": CHAPTER, "paper": PAPER, "r3gan": R3GAN}

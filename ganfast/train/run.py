@@ -4,36 +4,40 @@ works."""
 from __future__ import annotations
 
 import copy
-import dataclasses
-import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ganfast._lock import Lock
 from ganfast._remote import shown
-from ganfast._terminal import Progress, note, shows_progress
-from ganfast.errors import DivergedError, InputError, one_line
+from ganfast._terminal import Progress, shows_progress
+from ganfast.errors import DivergedError, InputError
 from ganfast.interrupt import Interrupt
 from ganfast.metrics.images import Skipped
-from ganfast.train import checkpoint, networks, pictures
-from ganfast.train.config import MAY_CHANGE, TrainConfig
+from ganfast.train import networks, pictures
+from ganfast.train.config import TrainConfig
 from ganfast.train.data import open_source
 from ganfast.train.environment import cpu_threads, need, writable_folder
-from ganfast.train.log import Log, check_finite, read_log
+from ganfast.train.log import Log, check_finite
 from ganfast.train.loop import Trainer
-from ganfast.train.players import check_networks, sample
+from ganfast.train.players import check_networks, grow, sample
+from ganfast.train.processes import Processes
+from ganfast.train.saves import (
+    MOST_ROLLBACKS,
+    clear,
+    go_back,
+    resume,
+    save_checkpoint,
+    save_samples,
+)
 from ganfast.train.schedule import is_due
 from ganfast.train.source import Images, Mixture, Source, as_source
 from ganfast.train.watch import Watch, look, modes_of
-
-MOST_ROLLBACKS = 5
-ANOTHER_STREAM = 1_000_003
 
 
 @dataclass
@@ -54,6 +58,7 @@ class Run:
         if self.watch.best:
             generator = copy.deepcopy(generator)
             generator.load_state_dict(self.watch.best)
+            grow(self.watch.best_step or 0, self.trainer.recipe, generator)
         return sample(generator, self.trainer.recipe, n, seed)
 
     @property
@@ -85,9 +90,14 @@ def new_trainer(
     *,
     generator: nn.Module | None = None,
     critic: nn.Module | None = None,
+    processes: Processes | None = None,
 ) -> Trainer:
     """A trainer at its first step, with the networks of ``config`` where none are given."""
     recipe = config.recipe(points=len(source.shape) == 1)
+    if recipe.grow_from is not None and (generator is not None or critic is not None):
+        raise InputError(
+            f"grow_from: got {recipe.grow_from} with networks of your own; leave it out, or them"
+        )
     if generator is None or critic is None:
         made = networks.build(
             source.shape,
@@ -98,6 +108,8 @@ def new_trainer(
         )
         generator, critic = generator or made[0], critic or made[1]
     check_networks(generator, critic, source.shape, recipe.latent_dim)
+    processes = processes or Processes()
+    processes.check(recipe.batch_size, source.identity)
     return Trainer(
         generator,
         critic,
@@ -107,6 +119,7 @@ def new_trainer(
         seed=config.seed,
         device=config.device,
         skip_nan=config.on_nan == "skip",
+        processes=processes,
     )
 
 
@@ -120,10 +133,15 @@ def train(
     """Train as ``config`` says. In ``config.out``:
 
     ``log.jsonl`` (means over each ``log_every`` steps), ``samples/<step>.png`` from noise that
-    stays the same, ``losses.png`` and ``checkpoint.safetensors``.
+    stays the same, ``losses.png`` and ``checkpoint.safetensors``; with ``keep`` above 1 also
+    ``checkpoints/<step>.safetensors``, and with ``tensorboard`` its event files.
 
     On Ctrl-C and SIGTERM the step in progress is finished, the checkpoint and the pictures so far
     are written, and KeyboardInterrupt is raised; the run can then be continued with ``resume``.
+
+    Where torch.distributed's default group is initialized, its processes share each batch, and do
+    to round-off what one process would; the first one writes. They may be another number when the
+    run is resumed.
 
     Args:
         config: the settings.
@@ -139,12 +157,19 @@ def train(
     """
     for module in ("matplotlib", "safetensors", "PIL"):
         need(module)  # better now than after an hour
-    out = writable_folder(config.out)
+    if config.tensorboard:
+        need("tensorboard")
+    processes = Processes(together=True)
+    out = writable_folder(config.out) if processes.first else Path(config.out)
     busy = f"out: got {str(out)!r}, where another run is under way; give another folder"
-    with cpu_threads(config.threads), Lock(out / ".lock", busy):
-        clear(out, config)
+    lock = Lock(out / ".lock", busy) if processes.first else nullcontext()
+    with cpu_threads(config.threads), lock:
+        if processes.first:
+            clear(out, config)
         samples = open_source(config) if source is None else as_source(source)
-        trainer = new_trainer(config, samples, generator=generator, critic=critic)
+        trainer = new_trainer(
+            config, samples, generator=generator, critic=critic, processes=processes
+        )
         watch = Watch(trainer, config.watch_every, config.patience, config.seed)
         old_lines = [] if config.resume is None else resume(trainer, watch, config)
         return run(trainer, watch, config, out, old_lines)
@@ -159,14 +184,15 @@ def run(
 ) -> Run:
     """Step until done, interrupted or stopped by the watch, writing at the intervals that the
     config names."""
-    start = time.perf_counter()
-    log = Log(out / "log.jsonl", old_lines)
+    start, processes = time.perf_counter(), trainer.processes
+    path = out / "log.jsonl" if processes.first else None
+    log = Log(path, old_lines, tensorboard=config.tensorboard)
     progress = Progress(
         config.game,
         config.steps,
         unit="steps",
         done=trainer.steps_done,
-        show=config.progress and shows_progress(),
+        show=config.progress and shows_progress() and processes.first,
     )
     if config.on_nan == "rollback":
         save_checkpoint(trainer, watch, config, out)  # something to go back to
@@ -174,8 +200,8 @@ def run(
         with Interrupt() as interrupt:
             while True:
                 try:
-                    while not (
-                        trainer.steps_done >= config.steps or watch.stop or interrupt.requested
+                    while trainer.steps_done < config.steps and not processes.any(
+                        watch.stop or interrupt.requested
                     ):
                         trainer.step()
                         progress.advance()
@@ -191,7 +217,9 @@ def run(
     finally:
         progress.close()
         log.close()
-        pictures.save_log(out / "losses.png", log.lines, f"{config.game} on {shown(config.data)}")
+        if processes.first:
+            title = f"{config.game} on {shown(config.data)}"
+            pictures.save_log(out / "losses.png", log.lines, title)
     return Run(config, out, trainer, watch, log.lines, time.perf_counter() - start)
 
 
@@ -213,94 +241,6 @@ def after_step(
         save_checkpoint(trainer, watch, config, out)
 
 
-def go_back(
-    trainer: Trainer, watch: Watch, config: TrainConfig, out: Path, log: Log, why: DivergedError
-) -> int:
-    """Return to the last checkpoint, and draw from another random stream from there; by how many
-    steps, which is negative."""
-    failed, rollbacks = trainer.steps_done, trainer.rollbacks + 1
-    tensors, facts = checkpoint.load(out / checkpoint.NAME)
-    checkpoint.restore(trainer, tensors, facts)
-    watch.restore(checkpoint.under("best", tensors), facts)
-    trainer.rollbacks = rollbacks
-    trainer.random.manual_seed(config.seed + ANOTHER_STREAM * rollbacks)
-    log.cut(trainer.steps_done)
-    note(
-        f"{one_line(why).partition(':')[0]}; back to step {trainer.steps_done} with other samples "
-        f"({rollbacks} of {MOST_ROLLBACKS} times)"
-    )
-    return trainer.steps_done - failed
-
-
 def shows(key: str) -> bool:
     """Whether a value of the log stands behind the progress bar."""
     return key.endswith("_loss") or key == "distance"
-
-
-def save_samples(trainer: Trainer, config: TrainConfig, out: Path) -> None:
-    """``samples/<step>.png``, always from the same noise, so that the pictures show one thing
-    changing."""
-    folder = out / "samples"
-    folder.mkdir(exist_ok=True)
-    is_image = len(trainer.source.shape) == 3
-    n, seed = 64 if is_image else 1000, config.seed
-    real = None if is_image else trainer.source.held_out.first(n)
-    pictures.save_samples(folder / f"{trainer.steps_done:06d}.png", trainer.sample(n, seed), real)
-
-
-def save_checkpoint(trainer: Trainer, watch: Watch, config: TrainConfig, out: Path) -> None:
-    """``checkpoint.safetensors``, unless the run has gone bad since the last one."""
-    (tensors, facts), (best, watched) = checkpoint.state_of(trainer), watch.state()
-    tensors, facts = tensors | best, facts | watched
-    if not all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point()):
-        check_finite({"step": trainer.steps_done, "weights": float("nan")})
-    settings = dataclasses.asdict(config)
-    facts["steps"] = config.steps
-    facts["config"] = {name: settings[name] for name in settings if name not in MAY_CHANGE}
-    checkpoint.save(out / checkpoint.NAME, tensors, facts)
-
-
-def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str, Any]]:
-    """Bring ``trainer`` and ``watch`` to the state saved in the folder that ``config`` resumes;
-    returns the log up to there."""
-    folder = Path(config.resume or "")
-    tensors, facts = checkpoint.load(folder / checkpoint.NAME)
-    learned, here = facts.get("data"), trainer.source.identity
-    for name, was in facts["config"].items():
-        now = getattr(config, name)
-        moved = name == "data" and learned == here  # the same samples, wherever they lie now
-        if now != was and not moved:
-            raise InputError(f"{name}: got {now!r}; give {was!r}, as in the run {str(folder)!r}")
-    if trainer.recipe.decay != "none" and config.steps != facts["steps"]:
-        raise InputError(
-            f"steps: got {config.steps}; give {facts['steps']}, as in the run {str(folder)!r}, "
-            "where the decay of its learning rate ends"
-        )
-    if learned is None:
-        note(
-            f"the checkpoint in {folder} doesn't say what it was trained on; that the data is the "
-            "same is taken on trust"
-        )
-    elif learned != here:
-        raise InputError(
-            f"data: got {shown(config.data)!r}, now {here}, and the run {str(folder)!r} "
-            f"was trained on {learned}; put back what it was trained on, or start a new run"
-        )
-    checkpoint.restore(trainer, tensors, facts)
-    watch.restore(checkpoint.under("best", tensors), facts)
-    return read_log(folder / "log.jsonl", trainer.steps_done)
-
-
-def clear(out: Path, config: TrainConfig) -> None:
-    """Remove an earlier run from ``out`` if the config says overwrite, else refuse to go on."""
-    goes_on = config.resume is not None and out.resolve() == Path(config.resume).resolve()
-    if goes_on or not (out / checkpoint.NAME).exists():
-        return
-    if not config.overwrite:
-        raise InputError(
-            f"out: got {str(out)!r}, which already holds a run; continue it with resume, "
-            "replace it with overwrite, or give another folder"
-        )
-    for name in (checkpoint.NAME, "log.jsonl", "losses.png"):
-        (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / "samples", ignore_errors=True)

@@ -35,6 +35,17 @@ def learning_rate(step: int, recipe: Recipe, steps: int) -> float:
     return recipe.lr * (1 + math.cos(math.pi * min(1.0, step / steps))) / 2
 
 
+def grow(step: int, phase: int, stages: int) -> tuple[int, float]:
+    """Of networks that grow in ``stages``, the stage of generator step ``step``, and alpha, the
+    share of its own picture beside the stage before's (arXiv:1710.10196): ``phase`` steps at the
+    first stage, as many in which the next one fades in, as many at that one, and so on."""
+    number, within = divmod(step, phase)
+    stage = (number + 1) // 2
+    if stage >= stages:
+        return stages - 1, 1.0
+    return stage, (within + 1) / (phase + 1) if number % 2 else 1.0
+
+
 def average_over(steps_done: int) -> int:
     """Over how many of the last generator steps the average generator is a running mean."""
     return min(AVERAGE_OVER, 1 + steps_done // 4)

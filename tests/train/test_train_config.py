@@ -41,7 +41,10 @@ from ganfast.train.schedule import critic_steps, learning_rate
         ({"activation": "gelu"}, "^activation: got 'gelu'; give one of leaky_relu, elu"),
         ({"pooling": "min"}, "^pooling: got 'min'; give one of strided, average, max"),
         ({"game": "hinge", "label_flip": 0.1}, "^label_flip: .*has no labels; give 0"),
-        ({"preset": "r3gan", "game": "wgan"}, "^game: got 'wgan' with the preset 'r3gan'; give n"),
+        (
+            {"preset": "r3gan", "game": "wgan"},
+            "^game: got 'wgan' with the preset 'r3gan'; give n.*rel",
+        ),
         ({"lr": -1.0}, "^lr: got .*; give"),
         ({"label_smoothing": 1.0}, "^label_smoothing: got .*; give"),
         ({"label_smoothing": -0.1}, "^label_smoothing: got .*; give"),
@@ -77,7 +80,8 @@ def test_recipes(game):
     recipe = TrainConfig(game=game, lr=1e-3, n_critic=7).recipe()
     assert (recipe.lr, recipe.n_critic) == (1e-3, 7)
     assert (recipe.clip is not None) == (game == "wgan")
-    assert [row.kind for row in recipe.penalties] == ["wgan-gp"] * (game == "wgan-gp")
+    kinds = {"wgan-gp": ["wgan-gp"], "relativistic": ["r1", "r2"]}
+    assert [row.kind for row in recipe.penalties] == kinds.get(game, [])
     assert not recipe.penalties or recipe.norm_d != "batch"
 
 
@@ -160,6 +164,16 @@ def test_what_is_given_takes_the_place_of_the_presets_own():
     assert (recipe.latent_dim, recipe.warm_up, recipe.decay) == (7, True, "cosine")
     assert (recipe.activation, recipe.label_flip) == ("elu", 0.1)
     assert TrainConfig(game="wgan-gp", penalty="none").recipe().penalties == ()
+
+
+def test_r3gan_is_of_pairs_unless_another_game_is_asked_for():
+    """arXiv:2501.05441, eq. 2 with R1 and R2."""
+    recipe = TrainConfig(preset="r3gan").recipe()
+    assert recipe.loss == "relativistic" and recipe.compares
+    assert [row.kind for row in recipe.penalties] == ["r1", "r2"]
+    unpaired = TrainConfig(preset="r3gan", game="nonsaturating").recipe()
+    assert unpaired == dataclasses.replace(recipe, loss="nonsaturating")
+    assert TrainConfig().game == TrainConfig(preset="paper").game == "nonsaturating"
 
 
 def test_the_papers_settings():

@@ -13,7 +13,7 @@ from ganfast.errors import InputError
 from ganfast.metrics.images import open_images
 from ganfast.train import train
 from ganfast.train.checkpoint import NAME
-from ganfast.train.generated import Generated, run_images, save
+from ganfast.train.generated import Generated, on_the_way, run_images, save
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,32 @@ def test_every_kind_of_file(tmp_path, digits_run, ring_run, capsys):
     save(points, tmp_path / "points.png")
     with pytest.raises(InputError, match="^out: got .* for points; give a .png or an .npz"):
         save(points, tmp_path / "points")
+
+
+def test_the_way_between_samples(tmp_path, digits_run, ring_run):
+    """Each row of the sheet begins at a sample and goes to the next one, the last to the first."""
+    run = str(digits_run.out)
+    ends, way = Generated(run, 3, seed=5), Generated(run, 3, seed=5, interpolate=8)
+    assert len(way) == 24 and (way[:][::8].int() - ends[:].int()).abs().max() <= 1
+    argv = ["sample", run, "-n", "3", "--seed", "5", "--interpolate", "8"]
+    assert cli.main([*argv, "--out", str(tmp_path / "way.png")]) == 0
+    with Image.open(tmp_path / "way.png") as sheet:
+        assert sheet.size == (8 * 50 + 2, 3 * 50 + 2)
+    assert len(Generated(ring_run.out, 2, interpolate=5)[:]) == 10
+    with pytest.raises(SystemExit):
+        cli.main(["sample", run, "-n", "1", "--interpolate", "8"])
+
+
+def test_the_way_is_along_the_sphere():
+    noise = torch.randn((5, 16), generator=torch.Generator().manual_seed(0))
+    noise = noise / noise.norm(dim=1, keepdim=True)
+    rows = on_the_way(noise, 4).view(5, 4, 16)
+    assert torch.equal(rows[:, 0], noise)
+    torch.testing.assert_close(rows.norm(dim=2), torch.ones(5, 4))
+    steps = torch.cat((rows, noise.roll(-1, 0).unsqueeze(1)), 1).diff(dim=1).norm(dim=2)
+    torch.testing.assert_close(steps, steps[:, :1].expand(5, 4))  # equal ones
+    same = noise[:1].repeat(2, 1)
+    torch.testing.assert_close(on_the_way(same, 3), same[:1].repeat(6, 1))
 
 
 def test_what_cannot_be_sampled_is_one_line(tmp_path, digits_run, capsys):

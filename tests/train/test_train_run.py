@@ -5,6 +5,8 @@ import errno
 import json
 import os
 import signal
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ganfast import cli
 from ganfast.errors import DivergedError, InputError
 from ganfast.interrupt import Terminated
 from ganfast.train import TrainConfig, checkpoint, train
 from ganfast.train.checkpoint import NAME
+from ganfast.train.data import digits, ring
 from ganfast.train.loop import Trainer
 from ganfast.train.recipe import CHAPTER
 from ganfast.train.source import Mixture
@@ -86,11 +90,12 @@ def test_a_resumed_run_is_the_uninterrupted_run(tmp_path, game):
         {"game": "hinge", "norm_g": "spectral", "norm_d": "layer", "activation": "elu"},
         {"game": "minimax", "label_noise": 0.1, "label_flip": 0.1, "input_range": "sigmoid"},
         {"game": "wgan", "decay": "cosine", "pooling": "max", "norm_d": "batch"},
+        {"game": "relativistic", "grow_from": 4, "grow_steps": 3, "width": 2},  # 5 is in its fade
     ],
-    ids=["lazy", "spectral", "labels", "cosine"],
+    ids=["lazy", "spectral", "labels", "cosine", "growing"],
 )
 def test_a_run_with_tricks_resumes_bit_for_bit(tmp_path, settings, monkeypatch):
-    settings = {**settings, "data": "digits", "width": 4}
+    settings = {"width": 4, **settings, "data": "digits"}
     train(config_in(tmp_path / "whole", **settings))
     step = Trainer.step
 
@@ -344,6 +349,94 @@ def test_data_that_was_moved_is_the_same_data(tmp_path):
     assert run.trainer.steps_done == 14
     with pytest.raises(InputError, match="^data: got 'digits'; give 'folder:"):
         train(config_in(tmp_path / "run", data="digits", **again))
+
+
+def test_no_password_is_kept_and_the_url_is_given_again(tmp_path, monkeypatch, capsys):
+    """Neither in a file of the run nor in a message: user, password and query of a URL."""
+    url = "folder:https://me:hunter2@example.org/digits.zip?X-Amz-Signature=hunter3"
+    monkeypatch.setattr("ganfast.train.run.open_source", lambda config: digits())
+    monkeypatch.setattr("ganfast.train.pictures.save_log", lambda path, lines, title: print(title))
+    flags = ["--batch-size=4", "--width=4", "--game=hinge"]
+    assert cli.main(["train", f"--data={url}", f"--out={tmp_path}", "--steps=2", *flags]) == 0
+    assert cli.main(["train", f"--resume={tmp_path}", f"--data={url}", "--steps=3"]) == 0
+    assert cli.main(["train", f"--resume={tmp_path}", "--steps=4"]) == 1
+    said = "".join(capsys.readouterr())
+    assert "data: the run learned from 'folder:https://example.org/digits.zip', and" in said
+    assert "; give --data with the whole URL again" in said
+    monkeypatch.setattr("ganfast.train.run.open_source", lambda config: ring())
+    assert cli.main(["train", f"--resume={tmp_path}", f"--data={url}", "--steps=5"]) == 1
+    with pytest.raises(SystemExit):
+        cli.main(["train", f"--data={url.removeprefix('folder:')}"])
+    said += "".join(capsys.readouterr())
+    kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert "hunter" not in said and b"hunter" not in kept
+    assert b"https://example.org/digits.zip" in kept
+    assert checkpoint.load(tmp_path / NAME)[1]["step"] == 3
+
+
+def test_the_last_checkpoints_stay_and_each_can_be_gone_on_from(tmp_path):
+    settings = {"game": "hinge", "steps": 13, "checkpoint_every": 3}
+    train(config_in(tmp_path / "plain", **settings))
+    assert not (tmp_path / "plain" / "checkpoints").exists()
+    run = train(config_in(tmp_path / "run", **settings, keep=3))
+    kept = tmp_path / "run" / "checkpoints"
+    assert sorted(file.name for file in kept.iterdir()) == [
+        f"{step:06d}.safetensors" for step in (9, 12, 13)
+    ]
+    assert (kept / "000013.safetensors").read_bytes() == (run.out / NAME).read_bytes()
+    before = (kept / "000009.safetensors").read_bytes()
+    again = config_in(tmp_path / "on", **settings, resume=kept / "000009.safetensors")
+    train(again)
+    assert same(tmp_path / "plain", tmp_path / "on") and same(tmp_path / "plain", run.out)
+    # the command goes on in the folder of the run, and what it writes leaves the kept one as it was
+    assert cli.main(["train", f"--resume={kept / '000009.safetensors'}", "--steps=10"]) == 0
+    assert checkpoint.load(run.out / NAME)[1]["step"] == 10
+    assert (kept / "000009.safetensors").read_bytes() == before
+    with pytest.raises(InputError, match="holds no 000001.safetensors"):
+        train(config_in(tmp_path / "x", **settings, resume=kept / "000001.safetensors"))
+    train(config_in(run.out, **settings, overwrite=True))
+    assert not kept.exists()
+
+
+def test_a_file_system_without_links_keeps_copies(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refused)
+    train(config_in(tmp_path, "hinge", steps=4, checkpoint_every=2, keep=2))
+    names = [f"checkpoints/{step:06d}.safetensors" for step in (2, 4)]
+    assert [checkpoint.load(tmp_path / name)[1]["step"] for name in names] == [2, 4]
+
+
+def test_tensorboard_has_what_the_log_has(tmp_path, monkeypatch):
+    writers = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            self.folder, self.purged, self.seen, self.closed = folder, purge_step, {}, False
+            writers.append(self)
+
+        def add_scalar(self, name, value, step):
+            self.seen.setdefault(step, {"step": step})[name] = value
+
+        def flush(self):
+            pass
+
+        def close(self):
+            self.closed = True
+
+    monkeypatch.setitem(sys.modules, "tensorboard", types.ModuleType("tensorboard"))
+    fake = types.ModuleType("torch.utils.tensorboard")
+    fake.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", fake)
+    first = train(config_in(tmp_path, "hinge", steps=8, tensorboard=True))
+    on = train(config_in(tmp_path, "hinge", steps=12, tensorboard=True, resume=tmp_path))
+    assert [list(writer.seen.values()) for writer in writers] == [first.lines, on.lines[2:]]
+    assert [writer.purged for writer in writers] == [0, 9]
+    assert all(w.closed and w.folder == str(tmp_path / "tensorboard") for w in writers)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(InputError, match="^needs tensorboard: pip install tensorboard$"):
+        train(config_in(tmp_path / "none", tensorboard=True))
 
 
 def test_a_checkpoint_that_does_not_know_its_data_resumes_with_a_note(tmp_path, capsys):

@@ -6,7 +6,7 @@ import torch
 import ganfast
 import ganfast.functional as GF
 from ganfast.optim import Adam, RMSprop
-from ganfast.train import Penalty, Recipe, TrainConfig, Trainer, as_source, loop, train
+from ganfast.train import Penalty, Recipe, TrainConfig, Trainer, as_source, players, train
 from ganfast.train.data import digits, ring
 from ganfast.train.players import share_of_zeros
 from ganfast.train.recipe import CHAPTER, PENALTIES
@@ -119,6 +119,7 @@ def test_no_game_differs_from_its_definition_in_one_critic_step(game):
         "wasserstein": lambda: y.mean() - x.mean(),
         "hinge": lambda: (1 - x).relu().mean() + (1 + y).relu().mean(),
         "least_squares": lambda: ((x - 1) ** 2 / 2).mean() + (y**2 / 2).mean(),
+        "relativistic": lambda: torch.nn.functional.softplus(y - x).mean(),
     }.get(
         trainer.recipe.loss,
         lambda: -(torch.sigmoid(x).log().mean() + (1 - torch.sigmoid(y)).log().mean()),
@@ -126,6 +127,20 @@ def test_no_game_differs_from_its_definition_in_one_critic_step(game):
     trainer.random.set_state(state)
     trainer.critic_step()
     assert float(trainer.meter.sums["critic_loss"]) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_relativistic_generator_is_compared_with_real_samples():
+    """softplus(D(x) - D(G(z))) over pairs, x drawn after z, and without a gradient to the reals."""
+    trainer = trainer_of("relativistic")
+    state = trainer.random.get_state()
+    scores = trainer.critic(trainer.generator(trainer.noise(16)))
+    real = trainer.critic(trainer.real())
+    expected = torch.nn.functional.softplus(real - scores).mean()
+    trainer.random.set_state(state)
+    trainer.generator_step()
+    assert float(trainer.meter.sums["generator_loss"]) == pytest.approx(expected.item(), rel=1e-5)
+    assert "d_of_fake" not in trainer.meter.sums  # a score alone says nothing in this game
+    assert all(p.grad is None for p in trainer.critic.parameters())
 
 
 @pytest.mark.parametrize("label", ["label_smoothing", "label_noise", "label_flip"])
@@ -160,7 +175,7 @@ def test_a_penalty_moves_the_critic_by_its_weight(monkeypatch):
     """gamma / 2 for R1, and as many times that as critic steps go without it."""
     losses = []
     monkeypatch.setattr(
-        loop, "take", lambda optimizer, loss, rate, guard: losses.append(loss.item()) or True
+        players, "take", lambda trainer, optimizer, loss, *_: losses.append(loss.item()) or True
     )
     trainer = trainer_of("hinge", penalty="r1", penalty_weight=0.7, penalty_every=3)
     for number in range(6):
