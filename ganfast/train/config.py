@@ -10,6 +10,7 @@ from typing import Any
 from ganfast import _checks
 from ganfast._options import check, documented, option
 from ganfast.errors import InputError
+from ganfast.metrics.choices import EXTRACTORS
 from ganfast.train import recipe as table
 from ganfast.train.recipe import CHAPTER, PENALTIES, PRESETS, Penalty, Recipe
 
@@ -20,7 +21,8 @@ PENALTY_CHOICES = ("none", *PENALTIES, "r1+r2")
 
 MAY_CHANGE = frozenset(
     ("steps", "out", "overwrite", "resume", "on_error", "threads", "progress")
-    + ("sample_every", "checkpoint_every", "log_every", "watch_every", "patience", "on_nan")
+    + ("sample_every", "checkpoint_every", "log_every", "watch_every", "watch_with")
+    + ("patience", "on_nan")
 )
 """The settings that a resumed run may have other values of, and still be the same run."""
 
@@ -209,6 +211,15 @@ class TrainConfig:
         "4 CPU seconds each on small images); the weights with the least are kept; 0 for none",
         least=0,
     )
+    watch_with: str | None = option(
+        None,
+        "what samples are judged with at each measurement, for FID, precision, recall, density, "
+        "coverage and classes: {choices}",
+        choices=EXTRACTORS,
+        form="module:factory",
+        pattern=r"[\w.]+:[\w.]+",
+        unset="digits for the digits; else their own numbers, without FID",
+    )
     patience: int = option(
         0,
         "stop when so many measurements in a row bring no less distance, 0 never; 4 is a start",
@@ -242,6 +253,10 @@ class TrainConfig:
             raise InputError(
                 f"patience: got {self.patience} without measurements to wait for; give watch_every "
                 "too"
+            )
+        if self.watch_with is not None and not self.watch_every:
+            raise InputError(
+                f"watch_with: got {self.watch_with!r} without measurements; give watch_every too"
             )
         if not self._penalties(points=False):
             for name in ("penalty_weight", "penalty_every"):

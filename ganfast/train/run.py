@@ -145,7 +145,9 @@ def train(
         clear(out, config)
         samples = open_source(config) if source is None else as_source(source)
         trainer = new_trainer(config, samples, generator=generator, critic=critic)
-        watch = Watch(trainer, config.watch_every, config.patience, config.seed)
+        own_eyes = "digits" if source is None and config.data == "digits" else None
+        judge = config.watch_with or own_eyes
+        watch = Watch(trainer, config.watch_every, config.patience, config.seed, judge)
         old_lines = [] if config.resume is None else resume(trainer, watch, config)
         return run(trainer, watch, config, out, old_lines)
 
@@ -221,7 +223,7 @@ def go_back(
     failed, rollbacks = trainer.steps_done, trainer.rollbacks + 1
     tensors, facts = checkpoint.load(out / checkpoint.NAME)
     checkpoint.restore(trainer, tensors, facts)
-    watch.restore(checkpoint.under("best", tensors), facts)
+    watch.restore(tensors, facts)
     trainer.rollbacks = rollbacks
     trainer.random.manual_seed(config.seed + ANOTHER_STREAM * rollbacks)
     log.cut(trainer.steps_done)
@@ -287,7 +289,7 @@ def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str
             f"was trained on {learned}; put back what it was trained on, or start a new run"
         )
     checkpoint.restore(trainer, tensors, facts)
-    watch.restore(checkpoint.under("best", tensors), facts)
+    watch.restore(tensors, facts)
     return read_log(folder / "log.jsonl", trainer.steps_done)
 
 
