@@ -198,6 +198,19 @@ def test_the_best_falls_back_where_the_next_measurement_is_bad(tmp_path, monkeyp
         assert all(torch.equal(watch.best[name], t) for name, t in seen[best].items())
 
 
+def test_the_best_by_fid(tmp_path, short):
+    run = train(config_in(tmp_path, watch_every=4, best_by="fid"))
+    fids = [line["fid"] for line in run.lines if "fid" in line]
+    assert len(fids) == 3 and run.watch.values == fids
+    assert run.watch.best_step == 4 * (best_of(fids) + 1)
+    with pytest.raises(InputError, match="^best_by: got 'distance'; give 'fid', as in the run"):
+        train(config_in(tmp_path, watch_every=4, resume=tmp_path))
+    with pytest.raises(InputError, match="^best_by: got 'fid', which needs a network; give watch"):
+        train(config_in(tmp_path / "ring", watch_every=4, best_by="fid", data="ring"))
+    with pytest.raises(InputError, match="^best_by: got 'fid' without measurements"):
+        config_in(tmp_path, watch_every=0, best_by="fid")
+
+
 def test_modes_are_logged(tmp_path, short):
     run = train(config_in(tmp_path, data="ring"))
     found, share = run.trainer.source.coverage(run.trainer.sample(1000, 0), least=25)

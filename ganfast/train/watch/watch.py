@@ -57,8 +57,9 @@ def modes_of(mixture: Mixture, points: Tensor) -> tuple[int, float]:
 
 class Watch:
     """Every ``every`` steps the distance of the average generator from held-out data, and the rows
-    of MEASURES; the weights that had the least distance are kept, and ``stop`` is true once
-    ``patience`` evaluations did not come below it. Both are about means of three: see patience.py.
+    of MEASURES; the weights that had the least distance, or FID, are kept, and ``stop`` is true
+    once ``patience`` evaluations did not come below it. Both are about means of three: see
+    patience.py.
 
     The mean around the last evaluation still wants the next one, which may send the best back to
     where it was before: so the weights of the last one and of the best before it are held.
@@ -66,17 +67,20 @@ class Watch:
     Args:
         judge_with: an extractor by its name, that samples are judged with; None: they are as they
             are.
+        best_by: "distance" or "fid".
 
     Raises:
         InputError: there is next to no held-out data, or no such extractor.
     """
 
     def __init__(
-        self, trainer: Trainer, every: int, patience: int, seed: int, judge_with: str | None = None
-    ) -> None:
+        self, trainer: Trainer, every: int, patience: int, seed: int, judge_with: str | None = None,
+        best_by: str = "distance",
+    ) -> None:  # fmt: skip
         self.trainer, self.every, self.patience, self.seed = trainer, every, patience, seed
+        self.best_by = best_by
         self.steps: list[int] = []
-        self.distances: list[float] = []
+        self.values: list[float] = []
         self.held: dict[int, dict[str, Tensor]] = {}  # weights, by the number of the evaluation
         self.seconds = 0.0  # CPU time of the evaluations of this process
         if not every:
@@ -89,6 +93,8 @@ class Watch:
             )
         if judge_with is not None and len(trainer.source.shape) != 3:
             raise InputError(f"watch_with: got {judge_with!r} for points; give it for images only")
+        if best_by == "fid" and judge_with is None:
+            raise InputError("best_by: got 'fid', which needs a network; give watch_with too")
         see = seen_by(judge_with, trainer.device) if judge_with is not None else None
         self.judge = Judge(self.held_out, see)
 
@@ -102,48 +108,48 @@ class Watch:
         trainer, average = self.trainer, self.trainer.average
         # A critic of its own each time, or the luck of one would be taken for the generator's.
         found = independent_distance(average, trainer.recipe, self.held_out, seed=self.seed + step)
-        self.steps.append(step)
-        self.distances.append(found.test)
-        self.held[len(self.steps) - 1] = {k: t.clone() for k, t in average.state_dict().items()}
-        self.held = {i: self.held[i] for i in may_be_best(self.distances)}
         judged = self.judge(trainer.sample(self.judge.count, self.seed))
+        measured = {"distance": found.test, "distance_fit": found.fit, **judged}
+        self.steps.append(step)
+        self.values.append(measured[self.best_by])
+        self.held[len(self.steps) - 1] = {k: t.clone() for k, t in average.state_dict().items()}
+        self.held = {i: self.held[i] for i in may_be_best(self.values)}
         self.seconds += time.process_time() - start
-        return {"distance": found.test, "distance_fit": found.fit, **judged}
+        return measured
 
     @property
     def best(self) -> dict[str, Tensor]:
-        """The weights of the average that were nearest to held-out data; none if nothing was
-        measured."""
-        best = best_of(self.distances)
+        """The best weights of the average; none if nothing was measured."""
+        best = best_of(self.values)
         return {} if best is None else self.held[best]
 
     @property
     def stop(self) -> bool:
-        """Whether the distance has stopped falling."""
-        return has_run_out(self.distances, self.patience)
+        """Whether there was nothing better for too long."""
+        return has_run_out(self.values, self.patience)
 
     @property
     def best_step(self) -> int | None:
         """After which step the best weights were; None before the first evaluation."""
-        best = best_of(self.distances)
+        best = best_of(self.values)
         return None if best is None else self.steps[best]
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a run that resumes needs: tensors, and facts for JSON."""
-        best = best_of(self.distances)
+        best = best_of(self.values)
         tensors = {
             f"{'best' if i == best else 'other'}.{name}": t
             for i, held in self.held.items()
             for name, t in held.items()
         }
-        return tensors, {"watch": {"steps": self.steps, "distances": self.distances}}
+        return tensors, {"watch": {"steps": self.steps, "distances": self.values}}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Put back what ``state`` gave."""
         known = facts.get("watch", {})
-        self.steps, self.distances = known.get("steps", []), known.get("distances", [])
-        best, self.held = best_of(self.distances), {}
-        for i in may_be_best(self.distances):
+        self.steps, self.values = known.get("steps", []), known.get("distances", [])
+        best, self.held = best_of(self.values), {}
+        for i in may_be_best(self.values):
             other = {} if i == best else checkpoint.under("other", tensors)
             # A checkpoint of an earlier version has the best alone.
             held = other or checkpoint.under("best", tensors)
