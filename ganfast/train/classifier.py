@@ -1,19 +1,17 @@
-"""A small classifier of the real digits, and the judge that looks at samples through it: Fréchet
-distance and Inception Score."""
+"""A small classifier of the real digits, whose eyes generated ones are judged with."""
 
 from __future__ import annotations
 
+import copy
+import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganfast.linalg import frechet_distance
-from ganfast.metrics import inception_score, moments
 from ganfast.train.data import digits_and_labels
 from ganfast.train.environment import cpu_threads
-from ganfast.train.source import Images
 
 
 class DigitClassifier(nn.Module):
@@ -50,9 +48,11 @@ class TrainedClassifier:
     held_out: int
 
 
+@functools.cache
+@cpu_threads(1)  # the number of threads shows in the last bits
 def train_classifier(*, seed: int = 0, epochs: int = 25) -> TrainedClassifier:
     """Train on four fifths of the digits, test on the rest: some seconds, the same result for the
-    same seed."""
+    same seed. What is handed out is shared: copy it to change it."""
     source, labels = digits_and_labels()
     images = source.all()
     random = torch.Generator().manual_seed(seed)
@@ -79,43 +79,6 @@ def train_classifier(*, seed: int = 0, epochs: int = 25) -> TrainedClassifier:
     return TrainedClassifier(model, float(right.float().mean()), len(held_out))
 
 
-@dataclass
-class Score:
-    """``fid`` (lower is better) holds in this classifier's feature space only; ``score`` lies in
-    1..10."""
-
-    fid: float
-    score: float
-    score_std: float
-
-
-class Judge:
-    """Compares sets of images (n, 1, 8, 8) with the digits that are held out from training.
-
-    ``floor``, as many of those that are learned from, is as good as samples can get. Give the judge
-    ``count`` samples, as many as that: both scores depend on the number of samples, and only equal
-    numbers compare.
-    """
-
-    def __init__(self, model: DigitClassifier, digits: Images) -> None:
-        self.model = model
-        reference = digits.held_out.all()
-        self.count = len(reference)
-        self.floor = digits.train.first(self.count)
-        self.reference = moments(self._classify(reference)[0])
-
-    def __call__(self, images: Tensor) -> Score:
-        """The scores of ``images``."""
-        features, logits = self._classify(images)
-        fid = frechet_distance(*self.reference, *moments(features))
-        return Score(float(fid), *inception_score(logits))
-
-    @torch.no_grad()
-    def _classify(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.model.features(images)
-        return features, self.model.head(features)
-
-
 class DigitsExtractor(nn.Module):
     """RGB (n, 3, 8, 8) in [-1, 1] -> features (n, 64), logits (n, 10) of its grey picture."""
 
@@ -134,8 +97,7 @@ class DigitsExtractor(nn.Module):
         return features, self.classifier.head(features)
 
 
-@cpu_threads(1)  # the number of threads shows in the last bits
 def digits_extractor() -> DigitsExtractor:
     """What ``ganfast fid --extractor digits`` looks with: trained anew in some seconds, to the same
-    weights in every process of a machine."""
-    return DigitsExtractor(train_classifier().model)
+    weights in every process of a machine, and once in each."""
+    return DigitsExtractor(copy.deepcopy(train_classifier().model))

@@ -10,6 +10,7 @@ from typing import Any
 from ganfast import _checks
 from ganfast._options import check, documented, option
 from ganfast.errors import InputError
+from ganfast.metrics.choices import EXTRACTORS
 from ganfast.train import recipe as table
 from ganfast.train.recipe import CHAPTER, PENALTIES, PRESETS, Penalty, Recipe
 
@@ -20,8 +21,8 @@ PENALTY_CHOICES = ("none", *PENALTIES, "r1+r2")
 
 MAY_CHANGE = frozenset(
     ("steps", "out", "overwrite", "resume", "on_error", "threads", "progress")
-    + ("sample_every", "checkpoint_every", "log_every", "watch_every", "patience", "on_nan")
-    + ("keep", "tensorboard")
+    + ("sample_every", "checkpoint_every", "log_every", "watch_every", "watch_with")
+    + ("patience", "on_nan", "keep", "tensorboard")
 )
 """The settings that a resumed run may have other values of, and still be the same run."""
 
@@ -236,12 +237,27 @@ class TrainConfig:
     watch_every: int = option(
         0,
         "steps between measurements of the distance to held-out data by a critic fitted anew (2 to "
-        "4 CPU seconds each on small images); the weights with the least are kept; 0 for none",
+        "4 CPU seconds each on small images); the best weights are kept; 0 for none",
         least=0,
+    )
+    watch_with: str | None = option(
+        None,
+        "what samples are judged with at each measurement, for FID, precision, recall, density, "
+        "coverage and classes: {choices}",
+        choices=EXTRACTORS,
+        form="module:factory",
+        pattern=r"[\w.]+:[\w.]+",
+        unset="digits for the digits; else their own numbers, without FID",
+    )
+    best_by: str = option(
+        "distance",
+        "what says which weights are the best, and when to stop: {choices}; docs/stopping.md says "
+        "where the distance fails",
+        choices=("distance", "fid"),
     )
     patience: int = option(
         0,
-        "stop when so many measurements in a row bring no less distance, 0 never; 4 is a start",
+        "stop when so many measurements in a row bring nothing better, 0 never; 4 is a start",
         least=0,
     )
     on_nan: str = option(
@@ -279,6 +295,12 @@ class TrainConfig:
                 f"patience: got {self.patience} without measurements to wait for; give watch_every "
                 "too"
             )
+        for name in ("watch_with", "best_by"):
+            if getattr(self, name) not in (None, "distance") and not self.watch_every:
+                raise InputError(
+                    f"{name}: got {getattr(self, name)!r} without measurements; give watch_every "
+                    "too"
+                )
         if not self._penalties(points=False):
             for name in ("penalty_weight", "penalty_every"):
                 if getattr(self, name) is not None:

@@ -18,6 +18,7 @@ from ganfast.train.environment import need
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 
 STEPS = "generator steps"
+MOST_COLUMNS = 3
 
 
 def save_samples(path: Path | BinaryIO, samples: Tensor, real: Tensor | None = None) -> None:
@@ -74,15 +75,26 @@ class Panel:
     title: str = ""
     y_limits: tuple[float | None, float | None] = (None, None)
     logarithmic: bool = False
+    x_logarithmic: bool = False
+    marked: bool = False
 
 
-def save_curves(path: Path, panels: Sequence[Panel], title: str = "") -> None:
-    """Panels side by side, each on a scale of its own."""
-    figure = new_figure(5 * len(panels), 3.6)
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+def save_curves(
+    path: Path, panels: Sequence[Panel], title: str = "", columns: int = MOST_COLUMNS
+) -> None:
+    """Panels side by side, ``columns`` at most in a row, each on a scale of its own."""
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = new_figure(5 * columns, 3.6 * rows)
+    places = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in places[len(panels) :]:
+        axes.remove()
+    for axes, panel in zip(places, panels, strict=False):
         for (name, (xs, ys)), colour in zip(panel.curves.items(), cycle(COLOURS), strict=False):
-            axes.plot(xs, ys, label=name.replace("_", " "), color=colour)
+            label, marker = name.replace("_", " "), "." if panel.marked else ""
+            axes.plot(xs, ys, label=label, color=colour, marker=marker)
         axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
+        axes.set_xscale("log" if panel.x_logarithmic else "linear")
         axes.set_yscale("log" if panel.logarithmic else "linear")
         axes.set_ylim(*panel.y_limits)
         axes.grid(alpha=0.3)
@@ -93,15 +105,34 @@ def save_curves(path: Path, panels: Sequence[Panel], title: str = "") -> None:
     figure.savefig(path)
 
 
+PANELS: dict[str, tuple[tuple[str, ...], bool]] = {
+    "losses": (("critic_loss", "generator_loss"), False),
+    "distances to held-out data": (("distance", "distance_fit", "wasserstein"), False),
+    "FID": (("fid",), True),
+    "shares": (
+        ("precision", "recall", "coverage", "far", "at_mode", "d_of_fake", "clipped")
+        + ("zero_gradient", "skipped"),
+        False,
+    ),
+    "gradients and penalties": (
+        ("generator_gradient", "critic_slope", "penalty", "r1", "r2"),
+        True,
+    ),
+}
+"""Which quantities of a log share a pair of axes, and whether these are logarithmic."""
+
+
 def save_log(path: Path, lines: Sequence[dict[str, Any]], title: str) -> None:
-    """Every quantity of a run's log over its generator steps: the losses, the distances to held-out
-    data, and the rest."""
-    names = list(dict.fromkeys(name for line in lines for name in line if name != "step"))
-    losses = [name for name in names if name.endswith("_loss")]
-    distances = [name for name in names if name.startswith("distance")]
-    rest = [name for name in names if name not in (*losses, *distances)]
-    parts = [part for part in (losses, distances, rest) if part] or [[]]
-    panels = [Panel({name: series(lines, name) for name in part}, STEPS) for part in parts]
+    """Every quantity of a run's log over its generator steps, like with like."""
+    left = list(dict.fromkeys(name for line in lines for name in line if name != "step"))
+    panels = []
+    for heading, (names, logarithmic) in PANELS.items():
+        curves = {name: series(lines, name) for name in names if name in left}
+        left = [name for name in left if name not in curves]
+        if curves:
+            panels.append(Panel(curves, STEPS, title=heading, logarithmic=logarithmic))
+    if left or not panels:
+        panels.append(Panel({name: series(lines, name) for name in left}, STEPS, title="the rest"))
     save_curves(path, panels, title)
 
 

@@ -198,16 +198,6 @@ def share_at_bound(critic: nn.Module, clip: float) -> Tensor:
     return share
 
 
-def share_of_zeros(critic: nn.Module, samples: Tensor) -> float:
-    """Which share of d score / d x is exactly 0: the pixels that tell a generator nothing."""
-    training = critic.training
-    critic.eval()  # what layers keep from batch to batch stays as it is
-    samples = samples.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(samples).sum(), samples)
-    critic.train(training)
-    return float((gradient == 0).float().mean())
-
-
 @torch.no_grad()
 def follow(average: nn.Module, module: nn.Module, over: int) -> None:
     """Move ``average``, batch norm statistics too, 1/over of the way to ``module``, in place.

@@ -3,165 +3,315 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from statistics import mean
 
 import torch
 
-from ganfast.train.classifier import Score, TrainedClassifier
+from ganfast.games import GAMES
+from ganfast.train.figures import COSTS
+from ganfast.train.generator_cost import Vanishing, generator_costs
 from ganfast.train.pictures import series
-from ganfast.train.run import Run
+from ganfast.train.results import (
+    COLUMNS,
+    Facts,
+    Played,
+    cells,
+    listed,
+    over_fid,
+    seeds_of,
+    spoken,
+    table_rows,
+)
+from ganfast.train.watch import rank_correlation, stopped_at
 
-Vanishing = tuple[list[int], dict[str, list[float]]]  # as vanishing_gradients gives it
-HEADER = f"{'game':<14}{'seconds':>9}{'FID':>9}{'Inception Score':>20}"
-
-ABOUT = {
-    "minimax": """
-The generator minimises log(1 - D(G(z))), which is flat where the critic rejects a sample: the
-better the critic, the less the generator is told.""",
-    "nonsaturating": """
-The generator minimises -log D(G(z)), which is steep exactly where the critic rejects a sample.""",
-    "wgan": """
-The critic estimates the earth mover's distance. Clipping its weights keeps it Lipschitz, and makes
-it a very simple function too.""",
-    "wgan-gp": """
-The critic's slope is held near 1 by the gradient penalty, instead of by clipping.""",
-}
+PATIENCE = 3
 
 
-@dataclass
-class Row:
-    """One line of the table. ``seconds`` is None where nothing was trained."""
-
-    name: str
-    seconds: float | None
-    score: Score
-
-    def cells(self) -> tuple[str, str, str, str]:
-        """Name, seconds, FID and Inception Score as text."""
-        seconds = "-" if self.seconds is None else f"{self.seconds:.1f}"
-        score = f"{self.score.score:.2f} +- {self.score.score_std:.2f}"
-        return self.name, seconds, f"{self.score.fid:.1f}", score
-
-    def line(self) -> str:
-        """Aligned under ``HEADER``."""
-        name, seconds, fid, score = self.cells()
-        return f"{name:<14}{seconds:>9}{fid:>9}{score:>20}"
-
-
-def write(
-    rows: list[Row],
-    runs: dict[str, Run],
-    vanishing: Vanishing,
-    classifier: TrainedClassifier,
-    seed: int,
-    seconds: float,
-) -> str:
+def write(facts: Facts) -> str:
     """``report.md``, which shows the pictures that lie beside it."""
-    scores = {row.name: row.score for row in rows}
-    steps = {name: str(run.config.steps) for name, run in runs.items()}
+    return "\n".join(
+        (
+            _opening(facts),
+            _table_of_games(),
+            _costs(facts.vanishing),
+            _ring(facts.points),
+            _digits(facts),
+            _stopping(facts.watched),
+        )
+    )
+
+
+def _opening(facts: Facts) -> str:
     return f"""# ganfast demo
 
-Four GAN games on scikit-learn's 1,797 real handwritten digits (8x8 pixels). {seconds:.0f} seconds
-in all on `{platform.machine()}`. CPU threads used: {torch.get_num_threads()}. Seed: {seed}.
-Torch: {torch.__version__}.
-
-| game | generator steps | seconds | FID | Inception Score |
-|---|---|---|---|---|
-{_lines(f"| {r.name} | {steps.get(r.name, '-')} | {' | '.join(r.cells()[1:])} |" for r in rows)}
-
-FID (lower is better) and Inception Score (higher is better, 10 at most) are taken in the eyes of a
-small classifier of these digits, right on {classifier.accuracy:.1%} of {classifier.held_out}
-held-out ones. They compare the rows of this table with each other, not with published figures.
-FID is taken against the quarter of the digits that is held out from training. "real digits" is as
-many of those that the generators learned from: what one that remembers them would get, and the
-floor for one that does not. Every row has as many samples.
-
-{_ranking(scores, list(runs))}
-
-Real digits:
-
-![real digits](real.png)
-
-## The games
-
-{_lines(_section(game, scores) for game in runs)}
-## Why the generator's cost matters
-
-![the three generator costs](generator_costs.png)
-
-Values by `ganfast.functional.generator_loss`, slopes by autograd through it. Near D(G(z)) = 0,
-where a critic that is ahead of its generator puts every sample, minimax and maximum likelihood are
-flat and the non-saturating cost is steep. What that does to training is below: a critic is trained
-against a generator that stands still, and the gradient that either cost gives the generator is
-measured on the way.
-
-![the generator's gradient as the critic gets ahead](vanishing.png)
-
-{_vanishing(*vanishing)}
-
-## The Wasserstein estimate
-
-![the Wasserstein estimate over time](wasserstein.png)
-
-The critic's gap between real and generated samples is the earth mover's distance between them,
-times the critic's Lipschitz constant (about 1 with the penalty, unknown with clipping: the two
-scales do not compare), as far as the critic has learned to see it. {_estimates(runs)} Most of the
-fall comes in the first few hundred steps. After that the critic learns about as fast as the
-generator, and the curve flattens although the samples still get better: at this size it tells that
-training works, not when to stop.
+What training a GAN is like, measured in {facts.seconds:.0f} seconds on `{platform.machine()}`, a
+thread for each run. Seed: {facts.seed}. Torch: {torch.__version__}. Every number and every sentence
+about one comes from this run. ± is the standard deviation over seeds.
 """
 
 
-def _ranking(scores: dict[str, Score], games: list[str]) -> str:
-    """Who did well and who failed, from the scores alone."""
-    floor, noise = scores["real digits"], scores["noise"]
-    order = sorted(games, key=lambda game: scores[game].fid)
-    failed = [game for game in order if _failed(scores[game], floor, noise)]
-    text = f"From best to worst FID: {', '.join(order)}."
+def _table_of_games() -> str:
+    return f"""## The games
+
+Each player minimises a mean over its samples. x is the critic's score of a sample: a logit where
+D = sigmoid(x) is spoken of, a height in the Wasserstein game.
+
+| game | critic, of real x | critic, of generated x | generator, of generated x | paper |
+|---|---|---|---|---|
+{table_rows((g.title, g.f_real, g.f_fake, g.f_gen, g.paper) for g in GAMES.values())}
+
+WGAN needs a critic of bounded slope: "wgan" clips its weights after each step, "wgan-gp" adds the
+penalty 10 E[(‖∇x D(x)‖ - 1)²] between real and generated samples. R1 adds γ/2 E[‖∇x D(x)‖²] at real
+ones.
+"""
+
+
+def _costs(vanishing: Vanishing) -> str:
+    near = torch.tensor([0.01], dtype=torch.float64)
+    slopes = {game: abs(float(slope)) for game, (_, slope) in generator_costs(near, COSTS).items()}
+    flat = [game for game in COSTS if slopes[game] < 0.05]
+    steep = [game for game in COSTS if slopes[game] > 0.5]
+    values = ", ".join(f"{spoken(game)} {slopes[game]:.2g}" for game in COSTS)
+    minimax, other = (vanishing.norms[game] for game in ("minimax", "nonsaturating"))
+    first, last = vanishing.steps[0], vanishing.steps[-1]
+    return f"""## Slow convergence: the generator's cost
+
+![the three generator costs and their slopes](generator_costs.png)
+
+Right, what the generator's gradient is multiplied by: the slope of its cost in the critic's logit.
+At D(G(z)) = 0.01, a sample that the critic is sure of, it is {values}: flat for
+{listed(flat)}, steep for {listed(steep)}. Early in training every sample is there.
+
+![the generator's gradient as the critic gets ahead](vanishing.png)
+
+A critic is trained against a generator that stands still. After {last} steps D(G(z)) has gone from
+{vanishing.d_of_fake[0]:.2g} to {vanishing.d_of_fake[-1]:.2g}. The gradient that minimax would give
+the generator is then {minimax[-1]:.2g}, {_change(minimax)} after step {first}; the non-saturating
+one {other[-1]:.2g}, {_change(other)}.
+"""
+
+
+def _change(values: Sequence[float]) -> str:
+    ratio = values[-1] / values[0]
+    return f"{1 / ratio:.3g} times weaker than" if ratio < 1 else f"{ratio:.3g} times as strong as"
+
+
+def _ring(points: Mapping[str, Sequence[Played]]) -> str:
+    return f"""## Mode collapse, and a cure
+
+Eight Gaussians on a ring, {seeds_of(points)} seeds each. A mode counts if a fifth of its fair
+share of the samples is there; "at a mode" is the share of samples within three standard deviations
+of one, and the rest is over-generalisation: samples where there is no data.
+
+![samples on the ring](ring.png)
+
+| game | CPU seconds | modes of 8, each seed | modes | at a mode |
+|---|---|---|---|---|
+{table_rows(_ring_cells(row, runs) for row, runs in points.items())}
+
+{_collapse(points)}
+"""
+
+
+def _ring_cells(row: str, runs: Sequence[Played]) -> tuple[str, ...]:
+    judged = [run.judged for run in runs]
+    each = ", ".join(f"{run.judged['modes']:.0f}" for run in runs)
+    return row, f"{mean(run.seconds for run in runs):.1f}", each, *cells(_MODES, judged)
+
+
+def _collapse(points: Mapping[str, Sequence[Played]]) -> str:
+    """Who collapsed, and who did not."""
+    least = {row: min(run.judged["modes"] for run in runs) for row, runs in points.items()}
+    most = {row: max(run.judged["modes"] for run in runs) for row, runs in points.items()}
+    collapsed = [row for row in points if most[row] <= 4]
+    whole = [row for row in points if least[row] >= 7]
+    texts = []
+    if collapsed:
+        texts.append(f"Half of the modes or more are missing in every seed of {listed(collapsed)}.")
+    if whole:
+        texts.append(f"At least seven are found in every seed of {listed(whole)}.")
+    rest = [row for row in points if row not in (*collapsed, *whole)]
+    if rest:
+        texts.append(f"It depends on the seed, or some modes are missing, in {listed(rest)}.")
+    cured = [row for row in collapsed if f"{row} + R1" in whole]
+    if cured:
+        texts.append(
+            f"The penalty R1 is the only difference between {listed(cured)} and its cure: a critic "
+            "that is flat around real samples no longer chases the generator from mode to mode."
+        )
+    return " ".join(texts)
+
+
+_MODES = ("modes", "at_mode")
+_IMAGES = tuple(name for name in COLUMNS if name not in _MODES)
+
+
+def _digits(facts: Facts) -> str:
+    games, images = facts.games, _IMAGES
+    seconds = [run.seconds for runs in games.values() for run in runs]
+    floor = [("real digits", "-", "-", *cells(images, facts.floors))]
+    noise = [("noise", "-", "-", *cells(images, [facts.noise]))]
+    rows = [
+        (
+            row,
+            str(runs[0].steps),
+            f"{mean(run.seconds for run in runs):.1f}",
+            *cells(images, [run.judged for run in runs]),
+        )
+        for row, runs in games.items()
+    ]
+    names = [COLUMNS[name][0] for name in images]
+    classifier = facts.classifier
+    return f"""## Four games on real digits, at equal time
+
+scikit-learn's 1,797 handwritten digits of 8x8 pixels, {seeds_of(games)} seeds each,
+{min(seconds):.0f} to {max(seconds):.0f} CPU seconds for each run.
+
+| game | generator steps | CPU seconds | {" | ".join(names)} |
+|---|---|---|{"---|" * len(names)}
+{table_rows([*floor, *rows, *noise])}
+
+All is seen by a small classifier of these digits, right on {classifier.accuracy:.1%} of
+{classifier.held_out} that it had not learned, and taken against the quarter of the digits that is
+held out from the games; it compares these rows with each other, not with published figures. Every
+row has as many samples. "real digits" are such as were learned from.
+
+* FID: the distance between two Gaussians that the features are taken for; lower is better. It sees
+  what is missing inside a class.
+* IS: the Inception Score, 10 at most: recognisable, and of every class. It sees nothing inside one.
+* precision: the share of samples where real ones are. What is missing to 1 is over-generalisation;
+  so is "far", the share farther from all real ones than 95 % of real ones are from the next.
+* recall and coverage: the share of real digits where samples are. What is missing to 1 is mode
+  collapse; between classes alone it is class KL.
+
+{_compared(facts)}
+
+Real digits, then a run of each game:
+
+![real digits](real.png)
+
+{_pictures(games)}
+"""
+
+
+def _compared(facts: Facts) -> str:
+    """Which differences are larger than what a seed makes, and which problems there are."""
+    fids = {row: [run.judged["fid"] for run in runs] for row, runs in facts.games.items()}
+    order = sorted(fids, key=lambda row: mean(fids[row]))
+    apart = [
+        (one, other)
+        for one, other in zip(order, order[1:], strict=False)
+        if max(fids[one]) < min(fids[other])
+    ]
+    texts = [f"By mean FID: {', '.join(order)}."]
+    texts.append(
+        "Every seed of one is better than every seed of the next between "
+        + listed([f"{one} and {other}" for one, other in apart])
+        + "; other neighbours are no further apart than their seeds."
+        if apart
+        else "No two neighbours are further apart than their seeds."
+    )
+    floor = facts.floor
+    ratios = {row: max(values) / floor for row, values in fids.items()}
+    texts.append(f"Real digits are at {floor:.1f}; the worst run is at {max(ratios.values()):.1f}")
+    texts[-1] += " times that."
+    failed = [row for row in order if min(fids[row]) > 0.2 * facts.noise["fid"]]
     if failed:
-        return f"{text} Failed: {', '.join(failed)}."
-    return f"{text} No game failed on this data."
-
-
-def _failed(score: Score, floor: Score, noise: Score) -> bool:
-    """Far from real digits in distance, or in how recognisable and diverse the samples are."""
-    return score.fid > 0.2 * noise.fid or score.score < 0.5 * floor.score
-
-
-def _section(game: str, scores: dict[str, Score]) -> str:
-    floor, noise = scores["real digits"], scores["noise"]
-    ratio = scores[game].fid / floor.fid
-    judged = f"Its samples are {ratio:.1f} times as far from real digits as real digits are."
-    if _failed(scores[game], floor, noise):
-        judged = f"**It failed.** {judged}"
-    return (
-        f"### {game}\n{ABOUT[game]} {judged}\n\n"
-        f"![samples of {game}]({game}.png)\n\n![losses of {game}]({game}/losses.png)\n"
+        texts.append(f"**Failed**: {listed(failed)}.")
+    outside = {
+        row: 1 - mean(run.judged["precision"] for run in runs) for row, runs in facts.games.items()
+    }
+    real = 1 - mean(judged["precision"] for judged in facts.floors)
+    most, least = max(outside.values()), min(outside.values())
+    texts.append(
+        f"Over-generalisation: {least:.0%} to {most:.0%} of a game's samples lie outside of the "
+        f"real ones, of real digits {real:.0%}."
     )
+    kl = {row: mean(run.judged["class_kl"] for run in runs) for row, runs in facts.games.items()}
+    if max(kl.values()) < 0.2:
+        texts.append("No game lost a class.")
+    else:
+        lost = [row for row, value in kl.items() if value >= 0.2]
+        texts.append(f"The classes are far from equally many in {listed(lost)}.")
+    return " ".join(texts)
 
 
-def _estimates(runs: dict[str, Run]) -> str:
-    """From where to where each Wasserstein estimate went, as logged."""
+def _pictures(games: Mapping[str, Sequence[Played]]) -> str:
     parts = []
-    for game, run in runs.items():
-        steps, values = series(run.lines, "wasserstein")
-        if values:
-            ends = f"{values[0]:.2f} (steps 1 to {steps[0]}) to {values[-1]:.2f}"
-            parts.append(f"{game} went from {ends}")
-    return f"Here {'; '.join(parts)}."
+    for row, runs in games.items():
+        folder = runs[0].folder
+        sheet = folder.rpartition("-")[0]
+        parts.append(
+            f"{row}:\n\n![samples of {row}]({sheet}.png)\n\n![log of {row}]({folder}/losses.png)"
+        )
+    return "\n\n".join(parts)
 
 
-def _vanishing(steps: list[int], norms: dict[str, list[float]]) -> str:
-    minimax, nonsaturating = norms["minimax"], norms["nonsaturating"]
+def _stopping(runs: Sequence[Played]) -> str:
+    header = "run | distance | estimate | loss | would have stopped at | and kept | FID there"
+    return f"""## When to stop
+
+A critic that is trained along with its generator lags behind it, and its loss or its estimate of
+the Wasserstein distance is about that race. So at each evaluation a fresh critic with WGAN-GP's
+penalty is fitted to one half of the held-out digits, and read on the other half
+([1705.05263](https://arxiv.org/abs/1705.05263)).
+
+![what could say when to stop, over FID](stopping.png)
+
+Rank correlations with FID over the evaluations of one run (1: it tells exactly when samples get
+better), and what `--patience {PATIENCE}` would have done:
+
+| {header} | best FID | FID at the end |
+|{"---|" * 9}
+{table_rows(_stopping_cells(run) for run in runs)}
+
+{_stopped(runs)}
+"""
+
+
+def _stopping_cells(run: Played) -> tuple[str, ...]:
+    steps, fids = series(run.lines, "fid")
+    _, distances = series(run.lines, "distance")
+    stop, best = stopped_at(distances, PATIENCE)
+    correlations = [_correlation(run, name) for name in ("distance", "wasserstein", "critic_loss")]
+    least = min(range(len(fids)), key=fids.__getitem__)
     return (
-        f"After {steps[-1]} critic steps the minimax gradient is {minimax[-1]:.2g}, "
-        f"{minimax[0] / minimax[-1]:.3g} times weaker than after {steps[0]}; the non-saturating "
-        f"one went from {nonsaturating[0]:.2g} to {nonsaturating[-1]:.2g}. A game in which "
-        "both networks step in turn does not let its critic get this far ahead, so minimax can "
-        "still learn: the table says how well it did here."
+        run.row,
+        *correlations,
+        "never" if stop is None else f"step {steps[stop]}",
+        f"step {steps[best]}",
+        f"{fids[best]:.0f}",
+        f"{fids[least]:.0f} at step {steps[least]}",
+        f"{fids[-1]:.0f} at step {steps[-1]}",
     )
 
 
-def _lines(lines: Iterable[str]) -> str:
-    return "\n".join(lines)
+def _correlation(run: Played, name: str) -> str:
+    if not series(run.lines, name)[0]:
+        return "-"
+    return f"{rank_correlation(*over_fid(run, name)):.2f}"
+
+
+def _stopped(runs: Sequence[Played]) -> str:
+    """Whether the distance did what it is for."""
+    by_distance = {run.row: rank_correlation(*over_fid(run, "distance")) for run in runs}
+    good = [row for row, value in by_distance.items() if value >= 0.9]
+    poor = [row for row in by_distance if row not in good]
+    texts = []
+    if good:
+        texts.append(f"The independent critic's distance ranks the evaluations as FID does, or "
+                     f"nearly (0.9 at least), in {listed(good)}.")  # fmt: skip
+    if poor:
+        texts.append(f"It does not in {listed(poor)}.")
+    for run in runs:
+        steps, fids = series(run.lines, "fid")
+        stop, best = stopped_at(series(run.lines, "distance")[1], PATIENCE)
+        if stop is not None and stop < len(steps) - 1:
+            saved = 1 - steps[stop] / steps[-1]
+            end = fids[-1]
+            texts.append(
+                f"In {run.row} patience would have saved {saved:.0%} of the steps and kept FID "
+                f"{fids[best]:.0f}, where the end has {end:.0f}."
+            )
+    return " ".join(texts)

@@ -170,7 +170,11 @@ def train(
         trainer = new_trainer(
             config, samples, generator=generator, critic=critic, processes=processes
         )
-        watch = Watch(trainer, config.watch_every, config.patience, config.seed)
+        own_eyes = "digits" if source is None and config.data == "digits" else None
+        judge = config.watch_with or own_eyes
+        watch = Watch(
+            trainer, config.watch_every, config.patience, config.seed, judge, config.best_by
+        )
         old_lines = [] if config.resume is None else resume(trainer, watch, config)
         return run(trainer, watch, config, out, old_lines)
 

@@ -86,7 +86,7 @@ def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str
             f"was trained on {learned}; put back what it was trained on, or start a new run"
         )
     checkpoint.restore(trainer, tensors, facts)
-    watch.restore(checkpoint.under("best", tensors), facts)
+    watch.restore(tensors, facts)
     return trainer.processes.from_first(lambda: read_log(folder / "log.jsonl", trainer.steps_done))
 
 
@@ -116,7 +116,7 @@ def go_back(
     load = functools.partial(checkpoint.load, out / checkpoint.NAME)
     tensors, facts = trainer.processes.from_first(load)
     checkpoint.restore(trainer, tensors, facts)
-    watch.restore(checkpoint.under("best", tensors), facts)
+    watch.restore(tensors, facts)
     trainer.rollbacks = rollbacks
     trainer.random.manual_seed(config.seed + ANOTHER_STREAM * rollbacks)
     log.cut(trainer.steps_done)

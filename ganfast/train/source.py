@@ -100,6 +100,16 @@ class Images:
         return Images(self.images[order[which]])
 
 
+class Few:
+    """``images``, of whose training part only the first ``count`` are learned; what is held out
+    stays the same."""
+
+    def __init__(self, images: Images, count: int) -> None:
+        self.shape, self.held_out = images.shape, images.held_out
+        self.train = Images(images.train.images[:count])
+        self.identity = f"the first {count} of {images.identity}"
+
+
 class Drawn:
     """Samples that a function draws anew each time: ``draw(n, generator)`` -> (n, *shape) float32
     on the generator's device. What is held out is drawn like what is learned."""

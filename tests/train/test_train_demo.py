@@ -1,14 +1,18 @@
-"""What the demo stands on: classifier, judge, figures; and the demo itself, cut short."""
+"""What the demo stands on: classifier, figures, words; and the demo itself, cut short."""
 
+import dataclasses
 import functools
 
+import numpy as np
 import pytest
 import torch
 
-from ganfast.train import demo, report
-from ganfast.train.classifier import Judge, Score, train_classifier
-from ganfast.train.data import digits
-from ganfast.train.generator_cost import generator_costs, vanishing_gradients
+from ganfast.games import GAMES
+from ganfast.train import demo, report, results
+from ganfast.train.classifier import train_classifier
+from ganfast.train.generator_cost import Vanishing, generator_costs, vanishing_gradients
+from ganfast.train.results import Played
+from ganfast.train.watch import stopped_at
 
 
 @pytest.fixture(scope="module")
@@ -20,28 +24,17 @@ def test_the_classifier_knows_digits_that_it_never_saw(classifier):
     assert classifier.held_out == 359
     assert classifier.accuracy >= 0.97
     assert classifier.model.features(torch.zeros(2, 1, 8, 8)).shape == (2, 64)
-
-
-def test_the_judge_orders_real_blurred_collapsed_and_noise(classifier):
-    judge = Judge(classifier.model, digits())
-    random = torch.Generator().manual_seed(0)
-    floor = judge(judge.floor)
-    noisy = judge(judge.floor + 0.3 * torch.randn(judge.floor.shape, generator=random))
-    noise = judge(torch.rand(judge.floor.shape, generator=random) * 2 - 1)
-    one_digit = judge(judge.floor[:1].repeat(judge.count, 1, 1, 1))
-    assert floor.fid < noisy.fid < noise.fid
-    assert floor.score > 8.5 and noise.score < 6
-    assert one_digit.score == pytest.approx(1)
-    assert one_digit.fid > 10 * floor.fid
+    assert train_classifier() is classifier
 
 
 def test_generator_costs_are_the_textbooks():
+    """Slopes in the logit: in minimax -D, which is flat at D = 0, where D - 1 is steep."""
     d = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
     costs = generator_costs(d, ("minimax", "nonsaturating", "maximum_likelihood"))
     expected = {
-        "minimax": ((1 - d).log(), -1 / (1 - d)),
-        "nonsaturating": (-d.log(), -1 / d),
-        "maximum_likelihood": (-d / (1 - d), -1 / (1 - d) ** 2),
+        "minimax": ((1 - d).log(), -d),
+        "nonsaturating": (-d.log(), d - 1),
+        "maximum_likelihood": (-d / (1 - d), -d / (1 - d)),
     }
     for game, (cost, slope) in expected.items():
         torch.testing.assert_close(costs[game][0], cost)
@@ -50,38 +43,124 @@ def test_generator_costs_are_the_textbooks():
 
 def test_the_minimax_gradient_vanishes_as_the_critic_gets_ahead():
     games = ("minimax", "nonsaturating")
-    steps, norms = vanishing_gradients(games, critic_steps=50, every=25)
+    steps, d_of_fake, norms = vanishing_gradients(games, critic_steps=50, every=25)
     minimax, nonsaturating = norms["minimax"], norms["nonsaturating"]
     assert steps == [1, 25, 50]
+    assert d_of_fake[-1] < 0.2 * d_of_fake[0]
     assert minimax[-1] < 0.2 * minimax[0]
     assert nonsaturating[-1] > 5 * minimax[-1]
 
 
-def test_the_table_is_aligned():
-    rows = [
-        report.Row("noise", None, Score(961.07, 4.1, 0.2)),
-        report.Row("nonsaturating", 23.4, Score(19.7, 8.18, 0.3)),
+def digits_run(row="wgan", number=0, fids=(), distances=(), **judged):
+    ten = dict.fromkeys(results.COLUMNS, 0.5) | {"fid": 30.0, "class_kl": 0.01} | judged
+    ten = {name: value for name, value in ten.items() if name not in ("modes", "at_mode")}
+    lines = [
+        {"step": 10 * (i + 1), "fid": fid, "distance": distance, "critic_loss": -float(i)}
+        for i, (fid, distance) in enumerate(zip(fids, distances, strict=True))
     ]
-    assert {len(row.line()) for row in rows} == {len(report.HEADER)}
+    samples = np.zeros((2, 1, 8, 8), np.float32)
+    return Played(row, f"{row}-{number}", 100, 12.0, ten, samples, lines)
+
+
+def ring_run(row, modes):
+    return Played(
+        f"ring, {row}", "x", 9, 1.0, {"modes": modes, "at_mode": 0.9}, np.zeros((2, 2)), []
+    )
+
+
+def facts_of(found, **changes):
+    floors, noise = [digits_run(fid=value).judged for value in (9.0, 11.0)], digits_run(fid=900.0)
+    vanishing = Vanishing(
+        [1, 9], [0.5, 0.01], {"minimax": [2.0, 0.01], "nonsaturating": [1.0, 4.0]}
+    )
+    facts = results.Facts(floors, noise.judged, found, vanishing, train_classifier(), 0, 60.0)
+    return dataclasses.replace(facts, **changes)
+
+
+def test_the_table_is_aligned():
+    lines = [
+        results.line("noise", [digits_run(fid=961.07).judged], []),
+        results.line("nonsaturating", [digits_run().judged, digits_run(fid=8.0).judged], [2, 3]),
+    ]
+    assert {len(line) for line in lines} == {len(results.HEADER)}
+
+
+def test_what_is_said_of_the_ring_is_what_was_seen():
+    points = {
+        "minimax": [ring_run("minimax", n) for n in (1, 2, 4)],
+        "minimax + R1": [ring_run("minimax + R1", n) for n in (8, 7, 8)],
+        "hinge": [ring_run("hinge", n) for n in (3, 8, 8)],
+    }
+    text = report._collapse(points)
+    assert "are missing in every seed of minimax." in text
+    assert "found in every seed of minimax + R1." in text
+    assert "missing, in hinge." in text
+    assert "between minimax and its cure:" in text
+    points["minimax + R1"] = points["minimax"]
+    assert "its cure" not in report._collapse(points) and "At least" not in report._collapse(points)
+
+
+def test_what_is_said_of_the_digits_is_what_was_seen():
+    found = {
+        "wgan": [digits_run("wgan", i, fid=30.0 + i) for i in range(3)],
+        "hinge": [digits_run("hinge", i, fid=20.0 + 8 * i) for i in range(3)],
+        "minimax": [digits_run("minimax", i, fid=400.0, class_kl=1.0) for i in range(3)],
+    }
+    text = report._compared(facts_of(found))
+    assert "By mean FID: hinge, wgan, minimax." in text
+    assert "between wgan and minimax; other" in text  # of hinge one seed is worse than all of wgan
+    assert "Real digits are at 10.0; the worst run is at 40.0 times that." in text
+    assert "**Failed**: minimax." in text
+    assert "50% to 50%" in text and "far from equally many in minimax." in text
+    del found["minimax"]
+    text = report._compared(facts_of(found))
+    assert "No two neighbours" in text and "Failed" not in text and "No game lost a class" in text
+
+
+def test_what_is_said_of_stopping_is_what_was_seen():
+    falls = digits_run("wgan", fids=[9, 8, 7, 6, 5], distances=[5, 4, 3, 2, 1])
+    turns = digits_run("turns", fids=[9, 5, 3, 4, 6, 8, 9], distances=[9, 5, 2, 4, 6, 8, 9])
+    text = report._stopping([falls, turns])
+    assert "| wgan | 1.00 | - | 1.00 | never | step 50 | 5 | 5 at step 50 | 5 at step 50 |" in text
+    assert "in wgan and turns" in text
+    stop, best = stopped_at([9, 5, 2, 4, 6, 8, 9], report.PATIENCE)
+    assert stop is not None and f"would have saved {1 - (stop + 1) / 7:.0%} of the steps" in text
+    assert f"kept FID {[9, 5, 3, 4, 6, 8, 9][best]}, where the end has 9." in text
+    wrong = digits_run("wrong", fids=[9, 8, 7], distances=[1, 2, 3])
+    assert "It does not in wrong." in report._stopping([wrong])
+
+
+def short(row):
+    return demo.Row(row.name, {**row.settings, "steps": 20, "width": 8})
 
 
 @pytest.mark.slow
-def test_a_short_demo_shows_everything(tmp_path, capsys, monkeypatch, classifier):
-    monkeypatch.setattr(demo, "STEPS", dict.fromkeys(demo.STEPS, 30))
-    monkeypatch.setattr(demo, "train_classifier", lambda *, seed: classifier)
+def test_a_short_demo_shows_everything(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "RING", tuple(map(short, demo.RING)))
+    monkeypatch.setattr(demo, "DIGITS", tuple(map(short, demo.DIGITS)))
+    row = short(demo.OVERFITTING)
+    row = demo.Row(row.name, {**row.settings, "watch_every": 10, "log_every": 5})
+    monkeypatch.setattr(demo, "OVERFITTING", row)
+    monkeypatch.setattr(demo, "SEEDS", 2)
+    monkeypatch.setattr(demo, "EVALUATIONS", 2)
     vanishing = functools.partial(demo.vanishing_gradients, critic_steps=50)
     monkeypatch.setattr(demo, "vanishing_gradients", vanishing)
-    stale = tmp_path / "wgan" / "samples" / "009999.png"  # of an earlier, longer demo
+    stale = tmp_path / "wgan-0" / "samples" / "009999.png"  # of an earlier, longer demo
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"")
-    (tmp_path / "wgan" / "checkpoint.safetensors").write_bytes(b"")
-    rows = demo.run_demo(tmp_path, seed=1)
-    assert [row.name for row in rows] == ["real digits", "noise", *demo.STEPS]
+    (tmp_path / "wgan-0" / "checkpoint.safetensors").write_bytes(b"")
+    found = demo.run_demo(tmp_path, seed=1)
+    rows = (demo.OVERFITTING, *demo.DIGITS, *demo.RING)
+    assert list(found) == [row.name for row in rows]
+    assert all(len(found[row.name]) == 2 for row in rows[1:])
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0] == report.HEADER and len(shown) == len(rows) + 2
+    assert shown[0] == results.HEADER and len(shown) == len(rows) + 4
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     pictures = [part.partition(")")[0] for part in text.split("](")[1:]]
-    assert len(pictures) == 12
+    pictures = [name for name in pictures if name.endswith(".png")]
+    assert len(pictures) == 5 + 2 * len(demo.DIGITS)
     assert all((tmp_path / name).is_file() for name in pictures)
-    assert "nan" not in text
+    assert all(game.f_gen in text and game.paper in text for game in GAMES.values())
     assert not stale.exists()
+    jobs = [job for job in demo.jobs_of(tmp_path, 1) if job.config.out.endswith("wgan-1")]
+    assert np.array_equal(demo.play(*jobs).samples, found["wgan"][1].samples)  # whoever plays

@@ -8,7 +8,6 @@ import ganfast.functional as GF
 from ganfast.optim import Adam, RMSprop
 from ganfast.train import Penalty, Recipe, TrainConfig, Trainer, as_source, players, train
 from ganfast.train.data import digits, ring
-from ganfast.train.players import share_of_zeros
 from ganfast.train.recipe import CHAPTER, PENALTIES
 from ganfast.train.run import new_trainer
 from ganfast.train.watch import modes_of
@@ -184,24 +183,6 @@ def test_a_penalty_moves_the_critic_by_its_weight(monkeypatch):
     assert (counts["critic_loss"], counts["r1"]) == (6, 2)
     expected = float(sums["critic_loss"]) + 3 * 0.35 * float(sums["r1"])
     assert sum(losses) == pytest.approx(expected, rel=1e-5)
-
-
-def test_the_share_of_zeros_in_the_gradient():
-    """Of d score / d x: relu has them where max pooling or a lost unit keeps x out of the score."""
-    x = torch.tensor([[1.0, -1.0, 2.0, -3.0], [1.0, 1.0, 1.0, -1.0]])
-    flatten = torch.nn.Flatten(0)
-    assert share_of_zeros(torch.nn.Sequential(torch.nn.ReLU(), flatten), x) == 3 / 8
-    assert share_of_zeros(torch.nn.Sequential(torch.nn.MaxPool1d(2), flatten), x[:1]) == 1 / 2
-    assert share_of_zeros(torch.nn.Sequential(torch.nn.LeakyReLU(0.2), flatten), x) == 0
-
-
-def test_the_share_of_zeros_is_found_without_a_trace():
-    trainer = trainer_of("hinge", norm_d="spectral", norm_g="batch")
-    before = {name: t.clone() for name, t in trainer.critic.state_dict().items()}
-    share_of_zeros(trainer.critic, trainer.source.first(8))
-    after = trainer.critic.state_dict()
-    assert all(torch.equal(after[name], t) for name, t in before.items())
-    assert trainer.critic.training
 
 
 def test_the_average_of_spectral_norm_has_a_norm_of_one():

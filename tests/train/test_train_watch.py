@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 
 import pytest
 import torch
@@ -17,7 +18,15 @@ from ganfast.train.classifier import train_classifier
 from ganfast.train.data import digits
 from ganfast.train.recipe import CHAPTER
 from ganfast.train.run import new_trainer
-from ganfast.train.watch import Distance, best_of, has_run_out, independent_distance, smoothed
+from ganfast.train.watch import (
+    Distance,
+    best_of,
+    has_run_out,
+    independent_distance,
+    rank_correlation,
+    smoothed,
+    stopped_at,
+)
 
 RECIPE = CHAPTER["nonsaturating"]
 
@@ -39,9 +48,10 @@ class Drawing(nn.Module):
         return self.images[which]
 
 
-def test_values_are_smoothed_over_three():
+def test_values_are_smoothed_with_their_neighbours():
     assert smoothed([]) == []
-    assert smoothed([3.0, 1.0, 2.0, 6.0]) == [3.0, 2.0, 2.0, 3.0]
+    assert smoothed([4.0]) == [4.0]
+    assert smoothed([3.0, 1.0, 2.0, 6.0]) == [2.0, 2.0, 3.0, 4.0]
 
 
 @pytest.mark.parametrize(
@@ -49,15 +59,30 @@ def test_values_are_smoothed_over_three():
     [
         ([], 2, None, False),
         ([3, 2, 1], 2, 2, False),  # still falling
-        ([3, 2, 1, 2, 3], 2, 3, False),  # the means: 3, 2.5, 2, 1.67, 2
-        ([3, 2, 1, 2, 3, 3], 2, 3, True),
-        ([3, 2, 1, 2, 3, 3], 0, 3, False),
-        ([3, 2, 1, 9, 1, 0, 0, 0], 3, 7, False),  # one bad luck is forgiven
+        ([3, 2, 1, 2, 3], 2, 2, True),  # the means: 2.5, 2, 1.67, 2, 2.5
+        ([3, 2, 1, 2, 3], 3, 2, False),
+        ([3, 2, 1, 2, 3, 3], 0, 2, False),
+        ([5, 3, 1, 9, 1, 0, 0, 0], 4, 6, False),  # one bad luck is forgiven
+        ([5, 5, 0, 5, 5, 4, 4, 4], 3, 2, True),  # one good luck counts with its neighbours
     ],
 )
 def test_patience(values, patience, best, stops):
     assert best_of(values) == best
     assert has_run_out(values, patience) is stops
+
+
+def test_a_turn_is_found_where_it_is():
+    turn = [9, 6, 4, 3, 4, 6, 9, 9, 9]
+    assert stopped_at(turn, 3) == (6, 3)
+    assert stopped_at(turn[:6], 3) == (None, 3)
+    assert stopped_at([3, 2, 1], 1) == (None, 2)
+
+
+def test_rank_correlation():
+    assert rank_correlation([1, 5, 9], [0.1, 0.2, 70]) == pytest.approx(1)
+    assert rank_correlation([1, 5, 9], [3, 2, 1]) == pytest.approx(-1)
+    assert rank_correlation([1, 1, 2], [3, 3, 4]) == pytest.approx(1)  # equal ones share a rank
+    assert math.isnan(rank_correlation([1, 1], [3, 2]))
 
 
 @pytest.fixture(scope="module")
@@ -142,18 +167,48 @@ def test_a_run_that_gets_worse_is_stopped_with_its_best_weights(tmp_path, monkey
     monkeypatch.setattr("ganfast.train.watch.watch.independent_distance", measured)
     config = config_in(tmp_path, steps=100, patience=2)
     run = train(config)
-    # means of three: 9 7 5 3.3 3.7 5.7
-    assert run.trainer.steps_done == 12 and run.watch.best_step == 8
-    assert all(torch.equal(run.watch.best[name], t) for name, t in seen[3].items())
-    assert "12 steps" in run.summary() and "stopped before 100" in run.summary()
-    assert "step 8 nearest" in run.summary()
-    run.trainer.average.load_state_dict(seen[3])
+    # means: 7 5 3.3 3.7 5
+    assert run.trainer.steps_done == 10 and run.watch.best_step == 6
+    assert all(torch.equal(run.watch.best[name], t) for name, t in seen[2].items())
+    assert "10 steps" in run.summary() and "stopped before 100" in run.summary()
+    assert "step 6 nearest" in run.summary()
+    run.trainer.average.load_state_dict(seen[2])
     assert torch.equal(run.sample(4, seed=3), run.trainer.sample(4, seed=3))
     # it stays stopped, until it is given more patience
     config.resume = tmp_path
-    assert train(config).trainer.steps_done == 12
+    assert train(config).trainer.steps_done == 10
     config.patience = 3
-    assert train(config).trainer.steps_done == 14
+    assert train(config).trainer.steps_done == 12
+
+
+def test_the_best_falls_back_where_the_next_measurement_is_bad(tmp_path, monkeypatch):
+    """Around the last one there is half a mean: at step 10 that is the least, at step 12 it is
+    not, and the first is again. Its weights were held, by a run that was resumed too."""
+    distances, seen = [2.0, 2.0, 8.0, 3.0, 0.0, 9.0], {}
+
+    def measured(average, recipe, held_out, *, seed):
+        seen[seed // 2 - 1] = copy.deepcopy(average.state_dict())
+        return Distance(distances[seed // 2 - 1], 0.0)
+
+    monkeypatch.setattr("ganfast.train.watch.watch.independent_distance", measured)
+    for steps, best in ((10, 4), (12, 0)):
+        resume = tmp_path if steps == 12 else None
+        watch = train(config_in(tmp_path, steps=steps, resume=resume)).watch
+        assert watch.best_step == 2 * (best + 1)
+        assert all(torch.equal(watch.best[name], t) for name, t in seen[best].items())
+
+
+def test_the_best_by_fid(tmp_path, short):
+    run = train(config_in(tmp_path, watch_every=4, best_by="fid"))
+    fids = [line["fid"] for line in run.lines if "fid" in line]
+    assert len(fids) == 3 and run.watch.values == fids
+    assert run.watch.best_step == 4 * (best_of(fids) + 1)
+    with pytest.raises(InputError, match="^best_by: got 'distance'; give 'fid', as in the run"):
+        train(config_in(tmp_path, watch_every=4, resume=tmp_path))
+    with pytest.raises(InputError, match="^best_by: got 'fid', which needs a network; give watch"):
+        train(config_in(tmp_path / "ring", watch_every=4, best_by="fid", data="ring"))
+    with pytest.raises(InputError, match="^best_by: got 'fid' without measurements"):
+        config_in(tmp_path, watch_every=0, best_by="fid")
 
 
 def test_modes_are_logged(tmp_path, short):
@@ -168,14 +223,6 @@ def test_too_few_held_out_samples_are_refused(tmp_path):
         train(config_in(tmp_path), source=images)
     with pytest.raises(InputError, match="^patience: got 3 without measurements"):
         config_in(tmp_path, watch_every=0, patience=3)
-
-
-def ranks(values):
-    return torch.tensor(values).argsort().argsort().float()
-
-
-def rank_correlation(one, two):
-    return float(torch.corrcoef(torch.stack([ranks(one), ranks(two)]))[0, 1])
 
 
 @pytest.mark.slow

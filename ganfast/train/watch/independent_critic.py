@@ -65,5 +65,5 @@ def independent_distance(
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        height = torch.cat([critic(generated(256)) for _ in range(4)]).mean()
+        height = torch.cat([critic(generated(256)) for _ in range(16)]).mean()
         return Distance(*(float(critic(half).mean() - height) for half in (test, fit)))

@@ -1,35 +1,52 @@
-"""The watch of a run: the distance to held-out data, the best weights so far, and when to stop."""
+"""The watch of a run: how its samples compare with held-out data, the best weights so far, and when
+to stop."""
 
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfast.errors import InputError
+from ganfast.train import checkpoint
 from ganfast.train.loop import Trainer
-from ganfast.train.players import share_of_zeros
 from ganfast.train.schedule import is_due
 from ganfast.train.source import Mixture
 from ganfast.train.watch.independent_critic import independent_distance
-from ganfast.train.watch.patience import best_of, has_run_out
+from ganfast.train.watch.judge import Judge, seen_by
+from ganfast.train.watch.patience import best_of, has_run_out, may_be_best
 
 HELD_OUT = 2000  # samples at most, half to fit the critic and half to read it on
 LEAST_HELD_OUT = 16
 POINTS = 1000  # that are looked at for modes
-ZEROS_OF = 64  # samples at which the critic's gradient is looked at
+LOOKED_AT = 64  # samples at which the critic's gradient is looked at
 
 
 def look(trainer: Trainer) -> dict[str, float]:
-    """What every log line has besides the losses: the share of exact zeros in d score / d x, and
-    of a mixture the modes that a fifth of their fair share of samples is at."""
-    samples = trainer.source.train.first(ZEROS_OF).to(trainer.device)
-    found: dict[str, float] = {"zero_gradient": share_of_zeros(trainer.critic, samples)}
+    """What every log line has besides the losses: the critic's gradient, and of a mixture the modes
+    that a fifth of their fair share of samples is at."""
+    found = slope(trainer.critic, trainer.source.train.first(LOOKED_AT).to(trainer.device))
     if isinstance(trainer.source, Mixture):
         found["modes"], found["at_mode"] = modes_of(trainer.source, trainer.sample(POINTS, 0))
     return found
+
+
+def slope(critic: nn.Module, samples: Tensor) -> dict[str, float]:
+    """Of d score / d x at ``samples``: ``critic_slope``, its mean norm, which is all that a
+    generator learns from; and ``zero_gradient``, the share of exact zeros in it, the pixels that
+    tell a generator nothing."""
+    training = critic.training
+    critic.eval()  # what layers keep from batch to batch stays as it is
+    samples = samples.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(samples).sum(), samples)
+    critic.train(training)
+    return {
+        "critic_slope": float(gradient.flatten(1).norm(dim=1).mean()),
+        "zero_gradient": float((gradient == 0).float().mean()),
+    }
 
 
 def modes_of(mixture: Mixture, points: Tensor) -> tuple[int, float]:
@@ -39,25 +56,47 @@ def modes_of(mixture: Mixture, points: Tensor) -> tuple[int, float]:
 
 
 class Watch:
-    """Every ``every`` steps the distance of the average generator from held-out data; the weights
-    that had the least are kept, and ``stop`` is true once ``patience`` evaluations did not come
-    below it. Both are about means of three: see patience.py.
+    """Every ``every`` steps the distance of the average generator from held-out data, and the rows
+    of MEASURES; the weights that had the least distance, or FID, are kept, and ``stop`` is true
+    once ``patience`` evaluations did not come below it. Both are about means of three: see
+    patience.py.
+
+    The mean around the last evaluation still wants the next one, which may send the best back to
+    where it was before: so the weights of the last one and of the best before it are held.
+
+    Args:
+        judge_with: an extractor by its name, that samples are judged with; None: they are as they
+            are.
+        best_by: "distance" or "fid".
 
     Raises:
-        InputError: there is next to no held-out data.
+        InputError: there is next to no held-out data, or no such extractor.
     """
 
-    def __init__(self, trainer: Trainer, every: int, patience: int, seed: int) -> None:
+    def __init__(
+        self, trainer: Trainer, every: int, patience: int, seed: int, judge_with: str | None = None,
+        best_by: str = "distance",
+    ) -> None:  # fmt: skip
         self.trainer, self.every, self.patience, self.seed = trainer, every, patience, seed
+        self.best_by = best_by
         self.steps: list[int] = []
-        self.distances: list[float] = []
-        self.best: dict[str, Tensor] = {}
-        self.held_out = trainer.source.held_out.first(HELD_OUT) if every else torch.empty(0)
-        if every and len(self.held_out) < LEAST_HELD_OUT:
+        self.values: list[float] = []
+        self.held: dict[int, dict[str, Tensor]] = {}  # weights, by the number of the evaluation
+        self.seconds = 0.0  # CPU time of the evaluations of this process
+        if not every:
+            return
+        self.held_out = trainer.source.held_out.first(HELD_OUT)
+        if len(self.held_out) < LEAST_HELD_OUT:
             raise InputError(
                 f"watch_every: got {every}, with {len(self.held_out)} samples held out to measure "
                 f"on; give 0, or data of {4 * LEAST_HELD_OUT} images at least"
             )
+        if judge_with is not None and len(trainer.source.shape) != 3:
+            raise InputError(f"watch_with: got {judge_with!r} for points; give it for images only")
+        if best_by == "fid" and judge_with is None:
+            raise InputError("best_by: got 'fid', which needs a network; give watch_with too")
+        see = seen_by(judge_with, trainer.device) if judge_with is not None else None
+        self.judge = Judge(self.held_out, see)
 
     def is_due(self, step: int) -> bool:
         """Whether there is an evaluation after ``step`` steps."""
@@ -65,33 +104,53 @@ class Watch:
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Measure, and keep the weights if they are the best; returns what to log."""
+        start = time.process_time()
         trainer, average = self.trainer, self.trainer.average
         # A critic of its own each time, or the luck of one would be taken for the generator's.
         found = independent_distance(average, trainer.recipe, self.held_out, seed=self.seed + step)
+        judged = self.judge(trainer.sample(self.judge.count, self.seed))
+        measured = {"distance": found.test, "distance_fit": found.fit, **judged}
         self.steps.append(step)
-        self.distances.append(found.test)
-        if best_of(self.distances) == len(self.distances) - 1:
-            self.best = {name: t.clone() for name, t in average.state_dict().items()}
-        return {"distance": found.test, "distance_fit": found.fit}
+        self.values.append(measured[self.best_by])
+        self.held[len(self.steps) - 1] = {k: t.clone() for k, t in average.state_dict().items()}
+        self.held = {i: self.held[i] for i in may_be_best(self.values)}
+        self.seconds += time.process_time() - start
+        return measured
+
+    @property
+    def best(self) -> dict[str, Tensor]:
+        """The best weights of the average; none if nothing was measured."""
+        best = best_of(self.values)
+        return {} if best is None else self.held[best]
 
     @property
     def stop(self) -> bool:
-        """Whether the distance has stopped falling."""
-        return has_run_out(self.distances, self.patience)
+        """Whether there was nothing better for too long."""
+        return has_run_out(self.values, self.patience)
 
     @property
     def best_step(self) -> int | None:
         """After which step the best weights were; None before the first evaluation."""
-        best = best_of(self.distances)
+        best = best_of(self.values)
         return None if best is None else self.steps[best]
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a run that resumes needs: tensors, and facts for JSON."""
-        tensors = {f"best.{name}": t for name, t in self.best.items()}
-        return tensors, {"watch": {"steps": self.steps, "distances": self.distances}}
+        best = best_of(self.values)
+        tensors = {
+            f"{'best' if i == best else 'other'}.{name}": t
+            for i, held in self.held.items()
+            for name, t in held.items()
+        }
+        return tensors, {"watch": {"steps": self.steps, "distances": self.values}}
 
-    def restore(self, best: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Put back what ``state`` gave, ``best`` by the names of the average."""
-        self.best = {name: t.to(self.trainer.device) for name, t in best.items()}
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Put back what ``state`` gave."""
         known = facts.get("watch", {})
-        self.steps, self.distances = known.get("steps", []), known.get("distances", [])
+        self.steps, self.values = known.get("steps", []), known.get("distances", [])
+        best, self.held = best_of(self.values), {}
+        for i in may_be_best(self.values):
+            other = {} if i == best else checkpoint.under("other", tensors)
+            # A checkpoint of an earlier version has the best alone.
+            held = other or checkpoint.under("best", tensors)
+            self.held[i] = {name: t.to(self.trainer.device) for name, t in held.items()}

@@ -1,0 +1,137 @@
+"""Does the watch stop a run where its FID turns?
+
+    python -m benchmarks.stopping [--out FILE] [NAME ...]
+
+Runs on scikit-learn's digits with small networks, each of which gets worse again for a reason of
+its own. At every evaluation the FID against held-out digits and the distance by the independent
+critic are taken; then it is asked what patience would have done. Prints a Markdown table
+(docs/stopping.md has one that was measured); FILE gets a line of JSON for each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganfast.train import TrainConfig
+from ganfast.train.data import digits
+from ganfast.train.run import new_trainer
+from ganfast.train.source import Few
+from ganfast.train.watch import Watch, rank_correlation, stopped_at
+
+WIDTH, PATIENCE = 16, 4
+EVALUATIONS = 16
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run of EVALUATIONS times ``every`` steps on ``images`` digits, or all."""
+
+    name: str
+    settings: dict[str, Any]
+    every: int
+    images: int | None = None
+
+
+_BARE = {"norm_g": "none", "norm_d": "none"}
+CASES = (
+    Case("nonsaturating, rate 1e-2", {"game": "nonsaturating", "lr": 1e-2, **_BARE}, 120),
+    Case("minimax, rate 5e-3", {"game": "minimax", "lr": 5e-3, **_BARE}, 130),
+    Case("hinge, rate 3e-2", {"game": "hinge", "lr": 3e-2, "n_critic": 1}, 60),
+    Case(
+        "nonsaturating, 30 digits", {"game": "nonsaturating", "lr": 2e-3, "norm_d": "none"}, 60, 30
+    ),
+    Case(
+        "nonsaturating + R1, 30 digits",
+        {"game": "nonsaturating", "lr": 2e-3, "penalty": "r1"},
+        60,
+        30,
+    ),
+    Case("wgan-gp, 30 digits", {"game": "wgan-gp", "n_critic": 2, "lr": 2e-3}, 50, 30),
+)
+
+
+@dataclass(frozen=True)
+class Series:
+    """What was measured of one run, and the CPU seconds it took."""
+
+    name: str
+    steps: list[int]
+    fids: list[float]
+    distances: list[float]
+    fits: list[float]
+    seconds: float
+
+
+def follow(case: Case) -> Series:
+    """Train, and look on."""
+    start = time.process_time()
+    config = TrainConfig(width=WIDTH, threads=1, **case.settings)
+    source = digits() if case.images is None else Few(digits(), case.images)
+    trainer = new_trainer(config, source)
+    watch = Watch(trainer, case.every, PATIENCE, seed=0, judge_with="digits")
+    found = Series(case.name, [], [], [], [], 0.0)
+    for _ in range(EVALUATIONS):
+        for _ in range(case.every):
+            trainer.step()
+        measured = watch.evaluate(trainer.steps_done)
+        found.steps.append(trainer.steps_done)
+        found.fids.append(measured["fid"])
+        found.distances.append(measured["distance"])
+        found.fits.append(measured["distance_fit"])
+    return Series(**{**vars(found), "seconds": time.process_time() - start})
+
+
+def row(one: Series) -> tuple[str, ...]:
+    """Its line of the table."""
+    stop, kept = stopped_at(one.distances, PATIENCE)
+    best = min(range(len(one.fids)), key=one.fids.__getitem__)
+    return (
+        one.name,
+        f"{rank_correlation(one.distances, one.fids):.2f}",
+        f"{one.fids[best]:.0f} at {one.steps[best]}",
+        f"{one.fids[kept]:.0f} at {one.steps[kept]}",
+        f"{kept - best:+d}",
+        "never" if stop is None else str(one.steps[stop]),
+        f"{one.fids[-1]:.0f} at {one.steps[-1]}",
+    )
+
+
+HEADER = (
+    *("run", "rank correlation", "best FID, step", "FID kept, step"),
+    *("evaluations apart", "stopped at", "FID at the end, step"),
+)
+
+
+def table(rows: Iterable[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = [HEADER, ("---",) * len(HEADER), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Does the watch stop a run where its FID turns?")
+    parser.add_argument("names", nargs="*", choices=[[], *(case.name for case in CASES)])
+    parser.add_argument("--out", type=Path, help="a file for the series, a line of JSON each")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    chosen = [case for case in CASES if not arguments.names or case.name in arguments.names]
+    found = []
+    for case in chosen:
+        found.append(follow(case))
+        if arguments.out:
+            with arguments.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(vars(found[-1])) + "\n")
+    print(table(map(row, found)))
+
+
+if __name__ == "__main__":
+    main()
