@@ -15,9 +15,12 @@ from ganfast.bench.case import Case
 from ganfast.bench.penalty import LAYOUTS, from_gradient, interpolation, second_order
 
 SHAPES = ((64, 3, 32, 32), (64, 3, 64, 64), (16, 3, 256, 256))
+ON_GPU = ((8, 3, 1024, 1024), (64, 3, 64, 64))
 
 
 def cases(quick: bool, device: str) -> list[Case]:
+    if device != "cpu":
+        return on_gpu(quick)
     shapes, layouts = (SHAPES[:1], ["channels_last"]) if quick else (SHAPES, list(LAYOUTS))
     return [
         op(shape, layout)
@@ -25,6 +28,15 @@ def cases(quick: bool, device: str) -> list[Case]:
         for shape in shapes
         for layout in layouts
     ]
+
+
+def on_gpu(quick: bool) -> list[Case]:
+    """Few long rows, where one program for each would lose, and many short ones."""
+    ops = (second_order, from_gradient, interpolation)
+    if quick:
+        return [op((16, 3, 4, 4), "channels_last") for op in ops]
+    contiguous = [op(shape) for shape in ON_GPU for op in ops]
+    return [*contiguous, *(op(ON_GPU[0], "channels_last") for op in ops[:2])]
 
 
 def test_penalty(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:
