@@ -12,15 +12,13 @@ On a GPU one row has SciPy's root on the processor, the way there and the call.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from benchmarks.harness import Harness
 from benchmarks.linalg.features import against_reference, features
 from benchmarks.linalg.pairs import on_the_host, trace
 from benchmarks.linalg.statistics import statistics
-from ganfast.bench.case import COMPILED, Case
+from ganfast.bench.case import COMPILED, Case, without
 from ganfast.bench.matrices import EIGVALS, roots, traces
 
 N = 2048
@@ -70,11 +68,6 @@ def on_gpu(quick: bool) -> list[Case]:
         *(without(traces(*shape, double), EIGVALS) for shape in reversed(shapes)),
         *(roots(*shape, double) for shape in reversed(shapes)),
     ]
-
-
-def without(case: Case, name: str) -> Case:
-    """``case``, but for one provider."""
-    return replace(case, providers={n: each for n, each in case.providers.items() if n != name})
 
 
 def test_linalg(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:

@@ -18,7 +18,7 @@ from ganfast.bench.case import COMPILED, GANFAST, Case, Comparison, GateError, M
 from ganfast.errors import one_line
 
 IN_A_GRAPH = ", in a CUDA graph"
-COMPILING, PREPARING = 6.0, 2.0
+COMPILING, PREPARING = 3.0, 1.0
 """Seconds for Inductor to compile a case's rival, and for inputs, truth and warming up."""
 
 

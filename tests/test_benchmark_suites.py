@@ -226,6 +226,17 @@ def test_a_gpu_has_what_was_asked_for():
         assert {"eager", "eager, captured"} <= set(steps[f"{game}-mlp-256-captured"])
 
 
+@pytest.mark.parametrize(
+    ("suite", "fit"),
+    [("losses", 10), ("steps", 7), ("optim", 6), ("penalty", 7), ("linalg", 11), ("fid", 9)],
+)
+def test_the_most_telling_cases_fit_into_a_run(suite, fit):
+    """By the arithmetic by which the harness begins a case."""
+    harness, left = Harness("cuda"), gpu.SECONDS[suite] - gpu.WRITING - 3.0
+    cases = importlib.import_module(f"benchmarks.bench_{suite}").cases(False, "cuda")
+    assert sum(harness.takes(case) for case in cases[:fit]) <= left
+
+
 def test_a_case_begins_if_there_is_time_for_it():
     harness = Harness("cuda", until=20.0)
     short = device_step("R1", networks.MLP, 8, captured=True)

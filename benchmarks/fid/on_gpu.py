@@ -128,12 +128,12 @@ def network(precision: str, batch: int, *, compiled: bool = False) -> Case:
         providers={**rivals, GANFAST: Provider(ganfasts, tolerance)},
         error_of=error_of,
         limit=limit,
-        seconds=1.5,
+        seconds=1.0,
         rounds=3,
         graphs=not compiled,
         rotates=False,  # an image is half a megabyte of activations to the first layer alone
         items=batch,
-        setting_up=60.0 if compiled else 3.0,
+        setting_up=35.0 if compiled else 3.0,
     )
 
 
@@ -192,7 +192,7 @@ def whole(kind: str, count: int, precision: str, *, dims: int = 2048) -> Case:
         after=stages,
         rotates=False,
         items=2 * count,
-        setting_up=25.0,
+        setting_up=18.0,
     )
 
 

@@ -10,17 +10,18 @@ from typing import Any
 from benchmarks.gpu.commands import last_line, run, there
 
 SECONDS = {
-    "losses": 60.0,  # 3 to import; 9 cases of 1 s in eager and 1 in a graph, Inductor 4
-    "steps": 40.0,  # 3; 8 cases: 4 captured of 3 s, 4 with Inductor of 6
-    "optim": 35.0,  # 3; 8 cases of 3 s; 100 million weights are drawn in 3 more
-    "penalty": 25.0,  # 3; 8 cases of 2.5 s
-    "linalg": 55.0,  # 3; the pair of an FID 8; SciPy 20; 11 batches of 2
-    "fid": 110.0,  # 5; FID of tensors 15 and of files 20; 3 networks of 7; 3 of 3; Inductor 60
-    "manifold": 15.0,  # 3; 10,000 and 50,000 images, 3 rounds
+    "losses": 65.0,
+    "steps": 35.0,
+    "optim": 33.0,
+    "penalty": 36.0,
+    "linalg": 58.0,
+    "fid": 110.0,
+    "manifold": 10.0,
 }
-"""In order of value: what each takes at most, in all 340 of the 570 s, by arithmetic for an H100.
-The rest: 15 to write, 25 (at most 60) to install, 30 (60) for the smoke test, at least 20 for the
-tests of tests/gpu, usually 80, and 40 for each tool of compute-sanitizer."""
+"""In order of value, what each takes at most: by arithmetic for an H100, of Harness.takes() for
+each case and 3 to import. That is 347 of the 570 s of a run. The others: 15 to write, 25 (at most
+60) to install, 30 (60) for the smoke test, 80 for tests/gpu in 8 processes (what is left), and 35
+at most for each tool of compute-sanitizer."""
 SUITES = tuple(SECONDS)
 SHARE = 0.8
 """Of the time that is left after the smoke test, if that is less than those want."""

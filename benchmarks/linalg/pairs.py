@@ -139,5 +139,5 @@ def on_the_host(n: int) -> Case:
         seconds=0.0,
         rounds=1,
         rotates=False,
-        setting_up=30.0,  # a call of SciPy's at 2,048
+        setting_up=20.0,  # a call of SciPy's at 2,048
     )

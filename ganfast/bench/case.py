@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from ganfast.errors import one_line
 GANFAST, COMPILED = "ganfast", "torch.compile"
 _LIMIT = "the limit"
 _MOST_SETS, _MOST_CAPTURED = 256, 64
+_MOST_DRAWN = 10**8
 PAST_CACHE = 2**30
 """Bytes that a limit's step touches on a GPU at least: no cache holds them."""
 
@@ -127,6 +128,11 @@ class Case:
     """Seconds that it takes before it is timed, on a GPU, where those are many."""
     after: Callable[[dict[str, Step]], dict[str, dict[str, Any]]] | None = None
     """More facts, taken from the steps once everyone is warm: fact -> provider -> value."""
+
+
+def without(case: Case, name: str) -> Case:
+    """``case``, but for one provider."""
+    return replace(case, providers={n: each for n, each in case.providers.items() if n != name})
 
 
 @dataclass
@@ -301,9 +307,11 @@ def normal(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The same standard normal numbers on every device."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=dtype).to(device)
+    """The same standard normal numbers on every device, but where they are too many to be drawn on
+    the host in a second or two."""
+    drawn_on = device if math.prod(shape) > _MOST_DRAWN else "cpu"
+    generator = torch.Generator(drawn_on).manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=dtype, device=drawn_on).to(device)
 
 
 def largest(found: Tensor, exact: Tensor) -> float:

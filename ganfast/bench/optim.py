@@ -166,5 +166,5 @@ def update(kind: str, network: str, weights: Callable[[], Sequence[Tensor]]) -> 
         providers={name: Provider(made_by(way), 1e-3) for name, way in WAYS[kind].items()},
         error_of=lambda *given: _error_of(kind, list(given)),
         limit=partial(updating, touched * count, float(moved * count)),
-        setting_up=count / 1e7,
+        setting_up=count / 2.5e7,
     )

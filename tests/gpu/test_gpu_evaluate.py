@@ -12,9 +12,10 @@ from ganfast import metrics
 from ganfast.metrics import preprocessing, staging
 from ganfast.metrics.evaluation import image_set
 from testing.inception_weights import save_random_weights, smooth_pictures
+from testing.simulated_gpu import sized
 
 pytestmark = pytest.mark.gpu
-COUNT = 24
+COUNT = sized(24, 10)
 
 
 @pytest.fixture(scope="module")
