@@ -40,9 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
     global _simulates
     _simulates = True
     sys.path[:0] = [str(ROOT / "tests" / "nogpu")]
-    from testing.simulated_gpu import fake_cuda, happens_before
+    from testing.simulated_gpu import fake_cuda, happens_before, speed
 
     _open.enter_context(happens_before.understood())
+    _open.enter_context(speed.fast())
     _open.enter_context(fake_cuda.installed(CAPABILITY))
     import cuda_host
 
