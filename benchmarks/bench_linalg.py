@@ -6,6 +6,8 @@ traces, with the largest error against float64; statistics of features, with the
 covariance and the memory that a provider takes beside the features. No rival has to pass a gate
 there: their errors are what the table is about. The limit is the number of flops that the cheapest
 known exact way needs, at the rate of torch's matrix product.
+
+On a GPU one row has SciPy's root on the processor, the way there and the call.
 """
 
 from __future__ import annotations
@@ -14,23 +16,20 @@ import torch
 
 from benchmarks.harness import Harness
 from benchmarks.linalg.features import against_reference, features
-from benchmarks.linalg.pairs import trace
+from benchmarks.linalg.pairs import on_the_host, trace
 from benchmarks.linalg.statistics import statistics
-from ganfast.bench.case import Case
-from ganfast.bench.matrices import roots, traces
+from ganfast.bench.case import COMPILED, Case, without
+from ganfast.bench.matrices import EIGVALS, roots, traces
 
 N = 2048
 SHAPES = ((4096, 8), (1024, 16), (512, 32), (128, 64), (32, 128))
 
 
 def cases(quick: bool, device: str) -> list[Case]:
+    if device != "cpu":
+        return on_gpu(quick)
     dtypes = (torch.float32, torch.float64)
     batches = [op(*shape, dtype) for op in (roots, traces) for dtype in dtypes for shape in SHAPES]
-    if device != "cpu":  # SciPy's and NumPy's rivals are not there
-        if quick:
-            return [batches[0], traces(1, 16, torch.float64)]
-        # From 4 x 4 to 128 x 128, and the pair of an FID.
-        return [traces(1, N, torch.float64), roots(16_384, 4, torch.float32), *batches]
     if quick:
         return [
             *(trace(case, 96) for case in ("full rank", "condition 1e16")),
@@ -50,6 +49,24 @@ def cases(quick: bool, device: str) -> list[Case]:
         against_reference(256, N),
         *batches,
         statistics(50_000, N),
+    ]
+
+
+def on_gpu(quick: bool) -> list[Case]:
+    """The pair of an FID, and batches from 4 x 4 to 128 x 128."""
+    if quick:
+        small = roots(8, 4, torch.float32), traces(8, 4, torch.float64)
+        return [traces(1, 16, torch.float64), on_the_host(32), *small]
+    single, double = torch.float32, torch.float64
+    shapes = ((16_384, 4), *SHAPES)
+    return [
+        traces(1, N, double),
+        roots(*shapes[0], single),
+        # They call the same eigh, and eigvals works on one matrix after another.
+        *(without(roots(*shape, single), COMPILED) for shape in shapes[1:]),
+        on_the_host(N),
+        *(without(traces(*shape, double), EIGVALS) for shape in reversed(shapes)),
+        *(roots(*shape, double) for shape in reversed(shapes)),
     ]
 
 

@@ -38,7 +38,7 @@ Numbers = dict[str, float]
 
 def cases(quick: bool, device: str) -> list[Case]:
     if quick:
-        return [manifold(300, 64, device)]
+        return [manifold(*((300, 64) if device == "cpu" else (40, 8)), device)]
     counts = (2000, 5000, 10_000) if device == "cpu" else (10_000, 50_000)
     return [manifold(count, DIM, device) for count in counts]
 

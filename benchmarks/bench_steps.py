@@ -14,20 +14,26 @@ in plain torch; the limit is the step without a penalty.
 Of an autoencoder's generator: forward, losses and backward with VQGAN's adaptive weight, against
 two gradients through a retained graph as people copy them; the limit is the same step with a weight
 that is given, so the least number of passes. And feature matching alone, over many heads.
+
+On a GPU: loss, backward and Adam of a WGAN-GP and an R1 critic, eager, with the loss through
+torch.compile, and as one CUDA graph by ganfast.capture, of plain torch and of ganfast.
 """
 
 from __future__ import annotations
 
 from benchmarks.harness import Harness
-from benchmarks.networks import DCGAN_32, MLP
+from benchmarks.networks import DCGAN_32, DCGAN_64, MLP
 from benchmarks.steps.cases import whole_step
 from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP
 from benchmarks.steps.generator_step import adaptive_step, feature_matching
+from benchmarks.steps.on_device import GAMES, device_step
 from benchmarks.steps.zero_centred import BOTH, KINDS, R1, penalty_step
 from ganfast.bench.case import Case
 
 
 def cases(quick: bool, device: str) -> list[Case]:
+    if device != "cpu":
+        return on_gpu(quick)
     if quick:
         return [
             *(whole_step(game, MLP, 256, rounds=3) for game in (WGAN_GP, WGAN_CLIP)),
@@ -49,6 +55,17 @@ def cases(quick: bool, device: str) -> list[Case]:
     penalties = [penalty_step(kind, DCGAN_32, 64) for kind in KINDS]
     penalties += [penalty_step(kind, DCGAN_32, 64, every=16) for kind in (R1, BOTH)]
     return [*critics, *penalties, adaptive_step(), adaptive_step(32, 64, 8), *matching]
+
+
+def on_gpu(quick: bool) -> list[Case]:
+    """Whole steps eager, compiled and captured, the small network first: a graph helps it most."""
+    sizes = [(MLP, 8)] if quick else [(MLP, 256), (DCGAN_64, 64)]
+    return [
+        device_step(game, *size, captured=captured)
+        for size in sizes
+        for captured in (True, False)
+        for game in GAMES
+    ]
 
 
 def test_steps(benchmark, harness: Harness, case: Case, graph: bool, provider: str) -> None:

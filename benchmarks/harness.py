@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from ganfast.bench.case import GANFAST, Case, Comparison, GateError, Measurement
+from ganfast.bench.case import COMPILED, GANFAST, Case, Comparison, GateError, Measurement
 from ganfast.errors import one_line
 
 IN_A_GRAPH = ", in a CUDA graph"
+COMPILING, PREPARING = 3.0, 1.0
+"""Seconds for Inductor to compile a case's rival, and for inputs, truth and warming up."""
 
 
 class Harness:
@@ -58,6 +60,13 @@ class Harness:
         if provider in found.missing:
             pytest.skip(f"{name}: {found.missing[provider]}")
 
+    def takes(self, case: Case) -> float:
+        """Seconds that a case takes on a GPU, about; on a CPU any that there is time for begins."""
+        if self.device.type != "cuda":
+            return 0.0
+        compiling = COMPILING if COMPILED in case.providers else 0.0
+        return case.seconds * (1 + case.graphs) + compiling + max(PREPARING, case.setting_up)
+
     def measure(self, case: Case, graph: bool) -> Measurement | str:
         """The case, measured when first asked for, or why it could not be.
 
@@ -67,7 +76,7 @@ class Harness:
             self._case = self._comparison = None
             self._found.clear()
             torch.compiler.reset()  # or the shapes of earlier cases count against Dynamo's limit
-            if self.end is not None and time.monotonic() > self.end:
+            if self.end is not None and time.monotonic() + self.takes(case) > self.end:
                 pytest.skip(f"{case.name}: no time left")
             self._case = case
         if graph not in self._found:
@@ -103,6 +112,8 @@ def facts(case: Case, graph: bool, provider: str, found: Measurement) -> dict[st
         told["speedup"] = found.rounds.ratio(provider)  # of ganfast over this provider
     if case.providers[provider].code:
         told["code"] = case.providers[provider].code
+    if case.items:
+        told["items"] = case.items
     if found.sets > 1:
         told |= {"sets": found.sets, "past_cache": found.past_cache}
     return told | {name: each[provider] for name, each in found.facts.items() if provider in each}

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+NOT_INSTALLED = "not installed"
+
 
 def cpu_model() -> str:
     info = Path("/proc/cpuinfo")
@@ -62,7 +64,7 @@ def version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:  # a checkout on PYTHONPATH
-        return "not installed"
+        return NOT_INSTALLED
 
 
 def isa() -> str:
@@ -99,8 +101,28 @@ def gpu(device: torch.device) -> dict[str, Any]:
         "l2_mib": round(getattr(properties, "L2_cache_size", 0) / 2**20, 1),
         "cuda": torch.version.cuda,
         "driver": driver(),
+        "cudnn": cudnn(),
         "triton": version("triton"),
+        "cupy": cupy(),
+        "numpy": version("numpy"),
+        "scipy": version("scipy"),
     }
+
+
+def cudnn() -> str | None:
+    """cuDNN's version, such as 9.10.2; None where torch has none."""
+    number = torch.backends.cudnn.version()
+    if number is None:
+        return None
+    major, rest = divmod(number, 10_000 if number >= 90_000 else 1000)
+    return f"{major}.{rest // 100}.{rest % 100}"
+
+
+def cupy() -> str:
+    """Its version, whichever of its wheels is there."""
+    names = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
+    found = (version(name) for name in names)
+    return next((each for each in found if each != NOT_INSTALLED), NOT_INSTALLED)
 
 
 def driver() -> str | None:

@@ -142,7 +142,9 @@ def header(kept: dict[str, Any], title: str) -> list[str]:
     software = f"Python {facts['python']}, torch {facts['torch']}, "
     lines = [f"# {title} on {facts['cpu']}, {facts['threads']} threads", ""]
     if "gpu" in facts:
-        software += f"CUDA {facts['cuda']}, Triton {facts['triton']}, "
+        names = {"cuda": "CUDA", "cudnn": "cuDNN", "triton": "Triton", "cupy": "CuPy"}
+        names |= {"numpy": "NumPy", "scipy": "SciPy"}
+        software += "".join(f"{names[each]} {facts[each]}, " for each in names if each in facts)
         lines = [
             f"# {title} on {facts['gpu']}",
             "",

@@ -40,10 +40,13 @@ class Row:
         return {name: ratio for name, ratio in medians.items() if ratio < 1.0}
 
     def cell(self, name: str) -> str:
-        """Time, error, and memory where it was taken."""
+        """Time, error, and images a second or memory where they were taken."""
         if name not in self.stats:
             return "-"
-        facts = [in_words(self.stats[name]["median"]), f"{self.info[name]['error']:.0e}"]
+        seconds = self.stats[name]["median"]
+        facts = [in_words(seconds), f"{self.info[name]['error']:.0e}"]
+        if "items" in self.info[name]:
+            facts.append(f"{self.info[name]['items'] / seconds:,.0f} images/s")
         if "memory" in self.info[name]:
             facts.append(f"{self.info[name]['memory']:.0f} MB")
         few = f" (n={rounds})" if (rounds := self.stats[name]["rounds"]) < FEW else ""

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu, machine, report, results
+from benchmarks import machine, report, results
+from benchmarks.gpu import suites as gpu
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_OUT = ROOT / "benchmarks" / "results"

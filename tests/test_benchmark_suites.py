@@ -8,15 +8,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import bench_manifold, gpu, networks
+from benchmarks import bench_manifold, networks
 from benchmarks.bench_linalg import cases as linalg_cases
 from benchmarks.bench_losses import cases as loss_cases
 from benchmarks.bench_losses import distinct
+from benchmarks.gpu import suites as gpu
+from benchmarks.harness import Harness
 from benchmarks.linalg import features, pairs, statistics
 from benchmarks.run import SUITES
 from benchmarks.steps import cases as steps
 from benchmarks.steps import generator_step, zero_centred
 from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP
+from benchmarks.steps.on_device import device_step
 from ganfast import games
 from ganfast.bench.case import COMPILED, Comparison, GateError
 from ganfast.bench.evaluation import WIDE, two_pass
@@ -192,6 +195,57 @@ def test_a_clipped_critic_is_clipped(kind):
 # ---- on a GPU ------------------------------------------------------------------------------------
 
 
+def test_a_gpu_has_what_was_asked_for():
+    """Rows that the report of a GPU must not lose."""
+
+    def providers(suite):
+        module = importlib.import_module(f"benchmarks.bench_{suite}")
+        return {case.name: list(case.providers) for case in module.cases(False, "cuda")}
+
+    optimizers = providers("optim")
+    for name in ("rmsprop-clip", "adam-clip", "adam"):
+        for network in ("dcgan-64x64", "square-layers"):
+            found = optimizers[f"{name}-{network}"]
+            assert {"torch, for-loop", "torch, foreach", "ganfast"} <= set(found)
+            assert ("torch, fused" in found) == name.startswith("adam")
+    shape = "8x3x1024x1024-contiguous"
+    assert {f"penalty-{shape}", f"penalty-second-order-{shape}"} <= set(providers("penalty"))
+    linalg = providers("linalg")
+    assert linalg["traces-1x2048-float64"][:2] == ["eigvals (torchmetrics)", "eigh, eigvalsh"]
+    assert linalg["trace-host-2048"][0].startswith("scipy sqrtm")
+    for shape in ("16384x4", "4096x8", "1024x16", "512x32", "128x64", "32x128"):
+        assert {"eigh", "Newton-Schulz, 10 steps"} <= set(linalg[f"root-{shape}-float32"])
+    fid = providers("fid")
+    for precision in ("fp32", "tf32", "bf16"):
+        assert fid[f"network-{precision}-256"][:2] == ["torch, NCHW", "torch, channels_last"]
+    assert "torch.compile" in fid["network-bf16-256-compiled"]
+    assert {"fid-uint8-tensors-50000-bf16", "fid-jpeg-files-50000-bf16"} <= set(fid)
+    steps = providers("steps")
+    for game in ("wgan-gp", "r1"):
+        assert {"eager", "torch.compile", "ganfast"} <= set(steps[f"{game}-mlp-256"])
+        assert {"eager", "eager, captured"} <= set(steps[f"{game}-mlp-256-captured"])
+
+
+@pytest.mark.parametrize(
+    ("suite", "fit"),
+    [("losses", 10), ("steps", 7), ("optim", 6), ("penalty", 7), ("linalg", 11), ("fid", 9)],
+)
+def test_the_most_telling_cases_fit_into_a_run(suite, fit):
+    """By the arithmetic by which the harness begins a case."""
+    harness, left = Harness("cuda"), gpu.SECONDS[suite] - gpu.WRITING - 3.0
+    cases = importlib.import_module(f"benchmarks.bench_{suite}").cases(False, "cuda")
+    assert sum(harness.takes(case) for case in cases[:fit]) <= left
+
+
+def test_a_case_begins_if_there_is_time_for_it():
+    harness = Harness("cuda", until=20.0)
+    short = device_step("R1", networks.MLP, 8, captured=True)
+    assert harness.takes(short) < harness.takes(device_step("R1", networks.MLP, 8))  # with Inductor
+    with pytest.raises(pytest.skip.Exception, match="no time left"):
+        harness.measure(replace(short, setting_up=60.0), False)
+    assert Harness("cpu", until=0.1).takes(short) == 0.0
+
+
 def test_a_gpu_has_the_sizes_that_only_it_can_fill():
     names = {case.name for case in loss_cases(quick=False, device="cuda")}
     for size in (64, 4096, 65_536, 1_000_000, 16_000_000, 64_000_000, 256_000_000, "3-heads"):
@@ -200,10 +254,16 @@ def test_a_gpu_has_the_sizes_that_only_it_can_fill():
     assert {"traces-1x2048-float64", "root-16384x4-float32", "root-32x128-float32"} <= linalg
 
 
+@pytest.mark.filterwarnings("ignore")  # of the peers' own modules
 @pytest.mark.parametrize("suite", gpu.SUITES)
 def test_the_small_cases_of_a_gpu_run(suite):
-    """So that the first run on a GPU does not end in a case that nobody ran; without Inductor."""
+    """So that the first run on a GPU does not end in a case that nobody ran; without Inductor.
+
+    On the simulated GPU test_simulated_benchmarks.py has all of them, also those in graphs.
+    """
     for case in importlib.import_module(f"benchmarks.bench_{suite}").cases(True, "cuda"):
+        if "captured" in case.name:
+            continue
         kept = {name: each for name, each in case.providers.items() if name != COMPILED}
         found = Comparison(replace(case, providers=kept)).measure(quick=True)
         assert not found.failed, case.name

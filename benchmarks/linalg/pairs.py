@@ -16,6 +16,7 @@ from ganfast.bench.matrices import (
     EIGH,
     EIGVALS,
     NEWTON_SCHULZ,
+    covariances,
     eigh_trace,
     eigvals_trace,
     newton_schulz_root,
@@ -109,4 +110,34 @@ def trace(case: str, n: int) -> Case:
         seconds=0.0,
         rounds=5,
         patience=PATIENCE,
+    )
+
+
+def on_the_host(n: int) -> Case:
+    """A pair that lies on a GPU: SciPy's root of the product on the host, and the trace there."""
+
+    def scipy(a: Tensor, b: Tensor) -> float:
+        return scipy_trace(a[0].cpu(), b[0].cpu())
+
+    def error_of(a: Tensor, b: Tensor) -> ErrorOf:
+        exact = float(eigh_trace(a, b)[0])
+        return lambda _, found: abs(float(found) - exact) / exact
+
+    return Case(
+        name=f"trace-host-{n}",
+        section=f"Tr (a b)^1/2, n = {n}, float64, of matrices on the GPU",
+        label="full rank",
+        inputs=lambda device, seed: tuple(
+            covariances(1, n, torch.float64, side, device) for side in (1, 2)
+        ),
+        providers={
+            f"{SCIPY}, on the host": Provider(calling(scipy), slow=True),
+            GANFAST: Provider(calling(linalg.trace_sqrtm), 1e-9),
+        },
+        error_of=error_of,
+        limit=partial(multiplying, n, torch.float64, flops(n, n, n)),
+        seconds=0.0,
+        rounds=1,
+        rotates=False,
+        setting_up=20.0,  # a call of SciPy's at 2,048
     )

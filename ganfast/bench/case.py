@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -17,6 +17,9 @@ from ganfast.errors import one_line
 GANFAST, COMPILED = "ganfast", "torch.compile"
 _LIMIT = "the limit"
 _MOST_SETS, _MOST_CAPTURED = 256, 64
+_MOST_DRAWN = 10**8
+PAST_CACHE = 2**30
+"""Bytes that a limit's step touches on a GPU at least: no cache holds them."""
 
 ErrorOf = Callable[[str, Any], float]
 """(provider, what its step returned) -> how wrong that is."""
@@ -39,7 +42,7 @@ def copying(touched: int, cost: float, device: torch.device) -> Limit:
     On a CPU as many as the work touches: what fits into a cache is faster there for both. A GPU's
     inputs rotate through more than its cache, so the copy is past it too.
     """
-    nbytes = max(touched, 2**30 if device.type == "cuda" else 8)
+    nbytes = max(touched, PAST_CACHE if device.type == "cuda" else 8)
     source = torch.zeros(nbytes // 8, device=device)
     target = torch.ones_like(source)
     return Limit(lambda: target.copy_(source), 2 * source.nbytes, cost)
@@ -51,7 +54,7 @@ def updating(touched: int, cost: float, device: torch.device) -> Limit:
 
     A copy would be too slow a measure: it also fetches the memory that it is about to overwrite.
     """
-    nbytes = max(touched, 2**29 if device.type == "cuda" else 4)
+    nbytes = max(touched, PAST_CACHE // 2 if device.type == "cuda" else 4)
     x = torch.ones(nbytes // 4, device=device)
     return Limit(lambda: x.mul_(1.0), 2 * x.nbytes, cost)
 
@@ -116,8 +119,20 @@ class Case:
     """A rival that was timed for so long sits out what is left."""
     graphs: bool = False
     """Whether a CUDA device also times the steps captured in a CUDA graph."""
+    rotates: bool = True
+    """Whether the steps on a CUDA device go through inputs that are together larger than its cache;
+    False for whole steps, whose weights stay where they are in training too."""
+    items: int = 0
+    """Images in a step, where the report is to tell how many a second that makes."""
+    setting_up: float = 0.0
+    """Seconds that it takes before it is timed, on a GPU, where those are many."""
     after: Callable[[dict[str, Step]], dict[str, dict[str, Any]]] | None = None
     """More facts, taken from the steps once everyone is warm: fact -> provider -> value."""
+
+
+def without(case: Case, name: str) -> Case:
+    """``case``, but for one provider."""
+    return replace(case, providers={n: each for n, each in case.providers.items() if n != name})
 
 
 @dataclass
@@ -171,7 +186,7 @@ class Comparison:
     def _inputs(self) -> list[tuple[Any, ...]]:
         first = self.case.inputs(self.device, 0)
         self.sets, self.past_cache = 1, False
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and self.case.rotates:
             cache_size = torch.cuda.get_device_properties(self.device).L2_cache_size
             nbytes = max(1, _nbytes(first))
             self.sets = max(2, min(_MOST_SETS, math.ceil(4 * cache_size / nbytes)))
@@ -292,9 +307,11 @@ def normal(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The same standard normal numbers on every device."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=dtype).to(device)
+    """The same standard normal numbers on every device, but where they are too many to be drawn on
+    the host in a second or two."""
+    drawn_on = device if math.prod(shape) > _MOST_DRAWN else "cpu"
+    generator = torch.Generator(drawn_on).manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=dtype, device=drawn_on).to(device)
 
 
 def largest(found: Tensor, exact: Tensor) -> float:

@@ -15,8 +15,8 @@ from ganfast.bench.case import GANFAST, Case, ErrorOf, Provider, normal, updatin
 from ganfast.bench.timing import Step
 
 BOUND = 0.01
-RMSPROP, ADAM, CLIP = "RMSprop + clip", "Adam", "clip alone"
-BYTES = {RMSPROP: (12, 20), ADAM: (16, 28), CLIP: (4, 8)}
+RMSPROP, ADAM, ADAM_CLIP, CLIP = "RMSprop + clip", "Adam", "Adam + clip", "clip alone"
+BYTES = {RMSPROP: (12, 20), ADAM: (16, 28), ADAM_CLIP: (16, 28), CLIP: (4, 8)}
 """Per weight, those touched and those moved: weight and moments are read and written, the gradient
 is read."""
 
@@ -61,6 +61,16 @@ def _adam(weights: Weights, **how: bool) -> Change:
     return torch.optim.Adam(weights, lr=ADAM_RATE, betas=BETAS, **how).step
 
 
+def _adam_clip(weights: Weights, clip: Callable[[Weights], Change], **how: bool) -> Change:
+    step, clamp = _adam(weights, **how), clip(weights)
+
+    def run() -> None:
+        step()
+        clamp()
+
+    return run
+
+
 WAYS: dict[str, dict[str, Callable[[Weights], Change]]] = {
     RMSPROP: {
         LOOP: partial(_rmsprop, clip=clamp_each, foreach=False),
@@ -72,6 +82,14 @@ WAYS: dict[str, dict[str, Callable[[Weights], Change]]] = {
         FOREACH: partial(_adam, foreach=True),
         FUSED: partial(_adam, fused=True),
         GANFAST: lambda weights: optim.Adam(weights, lr=ADAM_RATE, betas=BETAS).step,
+    },
+    ADAM_CLIP: {
+        LOOP: partial(_adam_clip, clip=clamp_each, foreach=False),
+        FOREACH: partial(_adam_clip, clip=clamp_together, foreach=True),
+        FUSED: partial(_adam_clip, clip=clamp_together, fused=True),
+        GANFAST: lambda weights: (
+            optim.Adam(weights, lr=ADAM_RATE, betas=BETAS, weight_clip=BOUND).step
+        ),
     },
     CLIP: {
         LOOP: clamp_each,
@@ -121,7 +139,7 @@ def _error_of(update: str, weights: Weights) -> ErrorOf:
 
 
 def update(kind: str, network: str, weights: Callable[[], Sequence[Tensor]]) -> Case:
-    """One update of ``weights()``, by RMSPROP, ADAM or CLIP."""
+    """One update of ``weights()``, by RMSPROP, ADAM, ADAM_CLIP or CLIP."""
     made = [weight.shape for weight in weights()]
     count = sum(shape.numel() for shape in made)
     touched, moved = BYTES[kind]
@@ -148,4 +166,5 @@ def update(kind: str, network: str, weights: Callable[[], Sequence[Tensor]]) -> 
         providers={name: Provider(made_by(way), 1e-3) for name, way in WAYS[kind].items()},
         error_of=lambda *given: _error_of(kind, list(given)),
         limit=partial(updating, touched * count, float(moved * count)),
+        setting_up=count / 2.5e7,
     )

@@ -91,6 +91,33 @@ def squares(gradient: Tensor) -> Tensor:
     return (gradient.square().sum((1, 2, 3)).sqrt() - 1).square().mean()
 
 
+def forward(shape: tuple[int, ...], layout: str = "contiguous") -> Case:
+    """The penalty of a gradient that is there, alone."""
+    count = torch.Size(shape).numel()
+
+    def inputs(device: torch.device, seed: int) -> tuple[Tensor]:
+        return (2 * images(shape, layout, seed + 1, device) / (count // shape[0]) ** 0.5,)
+
+    def error_of(gradient: Tensor) -> ErrorOf:
+        exact = norm(gradient.double())
+        return lambda _, found: largest(found, exact)
+
+    return Case(
+        name=f"penalty-forward-{'x'.join(map(str, shape))}-{layout}",
+        section="Penalty of a gradient, forward",
+        label=f"{shape}, {layout}",
+        inputs=inputs,
+        providers={
+            "eager flatten, norm": Provider(calling(norm), TOLERANCE),
+            "eager root of squares": Provider(calling(squares), TOLERANCE),
+            COMPILED: compiled(norm, TOLERANCE),
+            GANFAST: Provider(calling(GF.penalty_from_gradient), TOLERANCE),
+        },
+        error_of=error_of,
+        limit=partial(copying, 8 * count, 4.0 * count),  # read
+    )
+
+
 def from_gradient(shape: tuple[int, ...], layout: str = "contiguous") -> Case:
     """The penalty of a gradient that is there, and its derivative."""
     count = torch.Size(shape).numel()

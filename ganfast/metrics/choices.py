@@ -14,6 +14,8 @@ first and the second max pool, before the auxiliary classifier's place (Mixed_6e
 
 BACKGROUNDS = {"white": 255, "black": 0}
 ON_ERROR = ("raise", "skip")
+DECODERS = ("auto", "pillow")
+"""auto: simplejpeg and imagecodecs where they are installed and give Pillow's pixels."""
 
 BATCH_SIZE = {"cpu": 50, "cuda": 256}
 """Images that go through the network at once, by where it runs, if nobody says."""

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from ganfast._options import check, option
 from ganfast.errors import InputError
-from ganfast.metrics.choices import BACKGROUNDS, BATCH_SIZE, DIMS, EXTRACTORS, ON_ERROR, PRECISIONS
+from ganfast.metrics.choices import (
+    BACKGROUNDS,
+    BATCH_SIZE,
+    DECODERS,
+    DIMS,
+    EXTRACTORS,
+    ON_ERROR,
+    PRECISIONS,
+)
 from ganfast.metrics.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -97,6 +105,13 @@ class ImageOptions:
         "largest image that is decoded, in pixels; 0 for no limit",
         least=0,
         unset="Pillow's 178,956,970",
+    )
+    decoder: str = option(
+        "auto",
+        "what decodes plain files: {choices}; auto is simplejpeg (JPEG) and imagecodecs (PNG, "
+        "WebP) where installed, each tried first and used if it gives Pillow's very pixels",
+        choices=DECODERS,
+        metavar="NAME",
     )
     on_error: str = option(
         "raise",

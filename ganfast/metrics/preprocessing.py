@@ -12,7 +12,7 @@ from ganfast import _checks
 from ganfast._dispatch import serve
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.protocols import Protocol, find_protocol
-from ganfast.metrics.staging import on_the_host, sent
+from ganfast.metrics.staging import Images, on_the_host, parts, sent
 from ganfast.reference.preprocess import PreprocessSpec
 
 __all__ = ["preprocess"]
@@ -39,8 +39,8 @@ def preprocess(
             view of (n, 3, h, w), all on one device. n may be 0.
         protocol: one of :data:`ganfast.metrics.protocols.PROTOCOLS`, or its name.
         size: of the output, (height, width) or one number for both.
-        device: where to compute; images are moved there as uint8, to a GPU in one copy from pinned
-            memory without waiting. By default where they are.
+        device: where to compute; images are moved there as uint8, to a GPU from pinned memory
+            without waiting, in one copy for each 256 MiB. By default where they are.
         dtype: float32, bfloat16 or float16. Computed in float32 and rounded once.
 
     Returns:
@@ -65,11 +65,20 @@ def preprocess(
             f"dtype: got {dtype}; give torch.float32, torch.bfloat16 or torch.float16"
         )
     images = _checked(images)
-    if device is not None:
-        images = _moved(images, _checks.device("device", device))
-    if not isinstance(images, Tensor) and not images:
-        images = torch.empty(0, 1, 1, 3, dtype=torch.uint8, device=device or "cpu")
     spec = PreprocessSpec(row.resize, row.scale, row.shift, row.clip, height, width)
+    to = None if device is None else _checks.device("device", device)
+    if to is not None and to.type == "cuda" and on_the_host(images):
+        # 256 photographs of 12 megapixels would take 9 GB of the device's memory at once.
+        made = [_served(sent(part, to), spec, dtype) for part in parts(images)]
+        return made[0] if len(made) == 1 else torch.cat(made)
+    if to is not None:
+        images = _moved(images, to)
+    if not isinstance(images, Tensor) and not images:
+        images = torch.empty(0, 1, 1, 3, dtype=torch.uint8, device=to or "cpu")
+    return _served(images, spec, dtype)
+
+
+def _served(images: Images, spec: PreprocessSpec, dtype: torch.dtype) -> Tensor:
     first = images if isinstance(images, Tensor) else images[0]
     out: Tensor = serve("preprocess", (first,)).preprocess(images, spec, dtype)
     return out
@@ -129,8 +138,6 @@ def _check(x: Tensor, name: str, dims: int, wanted: str) -> None:
 
 
 def _moved(images: Tensor | list[Tensor], device: torch.device) -> Tensor | Sequence[Tensor]:
-    if device.type == "cuda" and on_the_host(images):
-        return sent(images, device)
     # On the way to the host it has to be waited for: what comes next reads the memory.
     at_once = device.type == "cuda"
     if isinstance(images, Tensor):

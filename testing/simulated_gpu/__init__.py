@@ -23,16 +23,27 @@ from typing import Any
 import pytest
 
 CAPABILITY = 90
+"""Of the GPU that is simulated."""
 ROOT = Path(__file__).resolve().parents[2]
 
 _open = contextlib.ExitStack()
+_simulates = False
+
+
+def sized(hardware: int, simulated: int) -> int:
+    """How many of something a test takes: where each thread is stepped through by a CPU, as few as
+    still meet every branch, order and block that more would."""
+    return simulated if _simulates else hardware
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    global _simulates
+    _simulates = True
     sys.path[:0] = [str(ROOT / "tests" / "nogpu")]
-    from testing.simulated_gpu import fake_cuda, happens_before
+    from testing.simulated_gpu import fake_cuda, happens_before, speed
 
     _open.enter_context(happens_before.understood())
+    _open.enter_context(speed.fast())
     _open.enter_context(fake_cuda.installed(CAPABILITY))
     import cuda_host
 

@@ -7,6 +7,7 @@ graph is a list of the operations and launches, replayed into the memory of the 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -52,13 +53,16 @@ class Event:
     """What has been asked for has happened."""
 
     def __init__(self, enable_timing: bool = False, blocking: bool = False) -> None:
-        pass
+        self.time = 0.0
 
     def record(self, stream: Stream | None = None) -> None:
-        pass
+        self.time = time.perf_counter()
 
     def synchronize(self) -> None:
         pass
+
+    def elapsed_time(self, end: Event) -> float:
+        return 1e3 * (end.time - self.time)
 
 
 class _Streams:
@@ -82,7 +86,7 @@ class CUDAGraph:
         self.steps: list[Callable[[], object]] = []
 
     def replay(self) -> None:
-        with torch.no_grad():
+        with torch.inference_mode():  # as below autograd, into tensors of either kind
             for step in self.steps:
                 step()
 
@@ -143,7 +147,7 @@ class _Capture:
         recorder, _Capture.recorder = _Capture.recorder, None
         assert recorder is not None
         recorder.__exit__(*failure)
-        with torch.no_grad():
+        with torch.inference_mode():
             recorder.put_back()
 
 

@@ -21,7 +21,7 @@ _LONG = ("linalg_accuracy", "losses", "interpolate", "noise", "penalty", "penalt
 PART = (
     "tests/gpu/test_gpu_ops.py",
     "tests/gpu/test_gpu_optim.py",
-    "tests/nogpu/simulated",
+    "tests/nogpu/simulated/test_simulation.py",
     *(f"tests/test_{name}.py" for name in _QUICK),
 )
 """What `make test` runs: every op, the optimizers and the linear algebra."""
@@ -42,14 +42,9 @@ _CPU = "about the CPU"
 NOT_SIMULATED = {
     "test_gpu_runtime.py::test_no_memory_but_the_results": "memory is the CPU's",
     "test_gpu_runtime.py::test_new_sizes_seeds_and_rates": "nothing is compiled for the device",
-    "test_gpu_runtime.py::test_two_graphs_replayed_at_once": _LARGE,
-    "test_gpu_runtime.py::test_sums_on_many_streams_at_once": _LARGE,
     "test_gpu_runtime.py::test_the_callers_stream": _SEQUENTIAL,
-    "test_gpu_runtime.py::test_cuda_graph[1000003]": _LARGE,
-    "test_gpu_runtime.py::test_nothing_waits_for_the_device[1000003]": _LARGE,
-    "test_gpu_runtime.py::test_bitwise_the_same_from_run_to_run[1000003]": _LARGE,
     "test_gpu_linalg.py::test_the_callers_stream": _SEQUENTIAL,
-    "test_gpu_linalg.py::test_bitwise_the_same_from_run_to_run[128]": "takes ten minutes",
+    "test_gpu_linalg.py::test_the_polar_route[1000": "torch's own products, as at 300",
     "test_gpu_evaluate.py::test_lower_precisions_come_near": "TF32 and cuDNN are the hardware's",
     "test_linalg_transforms.py::test_in_a_compiled_function": _COMPILED,
     "test_optim.py::test_inside_torch_compile": _COMPILED,
@@ -57,6 +52,10 @@ NOT_SIMULATED = {
     "test_noise.py::test_a_seed_gives_one_key_wherever": _COMPILED,
     "test_optim.py::test_what_torch_refuses_is_refused": _CPU,
     "test_preprocess.py::test_larger_than_a_fresh_allocation": _LARGE,
+    "test_preprocess.py::test_against_the_code_that_it_is_named_after[clean-(1024": _LARGE,
+    "test_preprocess.py::test_no_images[reference]": _CPU,
+    "test_preprocess.py::test_where_it_is_computed": _CPU,
+    "test_preprocess.py::test_explain_and_forcing": _CPU,
     "test_penalty.py::test_another_default_device": _CPU,
     "test_penalty_critics.py::test_compiled_critics": _COMPILED,
     "test_linalg_gaussian.py::test_bad_input": _CPU,

@@ -40,6 +40,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--fid-infinity", "--seed", "3", "--background", "black", "--exif"]
     argv += ["--max-pixels", "0", "--on-error", "skip", "--state", state, "--allow-mismatch"]
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
+    argv += ["--decoder", "pillow"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
@@ -61,6 +62,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "background": "black",
         "exif": True,
         "max_pixels": 0,
+        "decoder": "pillow",
         "on_error": "skip",
         "state": str(state),
         "allow_mismatch": True,

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from ganfast import metrics
-from ganfast.metrics import staging
+from ganfast.metrics import preprocessing, staging
 from ganfast.metrics.evaluation import image_set
 from testing.inception_weights import save_random_weights, smooth_pictures
+from testing.simulated_gpu import sized
 
 pytestmark = pytest.mark.gpu
-COUNT = 24
+COUNT = sized(24, 10)
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +127,37 @@ def test_256_at_once_but_a_run_that_goes_on_has_its_own(sides, tmp_path):
         metrics.evaluate(*sides, extractor=stopped, device="cuda", batch_size=5, state=state)
     found = metrics.evaluate(*sides, **given, state=state)
     assert (found["fid"], found["batch_size"]) == (whole["fid"], 5)
+
+
+@pytest.mark.parametrize("dims", [64, 2048])
+def test_the_graph_of_the_network_has_the_same_bits(dims, weights, sides):
+    """The first batch of a shape is launched, the others replayed; the last, smaller one is not."""
+    extractor = metrics.load_extractor(weights=weights, device="cuda", dims=dims)
+    few = sides[0][:11].cuda()
+    with torch.inference_mode():
+        for batch in extractor.prepare(few).split(3):
+            found = extractor.extract(batch)
+            fast, extractor.network = extractor.network, extractor.network.network
+            launched = extractor.extract(batch)
+            extractor.network = fast
+            for mine, other in zip(found, launched, strict=True):
+                assert mine is other is None or torch.equal(mine, other)
+    assert fast.impossible is None and len(fast._graphs) == 1
+
+
+def test_many_bytes_of_images_are_prepared_in_parts(sides, monkeypatch):
+    few = [x[: 60 - 7 * (i % 2)] for i, x in enumerate(sides[0][:5])]
+    whole = metrics.preprocess(few, "pytorch-fid", size=16, device="cuda")
+    sizes = []
+
+    def parts(images):
+        found = staging.parts(images, 20_000)
+        sizes.append([len(part) for part in found])
+        return found
+
+    monkeypatch.setattr(preprocessing, "parts", parts)
+    monkeypatch.setattr(preprocessing, "on_the_host", lambda images: True)  # where all is "cuda"
+    found = metrics.preprocess(few, "pytorch-fid", size=16, device="cuda")
+    assert sizes == [[1, 1, 1, 1, 1]]
+    assert torch.equal(found, whole)
+    assert found.is_contiguous(memory_format=torch.channels_last)

@@ -12,6 +12,7 @@ from ganfast.linalg import polar
 from ganfast.linalg.certificate import trace_interval
 from ganfast.linalg.polar import polar_factor, polar_trace
 from testing.gaussians import CASES, normal, pair
+from testing.simulated_gpu import sized
 
 DEVICE = torch.device("cuda")
 EPS = torch.finfo(torch.float64).eps
@@ -35,7 +36,8 @@ def both(x):
 @needs_cupy
 @pytest.mark.parametrize("n", [1, 2, 7, 31, 32, 33, 64, 65, 100, 128])
 def test_batches(n):
-    x, y = samples(40, 2 * n + 1, n), samples(40, max(1, n // 2), n, seed=1)
+    count = sized(40, 40 if n < 64 else 5)
+    x, y = samples(count, 2 * n + 1, n), samples(count, max(1, n // 2), n, seed=1)
     (_, a_gpu), (_, b_gpu) = both(x), both(y)
     bound = (8 + 4 * n) * EPS
     roots, definite = kernels.batch_sqrtm(a_gpu, TOLERANCE)
@@ -68,8 +70,9 @@ def test_float32_and_the_failure_list():
 
 @needs_cupy
 def test_more_matrices_than_blocks():
-    x = samples(70_001, 9, 4)
+    x = samples(sized(70_001, 501), 9, 4)
     a, a_gpu = both(x)
+    assert len(x) > 3 * kernels._plan(a_gpu).resident
     roots, _ = kernels.batch_sqrtm(a_gpu, TOLERANCE)
     torch.testing.assert_close((roots @ roots).cpu(), a, rtol=0, atol=1e-13)
     traces, _ = kernels.batch_trace_sqrtm(a_gpu, a_gpu, TOLERANCE, TOLERANCE)
@@ -81,9 +84,9 @@ def test_more_matrices_than_blocks():
 @needs_cupy
 @pytest.mark.parametrize("n", [24, 60, 128])
 def test_bitwise_the_same_from_run_to_run(n):
-    _, a = both(samples(50, 2 * n, n))
+    _, a = both(samples(sized(50, 4), 2 * n, n))
     first = kernels.batch_sqrtm(a, TOLERANCE)[0]
-    for _ in range(10):
+    for _ in range(sized(10, 3)):  # as many as the simulated GPU has orders of threads
         assert torch.equal(first, kernels.batch_sqrtm(a, TOLERANCE)[0])
 
 
@@ -105,7 +108,8 @@ def test_the_callers_stream():
 
 @needs_cupy
 def test_the_kernel_in_a_graph():
-    _, a = both(samples(30, 100, 40))
+    count = sized(30, 6)
+    _, a = both(samples(count, 100, 40))
     plan = kernels._plan(a)
     roots, failed = torch.empty_like(a), kernels._flags(a)
     kernels._launch("sqrtm", plan, a, roots, failed)  # compiles
@@ -114,7 +118,7 @@ def test_the_kernel_in_a_graph():
     with torch.cuda.graph(graph):
         kernels._launch("sqrtm", plan, a, roots, failed)
     for seed in (1, 2):
-        a.copy_(both(samples(30, 100, 40, seed=seed))[1])
+        a.copy_(both(samples(count, 100, 40, seed=seed))[1])
         graph.replay()
         assert not failed.any()
         assert torch.equal(roots, kernels.batch_sqrtm(a, TOLERANCE)[0])

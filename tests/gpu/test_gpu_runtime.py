@@ -8,8 +8,9 @@ import torch
 import ganfast.functional as GF
 from ganfast import _dispatch, reference
 from ganfast.games import GAMES, PHIS, LossSpec
+from testing.simulated_gpu import sized
 
-SIZES = [64, 4096, 1_000_003]
+SIZES = [64, 4096, sized(1_000_003, 9_001)]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def step(real, fake, **options):
 def test_bitwise_the_same_from_run_to_run(n):
     real, fake = pair(n)
     first = step(real, fake)
-    for _ in range(50):
+    for _ in range(sized(50, 7)):  # as many as the simulated GPU has orders of programs
         again = step(real, fake)
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
@@ -82,17 +83,17 @@ def test_two_graphs_replayed_at_once():
     """Each has a counter of its own, though both were captured on the same stream."""
     inputs, graphs, results = [], [], []
     for seed in range(2):
-        real, fake = pair(4_000_003, seed=seed)
+        real, fake = pair(sized(4_000_003, 9_001), seed=seed)
         step(real, fake)
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            results.append([GF.discriminator_loss(real, fake) for _ in range(5)])
+            results.append([GF.discriminator_loss(real, fake) for _ in range(sized(5, 2))])
         inputs.append((real, fake))
         graphs.append(graph)
     expected = [GF.discriminator_loss(*each).detach() for each in inputs]
     streams = [torch.cuda.Stream() for _ in graphs]
-    for _ in range(20):
+    for _ in range(sized(20, 2)):
         for stream, graph in zip(streams, graphs, strict=True):
             with torch.cuda.stream(stream):
                 graph.replay()
@@ -132,11 +133,11 @@ def test_the_callers_stream():
 
 
 def test_sums_on_many_streams_at_once():
-    inputs = [pair(2_000_003, seed=seed) for seed in range(8)]
+    inputs = [pair(sized(2_000_003, 9_001), seed=seed) for seed in range(sized(8, 3))]
     expected = [GF.discriminator_loss(*each).detach() for each in inputs]
     streams = [torch.cuda.Stream() for _ in inputs]
     torch.cuda.synchronize()
-    for _ in range(20):
+    for _ in range(sized(20, 3)):
         got = []
         for stream, each in zip(streams, inputs, strict=True):
             with torch.cuda.stream(stream):

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu, machine
+from benchmarks import machine
+from benchmarks.gpu import __main__ as gpu
+from benchmarks.gpu import checks, commands, stages, suites, writing
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,11 +25,15 @@ GPU = {
     "l2_mib": 50.0,
     "cuda": "13.0",
     "driver": "580.1",
+    "cudnn": "9.10.2",
     "triton": "3.9.0",
+    "cupy": "14.2.0",
+    "numpy": "2.4.6",
+    "scipy": "1.17.1",
 }
 FACTS = {**GPU, **machine.facts(2)}
 TESTS = {"exit_code": 0, "seconds": 61.0, "passed": 3, "failed": 0, "skipped": 1, "failures": []}
-TESTS["target"] = gpu.SMOKE
+TESTS["target"] = checks.SMOKE
 
 
 def entries(label: str, eager: float, ours: float, *, graph: bool = False, near: bool = False):
@@ -60,7 +66,7 @@ def suite(*benchmarks, skipped=()) -> dict:
 
 def whole(found, tests=TESTS):
     facts = {"machine_info": FACTS, "date": "2030-01-02", "load_before": 0.1}
-    return gpu.together(found, **facts, install="installed", tests=[tests])
+    return writing.together(found, **facts, install="installed", tests=[tests])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -75,10 +81,10 @@ def test_without_a_gpu_it_says_so_in_one_line(tmp_path):
 
 
 def test_without_a_gpu_the_simulated_gates_run(monkeypatch, capsys):
-    from testing.simulated_gpu import suites
+    from testing.simulated_gpu import suites as simulated
 
     monkeypatch.setattr(gpu, "why_not", lambda: "no GPU")
-    monkeypatch.setattr(suites, "unavailable", lambda: None)
+    monkeypatch.setattr(simulated, "unavailable", lambda: None)
     told = []
 
     def run(command, seconds, environment):
@@ -88,7 +94,7 @@ def test_without_a_gpu_the_simulated_gates_run(monkeypatch, capsys):
     monkeypatch.setattr(gpu, "run", run)
     assert gpu.main([]) == 0
     assert capsys.readouterr().out.endswith("; simulated: 4 passed in 1 s\n")
-    assert told[0][-len(suites.PART) :] == list(suites.PART)
+    assert told[0][-len(simulated.PART) :] == list(simulated.PART)
     assert gpu.main([]) == 1  # a gate that is red is no success
 
 
@@ -117,7 +123,7 @@ def test_the_report():
             skipped=["64: torch.compile: no compiler", "a case: no time left"],
         )
     ]
-    text = gpu.markdown(whole(found), found)
+    text = writing.markdown(whole(found), found)
     lines = text.splitlines()
     assert lines[0] == "# ganfast on NVIDIA Imaginary 1 (SXM)"
     assert (
@@ -137,12 +143,37 @@ def test_the_report():
     assert "3 passed, 0 failed, 1 skipped in 61.0 s" in text
     for fact in ("132 processors", "L2 50.0 MiB", "driver 580.1", "CUDA 13.0", "Triton 3.9.0"):
         assert fact in text
+    assert "cuDNN 9.10.2, Triton 3.9.0, CuPy 14.2.0, NumPy 2.4.6, SciPy 1.17.1, ganfast" in text
+
+
+def test_images_a_second_are_told():
+    case = entries("bf16, batch 256", 0.05, 0.02)
+    for each in case:
+        each["extra_info"]["items"] = 256
+    assert "| 20.0 ms / 1e-08 / 12,800 images/s |" in writing.markdown(
+        whole([suite(case)]), [suite(case)]
+    )
+
+
+def test_the_budget_is_kept():
+    """The stages' most, by their own arithmetic, are less than what a run may take."""
+    least = stages.SPARE + sum(suites.SECONDS.values()) + stages.SANITIZER_SECONDS * 2
+    assert least + 25 + 30 + 80 <= 60 * gpu.MINUTES  # as it is meant to go
+    # And at the worst the tests still have some.
+    before = stages.SPARE + stages.INSTALL_SECONDS + stages.SMOKE_SECONDS
+    assert before + sum(suites.SECONDS.values()) / suites.SHARE <= 60 * gpu.MINUTES
+    assert [suites.room(each, 1000.0) for each in suites.SUITES] == list(suites.SECONDS.values())
+    left, given = 100.0, []
+    for each in suites.SUITES:  # each takes all that it is given
+        given.append(suites.room(each, left))
+        left -= given[-1]
+    assert left == pytest.approx(0.0) and min(given) > 0
 
 
 def test_a_run_where_everything_went_wrong():
-    found = [{"problem": "losses: out of memory"}, gpu.measure("penalty", 1.0, {}, Path())]
+    found = [{"problem": "losses: out of memory"}, suites.measure("penalty", 1.0, {}, Path())]
     kept = whole(found, {"target": "a", "problem": "pytest is not installed, so no test was run"})
-    text = gpu.markdown(kept, found)
+    text = writing.markdown(kept, found)
     assert "- losses: out of memory" in text and "Left out: no time left (penalty)." in text
     assert "pytest is not installed" in text
 
@@ -160,84 +191,84 @@ def test_each_test_is_written_when_it_is_over(tmp_path):
         "def test_hangs(): time.sleep(600)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    found = gpu.test(str(tmp_path / "test_it.py"), 25.0, environment, tmp_path)
+    found = checks.test(str(tmp_path / "test_it.py"), 25.0, environment, tmp_path)
     assert (found["passed"], found["failed"], found["skipped"]) == (1, 2, 1)
     assert [name.split("::")[1] for name in found["failures"]] == ["test_bad", "test_worse"]
     assert any("1 == 2" in each.get("why", "") for each in found["tests"])
     assert found["exit_code"] == 124 and "stopped after 25 s" in found["problem"]
-    line = gpu.tested(found)
+    line = writing.tested(found)
     assert "test_bad" in line and "stopped after 25 s" in line
 
 
 def test_every_file_of_tests_gpu_is_run():
     files = {f"tests/gpu/{path.name}" for path in (ROOT / "tests/gpu").glob("test_*.py")}
-    assert {gpu.SMOKE, *gpu.chunks()} == files and gpu.SMOKE not in gpu.chunks()
+    assert {checks.SMOKE, *checks.chunks()} == files and checks.SMOKE not in checks.chunks()
 
 
 def test_compute_sanitizer(monkeypatch):
-    monkeypatch.setattr(gpu.shutil, "which", lambda *_, **__: None)
-    assert "not installed" in gpu.tested(gpu.sanitize("memcheck", 60.0, {}))
-    monkeypatch.setattr(gpu.shutil, "which", lambda *_, **__: "/there")
+    monkeypatch.setattr(checks.shutil, "which", lambda *_, **__: None)
+    assert "not installed" in writing.tested(checks.sanitize("memcheck", 60.0, {}))
+    monkeypatch.setattr(checks.shutil, "which", lambda *_, **__: "/there")
     told = []
 
     def run(command, seconds, environment, show):
         told.append(command)
         return 9 * (len(told) > 1), "ERROR SUMMARY: 0 errors\n"
 
-    monkeypatch.setattr(gpu, "run", run)
-    assert "problem" not in gpu.sanitize("memcheck", 60.0, {})
-    assert gpu.sanitize("racecheck", 60.0, {})["problem"] == "ERROR SUMMARY: 0 errors"
-    assert "--tool=racecheck" in told[1] and gpu.SMOKE in told[1]
+    monkeypatch.setattr(checks, "run", run)
+    assert "problem" not in checks.sanitize("memcheck", 60.0, {})
+    assert checks.sanitize("racecheck", 60.0, {})["problem"] == "ERROR SUMMARY: 0 errors"
+    assert "--tool=racecheck" in told[1] and checks.SMOKE in told[1]
 
 
 def test_a_whole_run_writes_both_files(monkeypatch, tmp_path, capsys):
     measured = suite(entries("65,536", 2e-5, 8e-6))
     monkeypatch.setattr(gpu, "why_not", lambda: None)
     monkeypatch.setattr(machine, "facts", lambda threads, device: FACTS)
-    monkeypatch.setattr(gpu, "install", lambda *_: "installed")
+    monkeypatch.setattr(commands, "install", lambda *_: "installed")
     order, shares = [], []
 
     def test(target, seconds, environment, folder):
         order.append(target)
         return {**TESTS, "target": target}
 
-    monkeypatch.setattr(gpu, "test", test)
-    monkeypatch.setattr(gpu, "sanitize", lambda tool, *_: {"target": tool, "skipped": "none"})
+    monkeypatch.setattr(checks, "test", test)
+    monkeypatch.setattr(checks, "sanitize", lambda tool, *_: {"target": tool, "skipped": "none"})
 
     def measure(name, seconds, environment, folder):
         order.append(name)
         shares.append(seconds)
         # A run that is cut here has all that came before.
         written = json.loads((tmp_path / "gpu-nvidia-imaginary-1-sxm.json").read_text())
-        assert [each["target"] for each in written["tests"]] == [gpu.SMOKE]
+        assert [each["target"] for each in written["tests"]] == [checks.SMOKE]
         assert len(written["benchmarks"]) == (0 if name == "losses" else 2)
         assert environment["PYTHONPATH"].split(":")[0] == str(ROOT)
         return measured if name == "losses" else {"problem": f"{name}: crashed"}
 
-    monkeypatch.setattr(gpu, "measure", measure)
+    monkeypatch.setattr(suites, "measure", measure)
     assert gpu.main(["--out", str(tmp_path)]) == 1
     stem = tmp_path / "gpu-nvidia-imaginary-1-sxm"
     kept = json.loads(stem.with_suffix(".json").read_text())
     assert kept["benchmarks"] == measured["benchmarks"] and kept["machine_info"] == FACTS
-    assert order == [gpu.SMOKE, *gpu.SUITES, *gpu.chunks()]
+    assert order == [checks.SMOKE, *suites.SUITES, *checks.chunks()]
     targets = [each["target"] for each in kept["tests"]]
-    assert targets == [gpu.SMOKE, *gpu.chunks(), "memcheck", "racecheck"]
-    assert len(kept["problems"]) == len(gpu.SUITES) - 1
+    assert targets == [checks.SMOKE, *checks.chunks(), "memcheck", "racecheck"]
+    assert len(kept["problems"]) == len(suites.SUITES) - 1
     assert "| 65,536 |" in stem.with_suffix(".md").read_text()
-    assert len(shares) == len(gpu.SUITES) and 0 < sum(shares[:1]) < 60 * gpu.MINUTES
-    monkeypatch.setattr(gpu, "measure", lambda *_: measured)
+    assert len(shares) == len(suites.SUITES) and 0 < sum(shares[:1]) < 60 * gpu.MINUTES
+    monkeypatch.setattr(suites, "measure", lambda *_: measured)
     assert gpu.main(["--out", str(tmp_path)]) == 0
 
 
 def test_commands_that_fail_or_hang():
-    assert gpu.run([sys.executable, "-c", "print(1); exit(3)"], 60, {})[0] == 3
-    code, told = gpu.run([sys.executable, "-c", "import time; time.sleep(60)"], 1, {})
+    assert commands.run([sys.executable, "-c", "print(1); exit(3)"], 60, {})[0] == 3
+    code, told = commands.run([sys.executable, "-c", "import time; time.sleep(60)"], 1, {})
     assert code == 124 and "stopped after 1 s" in told
-    assert gpu.run(["./no-such-program"], 5, {})[0] == 127
+    assert commands.run(["./no-such-program"], 5, {})[0] == 127
 
 
 def test_a_command_that_hangs_may_write_what_it_has(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "GRACE", 600.0)
+    monkeypatch.setattr(commands, "GRACE", 600.0)
     out = tmp_path / "out"
     program = f"""
 import time
@@ -247,7 +278,7 @@ try:
 except KeyboardInterrupt:
     open({str(out)!r}, "w").close()
 """
-    assert gpu.run([sys.executable, "-c", program], 3, {})[0] == 124
+    assert commands.run([sys.executable, "-c", program], 3, {})[0] == 124
     assert out.exists() == (tmp_path / "out.ready").exists()
 
 
@@ -255,7 +286,7 @@ def test_a_suite_can_be_timed(tmp_path):
     """A rehearsal on the CPU: everything but events and graphs."""
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     how = ("--device", "cpu", "--quick", "-k", "clip-alone")
-    found = gpu.measure("optim", 500.0, environment, tmp_path, *how)
+    found = suites.measure("optim", 500.0, environment, tmp_path, *how)
     assert {one["extra_info"]["provider"] for one in found["benchmarks"]} >= {"ganfast"}
-    text = gpu.markdown(whole([found]), [found])
+    text = writing.markdown(whole([found]), [found])
     assert "MLP, 17,025 weights in 6 tensors" in text

@@ -56,6 +56,7 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         FID} (None where not asked for or not known);
         ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
         ``batch_size``;
+        ``decoders``, of files that others than Pillow may have read {format: package and version};
         ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
         ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
 
@@ -113,6 +114,7 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         **_uncertainty(evaluation, real, fake),
         **_per_class(evaluation, real, fake, notes),
         **evaluation.provenance(),
+        "decoders": evaluation.decoders,
         "skipped": evaluation.skipped,
         "notes": notes,
     }

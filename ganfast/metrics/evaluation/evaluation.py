@@ -150,6 +150,12 @@ class Evaluation:
         return {**made, "dims": first.dim, "batch_size": None}
 
     @property
+    def decoders(self) -> dict[str, str]:
+        """What decoded plain files in Pillow's place: format -> package and version."""
+        sources = [images.source.decoders for images in self._image_sets]
+        return {kind: name for each in sources for kind, name in each.items()}
+
+    @property
     def _image_sets(self) -> list[ImageSet]:
         """The sides that are images, each once."""
         sides = [side for side in self._sides.values() if isinstance(side, ImageSet)]
@@ -326,6 +332,7 @@ def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | S
         exif=options.exif,
         on_error=options.on_error,
         max_pixels=options.max_pixels,
+        decoder=options.decoder,
         include=options.include,
         exclude=options.exclude,
         num=options.num,

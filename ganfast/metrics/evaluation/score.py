@@ -27,8 +27,8 @@ def score(source: Any, options: ScoreOptions) -> dict[str, Any]:
     Returns:
         a dict: ``inception_score_mean``, ``inception_score_std`` over the splits (None of one
         split); ``n`` images; ``protocol``, ``extractor``, ``precision``, ``dims``,
-        ``batch_size``; ``skipped``, names of files left out; ``notes``; ``images_per_second``,
-        ``seconds``, ``stages``.
+        ``batch_size``; ``decoders``; ``skipped``, names of files left out; ``notes``;
+        ``images_per_second``, ``seconds``, ``stages``.
 
     Raises:
         ValueError: (an InputError) as in ``evaluate``; also statistics in place of images, an
@@ -64,6 +64,7 @@ def score(source: Any, options: ScoreOptions) -> dict[str, Any]:
         "inception_score_std": deviation if known else None,
         "n": images.count,
         **evaluation.provenance(),
+        "decoders": evaluation.decoders,
         "skipped": evaluation.skipped,
         "notes": list(evaluation.notes),
         "images_per_second": evaluation.images_per_second,

@@ -8,6 +8,7 @@ import torch
 
 from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity
 from ganfast.metrics.inception.fast import FastInception
+from ganfast.metrics.inception.graphed import GraphedNetwork
 from ganfast.metrics.inception.network import CLASSES, FEATURES, SIZE, build_network
 from ganfast.metrics.inception.weights import load_weights
 from ganfast.metrics.protocols import Protocol
@@ -41,9 +42,11 @@ def load_inception(
             f"only with others by the same weights"
         )
     whole = dims == FEATURES
-    network = build_network(loaded.state)
+    fast = FastInception(
+        build_network(loaded.state), dims=dims, dtype=dtype, device=device, compile=compile
+    )
     return Extractor(
-        FastInception(network, dims=dims, dtype=dtype, device=device, compile=compile),
+        GraphedNetwork(fast) if device.type == "cuda" and not compile else fast,
         name=NAME,
         identity=identity(NAME if whole else f"{NAME} {dims}", loaded.state),
         dim=dims,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,9 @@ import numpy as np
 
 from ganfast import _checks
 from ganfast.errors import InputError, one_line
-from ganfast.metrics.choices import BACKGROUNDS
-from ganfast.metrics.images.formats import PILLOW_FORMATS
-
-PNG = b"\x89PNG\r\n\x1a\n"
+from ganfast.metrics.choices import BACKGROUNDS, DECODERS
+from ganfast.metrics.images.fast_decode import PNG, fast_decoder, fast_pixels
+from ganfast.metrics.images.formats import FAST_KINDS, PILLOW_FORMATS
 
 
 class DecodeError(Exception):
@@ -41,18 +41,22 @@ class Decoder:
     * A file cut short is an error even where PIL.ImageFile.LOAD_TRUNCATED_IMAGES was set, since the
       rest of it would be gray. So is one of more than ``max_pixels``, by default twice
       PIL.Image.MAX_IMAGE_PIXELS; 0 is no limit.
+    * Plain files of some formats are decoded by what fast_decode.py has, to the same pixels, unless
+      ``decoder`` is "pillow".
     * Of a PNG whose profile or texts Pillow refuses, the pixels are read without them.
 
     Raises:
-        ValueError: (an InputError) an unknown ``background``, or no Pillow.
+        ValueError: (an InputError) an unknown ``background`` or ``decoder``, or no Pillow.
     """
 
     background: str = "white"
     exif: bool = False
     max_pixels: int | None = None
+    decoder: str = "auto"
 
     def __post_init__(self) -> None:
         _checks.one_of("background", self.background, BACKGROUNDS)
+        _checks.one_of("decoder", self.decoder, DECODERS)
         if self.max_pixels is not None:
             _checks.integer("max_pixels", self.max_pixels, least=0)
         _pillow_formats()  # before workers are forked, that what it loads is loaded once
@@ -63,6 +67,10 @@ class Decoder:
             raise DecodeError("the file is empty (0 bytes)")
         if name.lower().endswith(".npy"):
             return self._array(data)
+        if self.decoder == "auto":
+            found = fast_pixels(data, self._most_pixels(), self.exif)
+            if found is not None:
+                return found
         image_module = _pillow()
         try:
             try:
@@ -86,6 +94,21 @@ class Decoder:
             raise
         except Exception as error:  # a damaged file: Pillow's plugins raise nearly every type
             raise DecodeError(one_line(error)) from None
+
+    def beside_pillow(self, endings: Iterable[str]) -> dict[str, str]:
+        """The other decoders that serve files of these endings: format -> package and version."""
+        if self.decoder != "auto":
+            return {}
+        kinds = {FAST_KINDS[each] for each in endings if each in FAST_KINDS}
+        found = {kind: fast_decoder(kind) for kind in sorted(kinds)}
+        return {kind: each.name for kind, each in found.items() if each is not None}
+
+    def _most_pixels(self) -> float:
+        """Of a file that is not too large to be safe."""
+        most = _pillow().MAX_IMAGE_PIXELS
+        if self.max_pixels is None:
+            return math.inf if most is None else 2.0 * most
+        return self.max_pixels or math.inf
 
     def pixel_bytes(self, data: bytes, name: str) -> int:
         """How many bytes ``decode`` would give, from the header alone. Raises nearly anything for a

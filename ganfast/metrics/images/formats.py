@@ -21,6 +21,13 @@ PILLOW_FORMATS = (
 """What a file may be, whatever its name says. Not all that Pillow knows: for some, such as EPS, it
 starts other programs, and a .png from the internet must not."""
 
+FAST_KINDS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    ".png": "PNG",
+    ".webp": "WEBP",
+}
+"""Formats that fast_decode.py may read, by the usual endings of their files."""
+
 LEFT_OUT = frozenset(
     ("__macosx", "icon\r", "network trash folder", "temporary items")  # macOS
     + ("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "recycler")

@@ -12,7 +12,7 @@ from torch import Tensor
 from ganfast import _checks
 from ganfast._remote import is_url, name_of, shown
 from ganfast.errors import InputError, InputTypeError
-from ganfast.metrics.choices import BACKGROUNDS, ON_ERROR
+from ganfast.metrics.choices import BACKGROUNDS, DECODERS, ON_ERROR
 from ganfast.metrics.images.archives import OPENERS
 from ganfast.metrics.images.arrays import ArrayImages, npy_images, npz_images
 from ganfast.metrics.images.choose import by_name, some_of
@@ -43,6 +43,7 @@ def open_images(
     exif: bool = False,
     on_error: str = "raise",
     max_pixels: int | None = None,
+    decoder: str = "auto",
     include: str | Sequence[str] = (),
     exclude: str | Sequence[str] = (),
     num: int | None = None,
@@ -78,6 +79,8 @@ def open_images(
         exif: whether to apply the EXIF orientation; see Decoder for all that is decided in
             decoding.
         max_pixels: of the largest file that is decoded; 0 for no limit, None for Pillow's.
+        decoder: "auto" lets others than Pillow decode plain files, where they are installed and
+            give the same pixels; "pillow" does not.
         include, exclude: patterns of names, or one. Of files, only those are taken that match one
             of the first, if there are any, and none of the second; "*_B.png" is about the last
             part of a name, "val/*" about all of it.
@@ -95,6 +98,7 @@ def open_images(
     """
     _checks.one_of("background", background, BACKGROUNDS)
     _checks.one_of("on_error", on_error, ON_ERROR)
+    _checks.one_of("decoder", decoder, DECODERS)
     include, exclude = ((x,) if isinstance(x, str) else tuple(x) for x in (include, exclude))
     opened: EncodedFiles | ImageSource
     if isinstance(source, (str, os.PathLike)):
@@ -111,7 +115,8 @@ def open_images(
         opened = _in_memory(source, name, background, key)
     if isinstance(opened, EncodedFiles):
         opened = by_name(opened, include, exclude, name)
-        opened = FileImages(opened, Decoder(background, exif, max_pixels), on_error, label, name)
+        pixels = Decoder(background, exif, max_pixels, decoder)
+        opened = FileImages(opened, pixels, on_error, label, name)
     elif include or exclude:
         raise InputError(
             f"{name}: got no files, of which include and exclude could choose by name; leave them "

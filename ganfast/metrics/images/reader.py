@@ -20,7 +20,7 @@ from ganfast.errors import InputError, one_line
 from ganfast.metrics.images.batch import BatchStream, PackedBatch, Skipped
 from ganfast.metrics.images.decode import DecodeError, Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
-from ganfast.metrics.images.formats import IMAGE_ENDINGS, RUN_CHART, RUN_FILES
+from ganfast.metrics.images.formats import IMAGE_ENDINGS, RUN_CHART, RUN_FILES, ending
 from ganfast.metrics.images.source import ImageSource, fingerprint
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
@@ -223,6 +223,8 @@ class FileImages(ImageSource):
         self.name = name
         self.count = len(files.names)
         self.ignored = files.ignored
+        # Tried here, before workers are forked.
+        self.decoders = decoder.beside_pillow({ending(name) for name in files.names})
         self.fingerprint = fingerprint("files", [*files.names, *map(str, files.sizes)])
 
     def places(self) -> Iterator[str]:

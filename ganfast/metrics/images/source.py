@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from ganfast import _checks
 from ganfast.errors import InputError
@@ -26,6 +27,8 @@ class ImageSource(ABC):
     fingerprint: str
     resumable: bool
     ignored: dict[str, int]
+    decoders: Mapping[str, str] = MappingProxyType({})
+    """What decodes plain files in Pillow's place: format -> package and version."""
 
     def batches(
         self,

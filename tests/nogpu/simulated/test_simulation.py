@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import struct
+
 import cuda_host
 import numpy as np
 import pytest
 import torch
 import triton
 import triton.language as tl
+from ttsem import ops
 from ttsem.sanitize import KernelFault
+
+from testing.simulated_gpu import speed
 
 CUDA = torch.device("cuda")
 
@@ -115,3 +122,23 @@ def test_a_stream_has_a_number_of_its_own():
 def test_the_width_of_an_argument():
     with pytest.raises(AssertionError, match="argument 0's width"):
         cuda_host.launch(cuda_host.build(HALVES), "half", 1, 3, np.int32(1), torch.empty(3))
+
+
+@pytest.mark.parametrize("name", ["f32", "f64", "f16"])
+def test_a_fused_multiply_add_rounds_once(name):
+    """The C library's is ttsem's exact one, to the bit, also where a product's end decides."""
+    form, kind = ops._FMA_FORMATS[name], {"f32": "f4", "f64": "f8", "f16": "f2"}[name]
+    draw = np.random.default_rng(0)
+    bits = draw.integers(0, 1 << (8 * int(kind[1])), (3, 2000), dtype=f"u{kind[1]}", endpoint=False)
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 4097.0, 2.0**-149, 2.0**127, 2.0**-30]
+    with np.errstate(all="ignore"):
+        a, b, c = (x.view(kind).astype(float) for x in bits)
+        near = (-a * b).astype(kind).astype(float)  # what is left is all rounding
+        special = [float(np.float64(x).astype(kind)) for x in special]
+    triples = [*zip(a, b, c, strict=True), *zip(a, b, near, strict=True)]
+    triples += itertools.product(special, repeat=3)
+    for triple in triples:
+        found, exact = speed.fma(*triple, form), speed.exactly(*triple, form)
+        same = struct.pack("d", found) == struct.pack("d", exact)
+        assert same or (math.isnan(found) and math.isnan(exact)), triple
+    assert ops._fma_scalar is speed.fma

@@ -1,5 +1,5 @@
 """A plugin of pytest for `make gpu`: a line of JSON for each test as soon as it is over, so that a
-run which is cut keeps what it knew. ``pytest -p benchmarks.gpu_tests --results FILE``."""
+run which is cut keeps what it knew. ``pytest -p benchmarks.gpu.outcomes --results FILE``."""
 
 from __future__ import annotations
 
