@@ -54,6 +54,7 @@ def report(result: dict[str, Any]) -> str:
             f"{_number(result['fid'])}  ({_number(result['mean_term'])} of the means + "
             f"{_number(result['covariance_term'])} of the covariances)",
         ),
+        ("sFID", _known(result.get("sfid"))),
         ("95% interval", _interval(result.get("fid_interval"))),
         ("FID-infinity", with_error(result, "fid_infinity", "fid_infinity_error")),
         ("IS", with_error(result, "inception_score_mean", "inception_score_std")),
@@ -82,6 +83,10 @@ def aligned(rows: list[tuple[str, str | None]]) -> str:
 
 def _number(value: float | None, digits: int = 6) -> str:
     return "unknown" if value is None else f"{value:.{digits}g}"
+
+
+def _known(value: float | None) -> str | None:
+    return None if value is None else _number(value)
 
 
 def _count(value: int | None) -> str:

@@ -41,6 +41,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--max-pixels", "0", "--on-error", "skip", "--state", state, "--allow-mismatch"]
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
+    argv += ["--sfid", "--adm"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -72,6 +73,8 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "dims": 64,
         "per_class": True,
         "prdc": True,
+        "sfid": True,
+        "adm": True,
         "progress": False,
     }
     # key= is for loaders, which only Python has

@@ -15,7 +15,7 @@ from ganfast.metrics.distances.kid import kernel_inception_distance
 from ganfast.metrics.distances.manifold import manifold_metrics
 from ganfast.metrics.evaluation.evaluation import Evaluation
 from ganfast.metrics.evaluation.per_class import fid_per_class
-from ganfast.metrics.options import EvaluationOptions, ImageOptions
+from ganfast.metrics.options import EvaluationOptions, StatisticsOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 
@@ -48,8 +48,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
 
     Returns:
         a dict: ``fid``, ``mean_term`` |mu_r - mu_f|^2 and ``covariance_term`` Tr(S_r + S_f -
-        2 (S_r S_f)^1/2), whose sum it is; ``n_real``, ``n_fake`` (None where a statistics file
-        does not say); ``inception_score_mean``, ``inception_score_std``, ``kid_mean``,
+        2 (S_r S_f)^1/2), whose sum it is; ``sfid``; ``n_real``, ``n_fake`` (None where a statistics
+        file does not say); ``inception_score_mean``, ``inception_score_std``, ``kid_mean``,
         ``kid_std``; ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and
         of how many images these are, ``prdc_n_real`` and ``prdc_n_fake``; ``fid_interval`` [low,
         high], ``fid_infinity``, ``fid_infinity_error``, ``intra_fid`` and ``fid_per_class`` {name:
@@ -73,8 +73,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
     return result
 
 
-@with_options(ImageOptions)
-def image_statistics(source: Any, options: ImageOptions) -> Statistics:
+@with_options(StatisticsOptions)
+def image_statistics(source: Any, options: StatisticsOptions) -> Statistics:
     """Mean and covariance of the features of one set of images, with how they were made.
 
     ``image_statistics("photos").save("photos.npz")`` makes a file that :func:`evaluate` takes in
@@ -99,6 +99,12 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
     real, fake = evaluation.known("real"), evaluation.known("fake")
     for name, side in (("real", real), ("fake", fake)):
         notes += _on_the_number(name, side)
+        beside = evaluation.images_beside(name)
+        if beside is not None:
+            notes.append(
+                f"{name} is statistics, beside which its file has {beside.count:,} images: from "
+                f"these are {', '.join(options.sampled)}"
+            )
     with evaluation.stopwatch("distance"):
         terms = frechet_terms(real, fake)
     result = {
@@ -107,9 +113,10 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         "covariance_term": terms.covariance_term,
         "n_real": _count(real),
         "n_fake": _count(fake),
+        **_spatial(evaluation),
         **_score(options, fake, notes),
-        **_kernel(options, real, fake, notes),
-        **_manifold(evaluation, real, fake, notes),
+        **_kernel(evaluation, notes),
+        **_manifold(evaluation, notes),
         **_uncertainty(evaluation, real, fake),
         **_per_class(evaluation, real, fake, notes),
         **evaluation.provenance(),
@@ -163,20 +170,31 @@ def _known(name: str, deviation: float | None, why: str, notes: list[str]) -> fl
     return None
 
 
-def _kernel(options: EvaluationOptions, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
+def _spatial(evaluation: Evaluation) -> dict[str, Any]:
+    if not evaluation.options.sfid:
+        return {"sfid": None}
+    with evaluation.stopwatch("distance"):
+        return {"sfid": frechet_terms(*map(evaluation.spatial, ("real", "fake"))).fid}
+
+
+def _kernel(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
     mean = std = None
-    if options.kid:
-        mean, std = kernel_inception_distance(real.sample, fake.sample, seed=options.seed)
+    if evaluation.options.kid:
+        real, fake = (evaluation.sampled(name) for name in ("real", "fake"))
+        mean, std = kernel_inception_distance(
+            real.sample, fake.sample, seed=evaluation.options.seed
+        )
         why = f"the {real.count} and {fake.count} images make one subset"
         std = _known("kid_std", std, why, notes)
     return {"kid_mean": mean, "kid_std": std}
 
 
-def _manifold(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
+def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys((*_MANIFOLD, "n_real", "n_fake"))
     if evaluation.options.prdc:
         assert evaluation.extractor is not None
-        sides = [side.sample.to(evaluation.extractor.device) for side in (real, fake)]
+        device = evaluation.extractor.device
+        sides = [evaluation.sampled(name).sample.to(device) for name in ("real", "fake")]
         try:
             with evaluation.stopwatch("manifold"):
                 metrics = manifold_metrics(*sides)
