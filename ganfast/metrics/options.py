@@ -188,6 +188,11 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         "also precision and recall (arXiv:1904.06991, k = 3), density and coverage "
         f"(arXiv:2002.09797, k = 5), of up to {SAMPLE:,} images of each side that the seed picks",
     )
+    swd: bool = option(
+        False,
+        "also the sliced Wasserstein distance, mean of 1,000 directions, of up to "
+        f"{SAMPLE:,} images of each side that the seed picks",
+    )
     adm: bool = option(
         False,
         "the table that papers report of ImageNet, as the evaluator of ADM makes it "
@@ -245,7 +250,7 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     @property
     def sampled(self) -> list[str]:
         """What compares images one by one, of those that were asked for."""
-        return [name for name in ("kid", "prdc") if getattr(self, name)]
+        return [name for name in ("kid", "prdc", "swd") if getattr(self, name)]
 
     @property
     def sample(self) -> int:

@@ -41,7 +41,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--max-pixels", "0", "--on-error", "skip", "--state", state, "--allow-mismatch"]
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
-    argv += ["--sfid", "--adm"]
+    argv += ["--sfid", "--adm", "--swd"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -75,6 +75,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "prdc": True,
         "sfid": True,
         "adm": True,
+        "swd": True,
         "progress": False,
     }
     # key= is for loaders, which only Python has
@@ -133,6 +134,12 @@ def test_precision_and_recall_say_of_how_many_images(call, sides, evaluation):
         "manifold of   10,000 real, 512 fake images",
     ]
     assert json.loads(call("fid", *sides, "--json")[1])["prdc_recall"] == 0.5
+
+
+def test_the_other_distances(call, sides, evaluation):
+    evaluation.changes = {"sfid": 6.25, "swd": 0.5, "swd_error": 0.125}
+    lines = call("fid", *sides)[1].splitlines()
+    assert lines[1] == "sFID          6.25" and lines[3] == "SWD           0.5  (+- 0.125)"
 
 
 def test_a_row_for_each_class(call, sides, evaluation):

@@ -249,7 +249,7 @@ def test_nothing_is_chosen_from_statistics(folders):
         evaluate(made, made, num=20)
 
 
-@pytest.mark.parametrize("asked", ["kid", "prdc"])
+@pytest.mark.parametrize("asked", ["kid", "prdc", "swd"])
 def test_statistics_have_no_distances_between_images(asked, folders):
     made = metrics.image_statistics(folders.real, **options_of_statistics())
     with pytest.raises(InputError, match=f"{asked}: .* real is a file of statistics.*{asked} out"):
@@ -293,6 +293,16 @@ def test_precision_and_recall(arrays, monkeypatch):
     found = evaluate(*arrays, prdc=True, seed=1)
     assert (found["prdc_n_real"], found["n_real"]) == (30, len(x))
     assert 0 <= found["prdc_precision"] <= 1
+
+
+def test_the_sliced_distance(arrays, monkeypatch):
+    found = evaluate(*arrays, swd=True, seed=2)
+    x, y = (load_extractor(TINY)(images)[0] for images in arrays)
+    expected = metrics.sliced_wasserstein(x, y, seed=2)
+    assert (found["swd"], found["swd_error"]) == pytest.approx(expected, rel=1e-5)
+    assert found["stages"]["sliced"] > 0 and evaluate(*arrays)["swd"] is None
+    monkeypatch.setattr(metrics.options, "SAMPLE", 30)
+    assert evaluate(*arrays, swd=True)["swd"] != found["swd"]
 
 
 def test_too_few_images_for_precision_and_recall_are_a_note(arrays):

@@ -13,6 +13,7 @@ from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distances.kid import kernel_inception_distance
 from ganfast.metrics.distances.manifold import manifold_metrics
+from ganfast.metrics.distances.sliced import sliced_wasserstein
 from ganfast.metrics.evaluation.evaluation import Evaluation
 from ganfast.metrics.evaluation.per_class import fid_per_class
 from ganfast.metrics.options import EvaluationOptions, StatisticsOptions
@@ -51,9 +52,9 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         2 (S_r S_f)^1/2), whose sum it is; ``sfid``; ``n_real``, ``n_fake`` (None where a statistics
         file does not say); ``inception_score_mean``, ``inception_score_std``, ``kid_mean``,
         ``kid_std``; ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and
-        of how many images these are, ``prdc_n_real`` and ``prdc_n_fake``; ``fid_interval`` [low,
-        high], ``fid_infinity``, ``fid_infinity_error``, ``intra_fid`` and ``fid_per_class`` {name:
-        FID} (None where not asked for or not known);
+        of how many images these are, ``prdc_n_real`` and ``prdc_n_fake``; ``swd``,
+        ``swd_error``; ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error``,
+        ``intra_fid`` and ``fid_per_class`` {name: FID} (None where not asked for or not known);
         ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
         ``batch_size``;
         ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
@@ -117,6 +118,7 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         **_score(options, fake, notes),
         **_kernel(evaluation, notes),
         **_manifold(evaluation, notes),
+        **_sliced(evaluation),
         **_uncertainty(evaluation, real, fake),
         **_per_class(evaluation, real, fake, notes),
         **evaluation.provenance(),
@@ -192,9 +194,7 @@ def _kernel(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
 def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys((*_MANIFOLD, "n_real", "n_fake"))
     if evaluation.options.prdc:
-        assert evaluation.extractor is not None
-        device = evaluation.extractor.device
-        sides = [evaluation.sampled(name).sample.to(device) for name in ("real", "fake")]
+        sides = list(map(evaluation.sample, ("real", "fake")))
         try:
             with evaluation.stopwatch("manifold"):
                 metrics = manifold_metrics(*sides)
@@ -204,6 +204,15 @@ def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
             found = {name: getattr(metrics, name) for name in _MANIFOLD}
             found |= {"n_real": len(sides[0]), "n_fake": len(sides[1])}
     return {f"prdc_{name}": value for name, value in found.items()}
+
+
+def _sliced(evaluation: Evaluation) -> dict[str, Any]:
+    value = error = None
+    if evaluation.options.swd:
+        real, fake = map(evaluation.sample, ("real", "fake"))
+        with evaluation.stopwatch("sliced"):
+            value, error = sliced_wasserstein(real, fake, seed=evaluation.options.seed)
+    return {"swd": value, "swd_error": error}
 
 
 def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:

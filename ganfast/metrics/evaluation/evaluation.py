@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ganfast import _checks
 from ganfast.errors import InputError
@@ -135,6 +136,11 @@ class Evaluation:
         side = self.images_beside(name) or self.known(name)
         assert isinstance(side, Summary)
         return side
+
+    def sample(self, name: str) -> Tensor:
+        """Features of some images of the side, where the network runs."""
+        assert self.extractor is not None
+        return self.sampled(name).sample.to(self.extractor.device)
 
     def spatial(self, name: str) -> Moments | Statistics:
         """Of the features of sFID."""
