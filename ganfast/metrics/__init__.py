@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ganfast.metrics.distances.inception_score import inception_score
     from ganfast.metrics.distances.kid import kernel_inception_distance
     from ganfast.metrics.distances.manifold import ManifoldMetrics, manifold_metrics
+    from ganfast.metrics.distances.memorisation import Memorisation, memorisation
     from ganfast.metrics.distances.sliced import sliced_wasserstein
     from ganfast.metrics.evaluation.evaluate import evaluate, image_statistics
     from ganfast.metrics.evaluation.score import score
@@ -31,6 +32,7 @@ __all__ = [
     "Extractor",
     "FrechetInceptionDistance",
     "ManifoldMetrics",
+    "Memorisation",
     "Moments",
     "Protocol",
     "Statistics",
@@ -44,6 +46,7 @@ __all__ = [
     "kernel_inception_distance",
     "load_extractor",
     "manifold_metrics",
+    "memorisation",
     "moments",
     "preprocess",
     "score",
@@ -57,6 +60,7 @@ _HOMES = {
     "distances.inception_score": ("inception_score",),
     "distances.kid": ("kernel_inception_distance",),
     "distances.manifold": ("ManifoldMetrics", "manifold_metrics"),
+    "distances.memorisation": ("Memorisation", "memorisation"),
     "distances.sliced": ("sliced_wasserstein",),
     "evaluation.evaluate": ("evaluate", "image_statistics"),
     "evaluation.score": ("score",),
