@@ -193,6 +193,12 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         "also the sliced Wasserstein distance, mean of 1,000 directions, of up to "
         f"{SAMPLE:,} images of each side that the seed picks",
     )
+    memorisation: bool = option(
+        False,
+        "also the share of fake images that are near copies of real ones, nearer to one than that "
+        "is to any other (1 less authenticity, arXiv:2102.08921), and the nearest pairs by name; "
+        f"of up to {SAMPLE:,} images of each side: give the training images as real",
+    )
     adm: bool = option(
         False,
         "the table that papers report of ImageNet, as the evaluator of ADM makes it "
@@ -213,8 +219,10 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     )
     per_class: bool = option(
         False,
-        "also the FID of each class, a folder of one name in both sources, and their mean "
-        "(intra-FID, arXiv:1802.05637); 50 MB of memory per class and side at 2,048 features",
+        "also the FID of each class, a folder of one name in both sources (or a label of the same "
+        "number in .npz files with arr_1), and their mean (intra-FID, arXiv:1802.05637); with prdc "
+        "also precision and recall of each class; 50 MB of memory per class and side at 2,048 "
+        "features",
     )
     seed: int = option(0, "seed of all that is drawn at random", least=0)
     same_number: bool = option(
@@ -250,7 +258,7 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     @property
     def sampled(self) -> list[str]:
         """What compares images one by one, of those that were asked for."""
-        return [name for name in ("kid", "prdc", "swd") if getattr(self, name)]
+        return [name for name in ("kid", "prdc", "swd", "memorisation") if getattr(self, name)]
 
     @property
     def sample(self) -> int:

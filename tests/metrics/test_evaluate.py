@@ -249,7 +249,7 @@ def test_nothing_is_chosen_from_statistics(folders):
         evaluate(made, made, num=20)
 
 
-@pytest.mark.parametrize("asked", ["kid", "prdc", "swd"])
+@pytest.mark.parametrize("asked", ["kid", "prdc", "swd", "memorisation"])
 def test_statistics_have_no_distances_between_images(asked, folders):
     made = metrics.image_statistics(folders.real, **options_of_statistics())
     with pytest.raises(InputError, match=f"{asked}: .* real is a file of statistics.*{asked} out"):
@@ -293,6 +293,25 @@ def test_precision_and_recall(arrays, monkeypatch):
     found = evaluate(*arrays, prdc=True, seed=1)
     assert (found["prdc_n_real"], found["n_real"]) == (30, len(x))
     assert 0 <= found["prdc_precision"] <= 1
+
+
+def test_near_copies_are_named(folders, arrays, tmp_path, monkeypatch):
+    real, fake = arrays
+    source = sorted(folders.real.iterdir())
+    copied = shutil.copytree(folders.fake, tmp_path / "fake")
+    shutil.copy(source[7], copied / "~copy.png")  # the last by its name
+    found = evaluate(folders.real, copied, memorisation=True)
+    x, y = (load_extractor(TINY)(images)[0] for images in (real, torch.cat([fake, real[7:8]])))
+    expected = metrics.memorisation(x, y)
+    assert found["memorised"] == expected.share
+    assert found["memorised_expected"] is not None
+    assert found["memorised_pairs"][0] == [str(copied / "~copy.png"), str(source[7]), 0.0]
+    assert len(found["memorised_pairs"]) == len(expected.pairs)
+    found = evaluate(real, torch.cat([fake, real[7:8]]), memorisation=True)
+    assert found["memorised_pairs"][0] == ["fake[40]", "real[7]", 0.0]
+    few = evaluate(real[:3], fake, memorisation=True)
+    assert few["memorised"] is None and few["fid"] > 0
+    assert any(note.startswith("nothing on memorisation: real: got") for note in few["notes"])
 
 
 def test_the_sliced_distance(arrays, monkeypatch):

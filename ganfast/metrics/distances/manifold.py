@@ -20,6 +20,9 @@ PRECISION_K, DENSITY_K = 3, 5
 """Neighbours in the papers, which found them to do for image features."""
 
 
+MANIFOLD = ("precision", "recall", "density", "coverage")
+
+
 @dataclass(frozen=True)
 class ManifoldMetrics:
     """``precision``, ``recall`` and ``coverage`` are from 0 to 1; ``density`` may exceed 1.

@@ -12,15 +12,14 @@ from ganfast.metrics.distances.bootstrap import bootstrap_interval
 from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distances.kid import kernel_inception_distance
-from ganfast.metrics.distances.manifold import manifold_metrics
+from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
+from ganfast.metrics.distances.memorisation import memorisation
 from ganfast.metrics.distances.sliced import sliced_wasserstein
 from ganfast.metrics.evaluation.evaluation import Evaluation
-from ganfast.metrics.evaluation.per_class import fid_per_class
+from ganfast.metrics.evaluation.per_class import fid_per_class, manifold_per_class
 from ganfast.metrics.options import EvaluationOptions, StatisticsOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
-
-_MANIFOLD = ("precision", "recall", "density", "coverage")
 
 
 @with_options(EvaluationOptions)
@@ -48,17 +47,26 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
     precision and device.
 
     Returns:
-        a dict: ``fid``, ``mean_term`` |mu_r - mu_f|^2 and ``covariance_term`` Tr(S_r + S_f -
-        2 (S_r S_f)^1/2), whose sum it is; ``sfid``; ``n_real``, ``n_fake`` (None where a statistics
-        file does not say); ``inception_score_mean``, ``inception_score_std``, ``kid_mean``,
-        ``kid_std``; ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and
-        of how many images these are, ``prdc_n_real`` and ``prdc_n_fake``; ``swd``,
-        ``swd_error``; ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error``,
-        ``intra_fid`` and ``fid_per_class`` {name: FID} (None where not asked for or not known);
-        ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
-        ``batch_size``;
-        ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
-        ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
+        a dict, in which what was not asked for or is not known is None:
+
+        - ``fid``, ``mean_term`` |mu_r - mu_f|^2 and ``covariance_term`` Tr(S_r + S_f -
+          2 (S_r S_f)^1/2), whose sum it is; ``sfid``; ``n_real``, ``n_fake`` (a statistics file may
+          not say);
+        - ``inception_score_mean``, ``inception_score_std``; ``kid_mean``, ``kid_std``; ``swd``,
+          ``swd_error``;
+        - ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and of how many
+          images these are, ``prdc_n_real`` and ``prdc_n_fake``;
+        - ``memorised``, the share of fake images that are near copies, ``memorised_expected``, that
+          of real images which the others never saw, ``memorised_pairs`` [[fake name, real name,
+          ratio], ...];
+        - ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error``;
+        - ``intra_fid`` and ``fid_per_class`` {name: FID}; with prdc ``intra_precision``,
+          ``intra_recall`` and ``prdc_per_class`` {name: {precision: ..., n_fake: ...}};
+          ``vanished_classes``, those of real without a fake image, or with a recall of 0;
+        - ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
+          ``batch_size``;
+        - ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
+          ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
 
     Raises:
         ValueError: (an InputError) an argument that cannot be used, images that cannot be read,
@@ -119,6 +127,7 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         **_kernel(evaluation, notes),
         **_manifold(evaluation, notes),
         **_sliced(evaluation),
+        **_memorised(evaluation, notes),
         **_uncertainty(evaluation, real, fake),
         **_per_class(evaluation, real, fake, notes),
         **evaluation.provenance(),
@@ -192,7 +201,7 @@ def _kernel(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
 
 
 def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys((*_MANIFOLD, "n_real", "n_fake"))
+    found: dict[str, Any] = dict.fromkeys((*MANIFOLD, "n_real", "n_fake"))
     if evaluation.options.prdc:
         sides = list(map(evaluation.sample, ("real", "fake")))
         try:
@@ -201,7 +210,7 @@ def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
         except InputError as error:  # known only after the pass, whose FID must not be lost
             notes.append(f"no precision and recall: {error}")
         else:
-            found = {name: getattr(metrics, name) for name in _MANIFOLD}
+            found = {name: getattr(metrics, name) for name in MANIFOLD}
             found |= {"n_real": len(sides[0]), "n_fake": len(sides[1])}
     return {f"prdc_{name}": value for name, value in found.items()}
 
@@ -215,13 +224,44 @@ def _sliced(evaluation: Evaluation) -> dict[str, Any]:
     return {"swd": value, "swd_error": error}
 
 
+def _memorised(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(("memorised", "memorised_expected", "memorised_pairs"))
+    if evaluation.options.memorisation:
+        try:
+            with evaluation.stopwatch("memorisation"):
+                copies = memorisation(*map(evaluation.sample, ("real", "fake")))
+        except InputError as error:
+            notes.append(f"nothing on memorisation: {error}")
+        else:
+            real, fake = (evaluation.sampled_names(name) for name in ("real", "fake"))
+            pairs = [[fake(i), real(j), ratio] for i, j, ratio in copies.pairs]
+            found = dict(zip(found, (copies.share, copies.expected, pairs), strict=True))
+    return found
+
+
 def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
+    keys = ("intra_fid", "fid_per_class", "vanished_classes")
+    more = ("intra_precision", "intra_recall", "prdc_per_class")
+    result: dict[str, Any] = dict.fromkeys((*keys, *more))
     if not evaluation.classes:
-        return {"intra_fid": None, "fid_per_class": None}
+        return result
+    sides = {"real": real, "fake": fake}
     with evaluation.stopwatch("distance"):
-        found, mean, more = fid_per_class({"real": real, "fake": fake}, evaluation.classes)
-    notes += more
-    return {"intra_fid": mean, "fid_per_class": found}
+        found, mean, sentences = fid_per_class(sides, evaluation.classes)
+    vanished = [name for name in evaluation.classes["real"].names if name not in found]
+    result |= {"intra_fid": mean, "fid_per_class": found}
+    notes += sentences
+    if evaluation.options.prdc:
+        samples = {name: evaluation.sample(name) for name in sides}
+        with evaluation.stopwatch("manifold"):
+            prdc, sentences = manifold_per_class(sides, samples, evaluation.classes)
+        notes += sentences
+        known = [of for of in prdc.values() if of is not None]
+        vanished += [name for name, of in prdc.items() if of is not None and not of["recall"]]
+        for name in ("precision", "recall") if known else ():
+            result[f"intra_{name}"] = sum(of[name] for of in known) / len(known)
+        result["prdc_per_class"] = prdc
+    return {**result, "vanished_classes": sorted(vanished)}
 
 
 def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]:

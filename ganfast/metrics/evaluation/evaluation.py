@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from ganfast.metrics.evaluation.run_state import RunState
 from ganfast.metrics.evaluation.same_number import at_same_number
 from ganfast.metrics.evaluation.sources import (
     ignored,
+    image_name,
     images_beside,
     not_chosen_from,
     opened_side,
@@ -141,6 +142,13 @@ class Evaluation:
         """Features of some images of the side, where the network runs."""
         assert self.extractor is not None
         return self.sampled(name).sample.to(self.extractor.device)
+
+    def sampled_names(self, name: str) -> Callable[[int], str]:
+        """By the number of a row of sample(), what its image is called."""
+        side = self._beside.get(name) or self._sides[name]
+        assert isinstance(side, ImageSet)
+        source, positions = side.source, side.summary.sample_positions
+        return lambda row: image_name(source, int(positions[row]))
 
     def spatial(self, name: str) -> Moments | Statistics:
         """Of the features of sFID."""

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ganfast import _checks
-from ganfast._remote import Location, name_of
+from ganfast._remote import Location, name_of, shown
+from ganfast._terminal import printable
 from ganfast.errors import InputError
 from ganfast.metrics.images import ImageSource, open_images
 from ganfast.metrics.images.arrays import KEYS, npz_members
+from ganfast.metrics.images.reader import FileImages
 from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.statistics_files import statistics_at
@@ -56,6 +58,13 @@ def images_beside(
 def _members(source: Any) -> Iterable[str]:
     path = _checks.place("source", source)
     return npz_members(Location(path)) if name_of(path).lower().endswith(".npz") else ()
+
+
+def image_name(source: ImageSource, position: int) -> str:
+    """What to call the image that stands there."""
+    if isinstance(source, FileImages):
+        return printable(source._files.full_name(position), lines=False)
+    return f"{shown(source.name)}[{position}]"
 
 
 def not_chosen_from(

@@ -197,6 +197,11 @@ class Summary:
         self.settle()
         return self._sample.rows()
 
+    @property
+    def sample_positions(self) -> np.ndarray:
+        """(m,) int64: where each image of ``sample`` stands."""
+        return self._sample.positions()
+
     def inception_score(self) -> tuple[float, float]:
         """Mean and population deviation over the parts, image i being in part i mod ``splits``;
         see ganfast.metrics.inception_score.
