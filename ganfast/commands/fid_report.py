@@ -54,13 +54,19 @@ def report(result: dict[str, Any]) -> str:
             f"{_number(result['fid'])}  ({_number(result['mean_term'])} of the means + "
             f"{_number(result['covariance_term'])} of the covariances)",
         ),
+        ("sFID", _known(result.get("sfid"))),
         ("95% interval", _interval(result.get("fid_interval"))),
         ("FID-infinity", with_error(result, "fid_infinity", "fid_infinity_error")),
         ("IS", with_error(result, "inception_score_mean", "inception_score_std")),
         ("KID", with_error(result, "kid_mean", "kid_std")),
+        ("SWD", with_error(result, "swd", "swd_error")),
         *_manifold(result),
         ("intra-FID", with_error(result, "intra_fid", "")),
-        *((f"FID {name}", _number(fid)) for name, fid in by_class.items()),
+        ("intra-P, R", _pair(result, "intra_precision", "intra_recall")),
+        *((f"FID {name}", _of_class(result, name)) for name in by_class),
+        ("vanished", ", ".join(result.get("vanished_classes") or ()) or None),
+        ("memorised", _memorised(result)),
+        *(("near copy", pair) for pair in _near_copies(result)),
         ("images", f"{_count(result['n_real'])} real, {_count(result['n_fake'])} fake"),
         ("protocol", result["protocol"]),
         ("extractor", result["extractor"]),
@@ -82,6 +88,10 @@ def aligned(rows: list[tuple[str, str | None]]) -> str:
 
 def _number(value: float | None, digits: int = 6) -> str:
     return "unknown" if value is None else f"{value:.{digits}g}"
+
+
+def _known(value: float | None) -> str | None:
+    return None if value is None else _number(value)
 
 
 def _count(value: int | None) -> str:
@@ -113,6 +123,31 @@ def _manifold(result: dict[str, Any]) -> list[tuple[str, str | None]]:
         ("manifold", ", ".join(f"{key} {value}" for key, value in values.items())),
         ("manifold of", "{} real, {} fake images".format(*counts)),
     ]
+
+
+def _pair(result: dict[str, Any], one: str, two: str) -> str | None:
+    if result.get(one) is None:
+        return None
+    return f"precision {_number(result[one], 4)}, recall {_number(result[two], 4)}"
+
+
+def _of_class(result: dict[str, Any], name: str) -> str:
+    """The FID of a class, with precision and recall where they were asked for."""
+    fid = _number(result["fid_per_class"][name])
+    prdc = (result.get("prdc_per_class") or {}).get(name)
+    return fid if prdc is None else f"{fid}  ({_pair(prdc, 'precision', 'recall')})"
+
+
+def _memorised(result: dict[str, Any]) -> str | None:
+    if result.get("memorised") is None:
+        return None
+    share, expected = (f"{100 * result[key]:.1f}%" for key in ("memorised", "memorised_expected"))
+    return f"{share} of the fake images are near copies, {expected} are to be expected"
+
+
+def _near_copies(result: dict[str, Any], most: int = 5) -> list[str]:
+    pairs = (result.get("memorised_pairs") or [])[:most]
+    return [f"{fake} of {real}  ({_number(ratio, 3)})" for fake, real, ratio in pairs]
 
 
 def _certified(made: dict[str, Any] | None) -> str | None:

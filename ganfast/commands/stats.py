@@ -11,7 +11,7 @@ from ganfast._terminal import printable
 from ganfast.commands import images
 from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
 from ganfast.errors import InputError
-from ganfast.metrics.options import ImageOptions
+from ganfast.metrics.options import StatisticsOptions
 
 _DESCRIPTION = """\
 Mean and covariance of the features of one set of images, in a file that ganfast fid takes in place
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("source", metavar="SOURCE", help="the images")
     parser.add_argument("out", metavar="OUT.npz", type=_npz, help="the file to write")
-    images.add_flags(parser, ImageOptions)
+    images.add_flags(parser, StatisticsOptions)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT.npz if it is there")
     parser.set_defaults(run=_run)
 
@@ -45,7 +45,7 @@ def _npz(text: str) -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    with images.prepared(arguments, ImageOptions, arguments.source) as (place, given):
+    with images.prepared(arguments, StatisticsOptions, arguments.source) as (place, given):
         _check_out(arguments)
         from ganfast import metrics
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ganfast.metrics.distances.inception_score import inception_score
     from ganfast.metrics.distances.kid import kernel_inception_distance
     from ganfast.metrics.distances.manifold import ManifoldMetrics, manifold_metrics
+    from ganfast.metrics.distances.memorisation import Memorisation, memorisation
+    from ganfast.metrics.distances.sliced import sliced_wasserstein
     from ganfast.metrics.evaluation.evaluate import evaluate, image_statistics
     from ganfast.metrics.evaluation.score import score
     from ganfast.metrics.extractors import Extractor, load_extractor
@@ -30,6 +32,7 @@ __all__ = [
     "Extractor",
     "FrechetInceptionDistance",
     "ManifoldMetrics",
+    "Memorisation",
     "Moments",
     "Protocol",
     "Statistics",
@@ -43,9 +46,11 @@ __all__ = [
     "kernel_inception_distance",
     "load_extractor",
     "manifold_metrics",
+    "memorisation",
     "moments",
     "preprocess",
     "score",
+    "sliced_wasserstein",
 ]
 
 _HOMES = {
@@ -55,6 +60,8 @@ _HOMES = {
     "distances.inception_score": ("inception_score",),
     "distances.kid": ("kernel_inception_distance",),
     "distances.manifold": ("ManifoldMetrics", "manifold_metrics"),
+    "distances.memorisation": ("Memorisation", "memorisation"),
+    "distances.sliced": ("sliced_wasserstein",),
     "evaluation.evaluate": ("evaluate", "image_statistics"),
     "evaluation.score": ("score",),
     "extractors": ("Extractor", "load_extractor"),

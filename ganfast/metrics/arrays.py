@@ -26,3 +26,10 @@ def as_rows(name: str, given: Any, *, least: int = 0) -> Tensor:
     if not bool(torch.isfinite(given).all()):
         raise InputError(f"{name}: got NaN or inf; leave these images out, or mend the network")
     return given
+
+
+def alike(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Both on one device and in one dtype, which holds each of their numbers."""
+    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
+    device = x.device if x.is_cuda else y.device
+    return x.to(device, dtype), y.to(device, dtype)

@@ -32,11 +32,13 @@ CHUNKS = 20
 """Parts of each side that a bootstrap draws from and FID-infinity unites."""
 SAMPLE = 10_000
 """Images of each side that KID, precision and recall are taken from; 80 MB at 2,048 features."""
+ADM_SAMPLE = 50_000
+"""Fake images that ADM's evaluator takes precision and recall from; 400 MB at 2,048 features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions:
-    """How images become features: the keywords of :func:`ganfast.metrics.image_statistics`."""
+    """How images become features."""
 
     extractor: str | Extractor = option(
         "inception",
@@ -162,6 +164,17 @@ class ImageOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StatisticsOptions(ImageOptions):
+    """The keywords of :func:`ganfast.metrics.image_statistics`."""
+
+    sfid: bool = option(
+        False,
+        "also what sFID is made of (arXiv:2103.03841): mean and covariance of 2,023 features that "
+        "keep their place in the image, of an earlier layer of the Inception network",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreOptions(ImageOptions):
     """The keywords of :func:`ganfast.metrics.score`."""
 
@@ -174,7 +187,7 @@ class ScoreOptions(ImageOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOptions(ScoreOptions):
+class EvaluationOptions(ScoreOptions, StatisticsOptions):
     """The keywords of :func:`ganfast.metrics.evaluate`."""
 
     inception_score: bool = option(
@@ -190,6 +203,24 @@ class EvaluationOptions(ScoreOptions):
         "also precision and recall (arXiv:1904.06991, k = 3), density and coverage "
         f"(arXiv:2002.09797, k = 5), of up to {SAMPLE:,} images of each side that the seed picks",
     )
+    swd: bool = option(
+        False,
+        "also the sliced Wasserstein distance, mean of 1,000 directions, of up to "
+        f"{SAMPLE:,} images of each side that the seed picks",
+    )
+    memorisation: bool = option(
+        False,
+        "also the share of fake images that are near copies of real ones, nearer to one than that "
+        "is to any other (1 less authenticity, arXiv:2102.08921), and the nearest pairs by name; "
+        f"of up to {SAMPLE:,} images of each side: give the training images as real",
+    )
+    adm: bool = option(
+        False,
+        "the table that papers report of ImageNet, as the evaluator of ADM makes it "
+        "(arXiv:2105.05233): FID, sFID, IS, precision and recall, by the protocol torch-fidelity; "
+        f"real may be its reference .npz, and of fake up to {ADM_SAMPLE:,} images count in "
+        "precision and recall (400 MB)",
+    )
     bootstrap: int = option(
         0,
         f"also a 95% interval of FID, from this many resamplings of {CHUNKS} parts of each side "
@@ -203,8 +234,10 @@ class EvaluationOptions(ScoreOptions):
     )
     per_class: bool = option(
         False,
-        "also the FID of each class, a folder of one name in both sources, and their mean "
-        "(intra-FID, arXiv:1802.05637); 50 MB of memory per class and side at 2,048 features",
+        "also the FID of each class, a folder of one name in both sources (or a label of the same "
+        "number in .npz files with arr_1), and their mean (intra-FID, arXiv:1802.05637); with prdc "
+        "also precision and recall of each class; 50 MB of memory per class and side at 2,048 "
+        "features",
     )
     seed: int = option(0, "seed of all that is drawn at random", least=0)
     same_number: bool = option(
@@ -219,6 +252,14 @@ class EvaluationOptions(ScoreOptions):
         if 0 < self.bootstrap < 4:
             raise InputError(f"bootstrap: got {self.bootstrap}; give 0 for none, or at least 4")
 
+        if self.adm:
+            if self.protocol == "clean":
+                raise InputError(
+                    "adm: got it with the protocol 'clean', and ADM's is torch-fidelity; leave one "
+                    "of them out"
+                )
+            for name, value in (("sfid", True), ("prdc", True), ("protocol", "torch-fidelity")):
+                object.__setattr__(self, name, value)
         if self.per_class and self.chunks:
             raise InputError(
                 "per_class: got it with bootstrap or fid_infinity, which divide the images "
@@ -230,5 +271,14 @@ class EvaluationOptions(ScoreOptions):
         return CHUNKS if self.bootstrap or self.fid_infinity else 0
 
     @property
+    def sampled(self) -> list[str]:
+        """What compares images one by one, of those that were asked for."""
+        return [name for name in ("kid", "prdc", "swd", "memorisation") if getattr(self, name)]
+
+    @property
     def sample(self) -> int:
-        return SAMPLE if self.kid or self.prdc else 0
+        return SAMPLE if self.sampled else 0
+
+    def sample_of(self, side: str) -> int:
+        """How many images of "real" or "fake" are kept."""
+        return ADM_SAMPLE if self.adm and side == "fake" else self.sample

@@ -26,10 +26,15 @@ _ASYMMETRY = 1e-5
 _FACTS = ("n", "extractor", "protocol", "precision", "version", "layer")
 """What a file says beside mu and sigma, where it is known."""
 
+_SPATIAL = ("mu_s", "sigma_s")
+
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
     """What FID needs of one side: ``mu`` (d,) and ``sigma`` (d, d), both float64 on the CPU.
+
+    ``mu_s`` and ``sigma_s`` are those of the features of sFID, under the names that ADM's reference
+    files have for them; None where they were not made.
 
     The other fields say how they were made and are None where that is not known, as in the files of
     pytorch-fid, clean-fid and edm, which hold mu and sigma alone: ``n`` images, ``extractor`` (the
@@ -54,13 +59,19 @@ class Statistics:
     skipped: tuple[str, ...] = ()
     layer: int | None = None
     notes: tuple[str, ...] = ()
+    mu_s: Tensor | None = None
+    sigma_s: Tensor | None = None
 
     def __post_init__(self) -> None:
         wrong = fault(self.mu, self.sigma)
+        if not wrong and self.mu_s is not None and self.sigma_s is not None:
+            wrong = fault(self.mu_s, self.sigma_s, _SPATIAL)
+        if not wrong and (self.mu_s is None) != (self.sigma_s is None):
+            wrong = "got one of mu_s and sigma_s; give both, or none"
         if wrong:
             raise InputError(f"statistics: {wrong}")
-        for name in ("mu", "sigma"):
-            value = getattr(self, name).detach().to("cpu", torch.float64).contiguous()
+        for name, array in self._arrays().items():
+            value = array.detach().to("cpu", torch.float64).contiguous()
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
@@ -71,11 +82,19 @@ class Statistics:
     def dim(self) -> int:
         return len(self.mu)
 
+    @property
+    def spatial(self) -> Statistics | None:
+        """Of the features of sFID, if there are any."""
+        if self.mu_s is None or self.sigma_s is None:
+            return None
+        return Statistics(self.mu_s, self.sigma_s, n=self.n)
+
     @classmethod
     def from_moments(
         cls,
         moments: Moments,
         *,
+        spatial: Moments | None = None,
         extractor: str | None = None,
         protocol: str | None = None,
         precision: str | None = None,
@@ -97,13 +116,16 @@ class Statistics:
             skipped=tuple(skipped),
             notes=tuple(notes),
             layer=layer,
+            mu_s=None if spatial is None else spatial.mean,
+            sigma_s=None if spatial is None else spatial.covariance,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz that np.load, and with it pytorch-fid and its kin, can read.
 
-        It holds ``mu`` and ``sigma`` in float64, the fields that are known as arrays without axes,
-        and ``sha256``, a hash of all that. The file is there whole or not at all.
+        It holds ``mu`` and ``sigma`` in float64, ``mu_s`` and ``sigma_s`` where they were made, the
+        fields that are known as arrays without axes, and ``sha256``, a hash of all that. The file
+        is there whole or not at all.
 
         Raises:
             ValueError: (an InputError) another ending than .npz, by which other tools tell
@@ -116,8 +138,7 @@ class Statistics:
             path,
             "statistics",
             {
-                "mu": self.mu.numpy(),
-                "sigma": self.sigma.numpy(),
+                **{name: array.numpy() for name, array in self._arrays().items()},
                 **{name: np.array(value) for name, value in known.items()},
                 "sha256": np.array(self._content_hash()),
             },
@@ -138,21 +159,23 @@ class Statistics:
             if absent:
                 there = ", ".join(file.names[:8]) or "none"
                 raise file.refusal(f"it has no {' and no '.join(absent)}; its entries are: {there}")
-            arrays = {name: file[name] for name in ("mu", "sigma")}
+            present = ("mu", "sigma", *(_SPATIAL if set(_SPATIAL) <= set(file.names) else ()))
+            arrays = {name: file[name] for name in present}
             for name, array in arrays.items():
                 if array.dtype.kind != "f":
                     raise file.refusal(f"its {name} is of {array.dtype}, not of floats")
-            mu, sigma = (
-                torch.from_numpy(np.ascontiguousarray(a, dtype=np.float64)) for a in arrays.values()
-            )
-            wrong = fault(mu, sigma)
-            if wrong:
-                raise file.refusal(wrong)
-            facts: dict[str, Any] = {}
+            facts: dict[str, Any] = {
+                name: torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+                for name, array in arrays.items()
+            }
+            for names in [("mu", "sigma"), _SPATIAL][: len(facts) // 2]:
+                wrong = fault(facts[names[0]], facts[names[1]], names)
+                if wrong:
+                    raise file.refusal(wrong)
             for name in _FACTS:
                 if name in file:
                     facts[name] = _fact(file, name)
-            read = cls(mu, sigma, **facts)
+            read = cls(**facts)
             if "sha256" in file and _fact(file, "sha256") != read._content_hash():
                 raise file.refusal(
                     "its content is not what was written (the hash differs): make it anew"
@@ -207,6 +230,11 @@ class Statistics:
             )
         return notes
 
+    def _arrays(self) -> dict[str, Tensor]:
+        """Those that there are, by name."""
+        arrays = {name: getattr(self, name) for name in ("mu", "sigma", *_SPATIAL)}
+        return {name: array for name, array in arrays.items() if array is not None}
+
     def _facts(self) -> dict[str, Any]:
         facts = {name: getattr(self, name) for name in _FACTS}
         if self.layer is None:  # as in files from before there was one, whose hash has none
@@ -215,19 +243,20 @@ class Statistics:
 
     def _content_hash(self) -> str:
         content = hashlib.sha256(json.dumps(self._facts(), sort_keys=True).encode())
-        for x in (self.mu, self.sigma):
+        for x in self._arrays().values():
             content.update(np.ascontiguousarray(x.numpy(), dtype="<f8").data)
         return content.hexdigest()
 
 
-def fault(mu: Tensor, sigma: Tensor) -> str | None:
+def fault(mu: Tensor, sigma: Tensor, names: tuple[str, str] = ("mu", "sigma")) -> str | None:
     """What is wrong with these moments."""
+    first, second = names
     if mu.dim() != 1 or not len(mu) or tuple(sigma.shape) != (len(mu), len(mu)):
         return (
-            f"got mu of shape {tuple(mu.shape)} and sigma of shape {tuple(sigma.shape)}; give (d,) "
-            "and (d, d)"
+            f"got {first} of shape {tuple(mu.shape)} and {second} of shape {tuple(sigma.shape)}; "
+            "give (d,) and (d, d)"
         )
-    for name, x in (("mu", mu), ("sigma", sigma)):
+    for name, x in ((first, mu), (second, sigma)):
         if not x.is_floating_point():
             return f"got {name} of {x.dtype}; give floats"
         if not bool(torch.isfinite(x).all()):
@@ -235,9 +264,9 @@ def fault(mu: Tensor, sigma: Tensor) -> str | None:
     largest = float(sigma.abs().max())
     off = float((sigma - sigma.T).abs().max())
     if off > _ASYMMETRY * largest:
-        return f"sigma is not symmetric: an entry differs from its mirror by {off:.3g}"
+        return f"{second} is not symmetric: an entry differs from its mirror by {off:.3g}"
     if float(sigma.diagonal().min()) < -_ASYMMETRY * largest:
-        return f"sigma has a negative variance, {float(sigma.diagonal().min()):.3g}"
+        return f"{second} has a negative variance, {float(sigma.diagonal().min()):.3g}"
     return None
 
 

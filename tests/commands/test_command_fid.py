@@ -42,6 +42,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
     argv += ["--decoder", "pillow"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
+    argv += ["--sfid", "--adm", "--swd", "--memorisation"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -74,6 +75,10 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "dims": 64,
         "per_class": True,
         "prdc": True,
+        "sfid": True,
+        "adm": True,
+        "swd": True,
+        "memorisation": True,
         "progress": False,
     }
     # key= is for loaders, which only Python has
@@ -134,12 +139,51 @@ def test_precision_and_recall_say_of_how_many_images(call, sides, evaluation):
     assert json.loads(call("fid", *sides, "--json")[1])["prdc_recall"] == 0.5
 
 
+def test_the_other_distances(call, sides, evaluation):
+    evaluation.changes = {"sfid": 6.25, "swd": 0.5, "swd_error": 0.125}
+    lines = call("fid", *sides)[1].splitlines()
+    assert lines[1] == "sFID          6.25" and lines[3] == "SWD           0.5  (+- 0.125)"
+
+
 def test_a_row_for_each_class(call, sides, evaluation):
     evaluation.changes = {"intra_fid": 3.5, "fid_per_class": {"cat": 3.5, "a very long dog": None}}
     lines = call("fid", *sides)[1].splitlines()
     assert lines[2:5] == [
         "intra-FID     3.5", "FID cat       3.5", "FID a very long dog unknown"
     ]  # fmt: skip
+
+
+def test_classes_with_precision_and_recall_and_those_that_vanished(call, sides, evaluation):
+    prdc = {"precision": 0.5, "recall": 0.25, "density": 1, "coverage": 1, "n_real": 9, "n_fake": 8}
+    evaluation.changes = {
+        "intra_fid": 3.5,
+        "intra_precision": 0.5,
+        "intra_recall": 0.25,
+        "fid_per_class": {"cat": 3.5, "cow": 4},
+        "prdc_per_class": {"cat": prdc, "cow": None},
+        "vanished_classes": ["bee", "dog"],
+    }
+    assert call("fid", *sides)[1].splitlines()[2:7] == [
+        "intra-FID     3.5",
+        "intra-P, R    precision 0.5, recall 0.25",
+        "FID cat       3.5  (precision 0.5, recall 0.25)",
+        "FID cow       4",
+        "vanished      bee, dog",
+    ]
+
+
+def test_near_copies_by_name(call, sides, evaluation):
+    evaluation.changes = {
+        "memorised": 0.625,
+        "memorised_expected": 0.5,
+        "memorised_pairs": [[f"fake/{i}.png", f"real/{i}.png", i / 8] for i in range(7)],
+    }
+    lines = call("fid", *sides)[1].splitlines()
+    assert lines[2:4] == [
+        "memorised     62.5% of the fake images are near copies, 50.0% are to be expected",
+        "near copy     fake/0.png of real/0.png  (0)",
+    ]
+    assert sum(line.startswith("near copy") for line in lines) == 5
 
 
 def test_what_is_not_known_is_not_made_up(call, sides, evaluation):

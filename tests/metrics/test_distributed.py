@@ -92,7 +92,7 @@ SHARES = ((2, None), (1, None), (N, None), (2, 30))
 
 
 def summary(seed=3):
-    return Summary(DIM, classes=4, splits=3, chunks=4, sample=60, seed=seed)
+    return Summary(DIM, classes=4, splits=3, chunks=4, sample=60, spatial=2, seed=seed)
 
 
 def filled(positions):
@@ -100,7 +100,7 @@ def filled(positions):
     features = torch.randn(N, DIM, generator=generator)
     logits = torch.randn(N, 4, generator=generator)
     made = summary()
-    made.add(features[positions], logits[positions], positions)
+    made.add(features[positions], logits[positions], positions, features[positions, :2].square())
     return made
 
 
@@ -132,6 +132,7 @@ def test_summary(seen):
         assert torch.equal(reduced.sample, whole.sample)
         pairs = [(reduced.moments, whole.moments)]
         pairs += zip(reduced.chunk_moments, whole.chunk_moments, strict=True)
+        pairs += [(reduced.spatial_moments, whole.spatial_moments)]
         for one, two in pairs:
             assert one.count == two.count
             torch.testing.assert_close(one.mean, two.mean, rtol=1e-12, atol=1e-12)

@@ -249,7 +249,7 @@ def test_nothing_is_chosen_from_statistics(folders):
         evaluate(made, made, num=20)
 
 
-@pytest.mark.parametrize("asked", ["kid", "prdc"])
+@pytest.mark.parametrize("asked", ["kid", "prdc", "swd", "memorisation"])
 def test_statistics_have_no_distances_between_images(asked, folders):
     made = metrics.image_statistics(folders.real, **options_of_statistics())
     with pytest.raises(InputError, match=f"{asked}: .* real is a file of statistics.*{asked} out"):
@@ -293,6 +293,35 @@ def test_precision_and_recall(arrays, monkeypatch):
     found = evaluate(*arrays, prdc=True, seed=1)
     assert (found["prdc_n_real"], found["n_real"]) == (30, len(x))
     assert 0 <= found["prdc_precision"] <= 1
+
+
+def test_near_copies_are_named(folders, arrays, tmp_path, monkeypatch):
+    real, fake = arrays
+    source = sorted(folders.real.iterdir())
+    copied = shutil.copytree(folders.fake, tmp_path / "fake")
+    shutil.copy(source[7], copied / "~copy.png")  # the last by its name
+    found = evaluate(folders.real, copied, memorisation=True)
+    x, y = (load_extractor(TINY)(images)[0] for images in (real, torch.cat([fake, real[7:8]])))
+    expected = metrics.memorisation(x, y)
+    assert found["memorised"] == expected.share
+    assert found["memorised_expected"] is not None
+    assert found["memorised_pairs"][0] == [str(copied / "~copy.png"), str(source[7]), 0.0]
+    assert len(found["memorised_pairs"]) == len(expected.pairs)
+    found = evaluate(real, torch.cat([fake, real[7:8]]), memorisation=True)
+    assert found["memorised_pairs"][0] == ["fake[40]", "real[7]", 0.0]
+    few = evaluate(real[:3], fake, memorisation=True)
+    assert few["memorised"] is None and few["fid"] > 0
+    assert any(note.startswith("nothing on memorisation: real: got") for note in few["notes"])
+
+
+def test_the_sliced_distance(arrays, monkeypatch):
+    found = evaluate(*arrays, swd=True, seed=2)
+    x, y = (load_extractor(TINY)(images)[0] for images in arrays)
+    expected = metrics.sliced_wasserstein(x, y, seed=2)
+    assert (found["swd"], found["swd_error"]) == pytest.approx(expected, rel=1e-5)
+    assert found["stages"]["sliced"] > 0 and evaluate(*arrays)["swd"] is None
+    monkeypatch.setattr(metrics.options, "SAMPLE", 30)
+    assert evaluate(*arrays, swd=True)["swd"] != found["swd"]
 
 
 def test_too_few_images_for_precision_and_recall_are_a_note(arrays):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 from image_samples import crop, encode, write
 
@@ -72,6 +73,57 @@ def test_what_has_no_classes_is_refused(sides, tmp_path):
     ):
         with pytest.raises(InputError, match=f"per_class: .*({words})"):
             evaluate(*arguments, per_class=True, **more, **GIVEN)
+
+
+def test_precision_and_recall_of_each_class(sides):
+    real, fake = sides
+    found = evaluate(real, fake, per_class=True, prdc=True, **GIVEN)
+    assert evaluate(real, fake, per_class=True, **GIVEN)["prdc_per_class"] is None
+    alone = evaluate(real / "ape", fake / "ape", prdc=True, **GIVEN)
+    assert found["prdc_per_class"]["ape"] == {
+        name: alone[f"prdc_{name}"]
+        for name in ("precision", "recall", "density", "coverage", "n_real", "n_fake")
+    }
+    assert found["prdc_per_class"]["bee"] is None  # of 5 fake images, and 5 neighbours are asked
+    assert "no precision and recall of 'bee'" in " ".join(found["notes"])
+    for name in ("precision", "recall"):
+        assert found[f"intra_{name}"] == alone[f"prdc_{name}"]
+
+
+def test_classes_that_vanished_are_named(sides):
+    """One has no fake image, and of another all fake images are the same."""
+    real, fake = sides
+    for path in (fake / "ape" / "deep").iterdir():
+        path.write_bytes(encode(crop(999)))
+    found = evaluate(real, fake, per_class=True, prdc=True, **GIVEN)
+    assert found["prdc_per_class"]["ape"]["recall"] == 0
+    assert found["vanished_classes"] == ["ape", "cow"]
+    assert evaluate(real, fake, per_class=True, **GIVEN)["vanished_classes"] == ["cow"]
+    assert evaluate(real, fake, **GIVEN)["vanished_classes"] is None
+
+
+def test_labels_in_the_file_of_the_images(sides, tmp_path):
+    """As ADM's samples have them; a folder's name is compared with the number as text."""
+    folder, _ = sides
+    labels = np.arange(30) % 3
+    images = np.stack([crop(i) for i in range(60)])
+    real = write(tmp_path / "labelled", {
+        f"{labels[i]}/{i:02}.png": encode(images[i]) for i in range(30)
+    })  # fmt: skip
+    np.savez(tmp_path / "fake.npz", arr_0=images[30:], arr_1=labels)
+    found = evaluate(real, tmp_path / "fake.npz", per_class=True, **GIVEN)
+    one = evaluate(real / "1", images[30:][labels == 1], **GIVEN)
+    assert found["fid_per_class"].keys() == {"0", "1", "2"}
+    assert found["fid_per_class"]["1"] == pytest.approx(one["fid"], rel=1e-5)
+    np.savez(tmp_path / "odd.npz", arr_0=images[30:], labels=labels[:7])
+    np.savez(tmp_path / "none.npz", arr_0=images[30:], other=labels)
+    for given, more, words in (
+        ("odd.npz", {}, r"got labels of int64 and shape \(7,\) in .*odd.npz'; give a whole number"),
+        ("fake.npz", {"num": 20}, "for each of 20 images, all of which are taken"),
+        ("none.npz", {}, r"fake is no folder or archive; .* or a .npz with labels \(arr_1\)"),
+    ):
+        with pytest.raises(InputError, match=f"per_class: .*{words}"):
+            evaluate(real, tmp_path / given, per_class=True, **more, **GIVEN)
 
 
 def test_a_run_that_was_stopped_goes_on(sides, tmp_path):

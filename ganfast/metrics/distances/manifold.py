@@ -12,12 +12,15 @@ from torch import Tensor
 from ganfast import _checks
 from ganfast._dispatch import call, serve
 from ganfast.errors import InputError
-from ganfast.metrics.arrays import as_rows
+from ganfast.metrics.arrays import alike, as_rows
 from ganfast.metrics.extractors.precision import float32_products
 from ganfast.metrics.no_autograd import no_autograd
 
 PRECISION_K, DENSITY_K = 3, 5
 """Neighbours in the papers, which found them to do for image features."""
+
+
+MANIFOLD = ("precision", "recall", "density", "coverage")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def manifold_metrics(real: Any, fake: Any, *, k: int | None = None) -> ManifoldM
             f"real: got {len(real)} rows that are all the same, whose balls have no radius; give "
             "different images"
         )
-    real, fake = _alike(real, fake)
+    real, fake = alike(real, fake)
     with float32_products("fp32"):
         return _metrics(real, fake, pair, single)
 
@@ -117,10 +120,3 @@ def _metrics(real: Tensor, fake: Tensor, k: int, density_k: int) -> ManifoldMetr
 
 def _share(counts: Tensor) -> float:
     return int((counts > 0).sum()) / len(counts)
-
-
-def _alike(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Both on one device and in one dtype, which holds each of their numbers."""
-    dtype = torch.promote_types(torch.promote_types(real.dtype, fake.dtype), torch.float32)
-    device = real.device if real.is_cuda else fake.device
-    return real.to(device, dtype), fake.to(device, dtype)

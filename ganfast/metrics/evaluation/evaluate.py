@@ -12,14 +12,14 @@ from ganfast.metrics.distances.bootstrap import bootstrap_interval
 from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distances.kid import kernel_inception_distance
-from ganfast.metrics.distances.manifold import manifold_metrics
+from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
+from ganfast.metrics.distances.memorisation import memorisation
+from ganfast.metrics.distances.sliced import sliced_wasserstein
 from ganfast.metrics.evaluation.evaluation import Evaluation
-from ganfast.metrics.evaluation.per_class import fid_per_class
-from ganfast.metrics.options import EvaluationOptions, ImageOptions
+from ganfast.metrics.evaluation.per_class import fid_per_class, manifold_per_class
+from ganfast.metrics.options import EvaluationOptions, StatisticsOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
-
-_MANIFOLD = ("precision", "recall", "density", "coverage")
 
 
 @with_options(EvaluationOptions)
@@ -47,18 +47,27 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
     precision and device.
 
     Returns:
-        a dict: ``fid``, ``mean_term`` |mu_r - mu_f|^2 and ``covariance_term`` Tr(S_r + S_f -
-        2 (S_r S_f)^1/2), whose sum it is; ``n_real``, ``n_fake`` (None where a statistics file
-        does not say); ``inception_score_mean``, ``inception_score_std``, ``kid_mean``,
-        ``kid_std``; ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and
-        of how many images these are, ``prdc_n_real`` and ``prdc_n_fake``; ``fid_interval`` [low,
-        high], ``fid_infinity``, ``fid_infinity_error``, ``intra_fid`` and ``fid_per_class`` {name:
-        FID} (None where not asked for or not known);
-        ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
-        ``batch_size``;
-        ``decoders``, of files that others than Pillow may have read {format: package and version};
-        ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
-        ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
+        a dict, in which what was not asked for or is not known is None:
+
+        - ``fid``, ``mean_term`` |mu_r - mu_f|^2 and ``covariance_term`` Tr(S_r + S_f -
+          2 (S_r S_f)^1/2), whose sum it is; ``sfid``; ``n_real``, ``n_fake`` (a statistics file may
+          not say);
+        - ``inception_score_mean``, ``inception_score_std``; ``kid_mean``, ``kid_std``; ``swd``,
+          ``swd_error``;
+        - ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and of how many
+          images these are, ``prdc_n_real`` and ``prdc_n_fake``;
+        - ``memorised``, the share of fake images that are near copies, ``memorised_expected``, that
+          of real images which the others never saw, ``memorised_pairs`` [[fake name, real name,
+          ratio], ...];
+        - ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error``;
+        - ``intra_fid`` and ``fid_per_class`` {name: FID}; with prdc ``intra_precision``,
+          ``intra_recall`` and ``prdc_per_class`` {name: {precision: ..., n_fake: ...}};
+          ``vanished_classes``, those of real without a fake image, or with a recall of 0;
+        - ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
+          ``batch_size``;
+        - ``decoders``, of files that others than Pillow may have read {format: package and version};
+          ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
+          ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
 
     Raises:
         ValueError: (an InputError) an argument that cannot be used, images that cannot be read,
@@ -74,8 +83,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
     return result
 
 
-@with_options(ImageOptions)
-def image_statistics(source: Any, options: ImageOptions) -> Statistics:
+@with_options(StatisticsOptions)
+def image_statistics(source: Any, options: StatisticsOptions) -> Statistics:
     """Mean and covariance of the features of one set of images, with how they were made.
 
     ``image_statistics("photos").save("photos.npz")`` makes a file that :func:`evaluate` takes in
@@ -100,6 +109,12 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
     real, fake = evaluation.known("real"), evaluation.known("fake")
     for name, side in (("real", real), ("fake", fake)):
         notes += _on_the_number(name, side)
+        beside = evaluation.images_beside(name)
+        if beside is not None:
+            notes.append(
+                f"{name} is statistics, beside which its file has {beside.count:,} images: from "
+                f"these are {', '.join(options.sampled)}"
+            )
     with evaluation.stopwatch("distance"):
         terms = frechet_terms(real, fake)
     result = {
@@ -108,9 +123,12 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         "covariance_term": terms.covariance_term,
         "n_real": _count(real),
         "n_fake": _count(fake),
+        **_spatial(evaluation),
         **_score(options, fake, notes),
-        **_kernel(options, real, fake, notes),
-        **_manifold(evaluation, real, fake, notes),
+        **_kernel(evaluation, notes),
+        **_manifold(evaluation, notes),
+        **_sliced(evaluation),
+        **_memorised(evaluation, notes),
         **_uncertainty(evaluation, real, fake),
         **_per_class(evaluation, real, fake, notes),
         **evaluation.provenance(),
@@ -165,38 +183,87 @@ def _known(name: str, deviation: float | None, why: str, notes: list[str]) -> fl
     return None
 
 
-def _kernel(options: EvaluationOptions, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
+def _spatial(evaluation: Evaluation) -> dict[str, Any]:
+    if not evaluation.options.sfid:
+        return {"sfid": None}
+    with evaluation.stopwatch("distance"):
+        return {"sfid": frechet_terms(*map(evaluation.spatial, ("real", "fake"))).fid}
+
+
+def _kernel(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
     mean = std = None
-    if options.kid:
-        mean, std = kernel_inception_distance(real.sample, fake.sample, seed=options.seed)
+    if evaluation.options.kid:
+        real, fake = (evaluation.sampled(name) for name in ("real", "fake"))
+        mean, std = kernel_inception_distance(
+            real.sample, fake.sample, seed=evaluation.options.seed
+        )
         why = f"the {real.count} and {fake.count} images make one subset"
         std = _known("kid_std", std, why, notes)
     return {"kid_mean": mean, "kid_std": std}
 
 
-def _manifold(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys((*_MANIFOLD, "n_real", "n_fake"))
+def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys((*MANIFOLD, "n_real", "n_fake"))
     if evaluation.options.prdc:
-        assert evaluation.extractor is not None
-        sides = [side.sample.to(evaluation.extractor.device) for side in (real, fake)]
+        sides = list(map(evaluation.sample, ("real", "fake")))
         try:
             with evaluation.stopwatch("manifold"):
                 metrics = manifold_metrics(*sides)
         except InputError as error:  # known only after the pass, whose FID must not be lost
             notes.append(f"no precision and recall: {error}")
         else:
-            found = {name: getattr(metrics, name) for name in _MANIFOLD}
+            found = {name: getattr(metrics, name) for name in MANIFOLD}
             found |= {"n_real": len(sides[0]), "n_fake": len(sides[1])}
     return {f"prdc_{name}": value for name, value in found.items()}
 
 
+def _sliced(evaluation: Evaluation) -> dict[str, Any]:
+    value = error = None
+    if evaluation.options.swd:
+        real, fake = map(evaluation.sample, ("real", "fake"))
+        with evaluation.stopwatch("sliced"):
+            value, error = sliced_wasserstein(real, fake, seed=evaluation.options.seed)
+    return {"swd": value, "swd_error": error}
+
+
+def _memorised(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(("memorised", "memorised_expected", "memorised_pairs"))
+    if evaluation.options.memorisation:
+        try:
+            with evaluation.stopwatch("memorisation"):
+                copies = memorisation(*map(evaluation.sample, ("real", "fake")))
+        except InputError as error:
+            notes.append(f"nothing on memorisation: {error}")
+        else:
+            real, fake = (evaluation.sampled_names(name) for name in ("real", "fake"))
+            pairs = [[fake(i), real(j), ratio] for i, j, ratio in copies.pairs]
+            found = dict(zip(found, (copies.share, copies.expected, pairs), strict=True))
+    return found
+
+
 def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
+    keys = ("intra_fid", "fid_per_class", "vanished_classes")
+    more = ("intra_precision", "intra_recall", "prdc_per_class")
+    result: dict[str, Any] = dict.fromkeys((*keys, *more))
     if not evaluation.classes:
-        return {"intra_fid": None, "fid_per_class": None}
+        return result
+    sides = {"real": real, "fake": fake}
     with evaluation.stopwatch("distance"):
-        found, mean, more = fid_per_class({"real": real, "fake": fake}, evaluation.classes)
-    notes += more
-    return {"intra_fid": mean, "fid_per_class": found}
+        found, mean, sentences = fid_per_class(sides, evaluation.classes)
+    vanished = [name for name in evaluation.classes["real"].names if name not in found]
+    result |= {"intra_fid": mean, "fid_per_class": found}
+    notes += sentences
+    if evaluation.options.prdc:
+        samples = {name: evaluation.sample(name) for name in sides}
+        with evaluation.stopwatch("manifold"):
+            prdc, sentences = manifold_per_class(sides, samples, evaluation.classes)
+        notes += sentences
+        known = [of for of in prdc.values() if of is not None]
+        vanished += [name for name, of in prdc.items() if of is not None and not of["recall"]]
+        for name in ("precision", "recall") if known else ():
+            result[f"intra_{name}"] = sum(of[name] for of in known) / len(known)
+        result["prdc_per_class"] = prdc
+    return {**result, "vanished_classes": sorted(vanished)}
 
 
 def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]:

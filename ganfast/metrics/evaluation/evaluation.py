@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ganfast import _checks
 from ganfast.errors import InputError
@@ -18,14 +19,20 @@ from ganfast.metrics.evaluation.overlap import same_images
 from ganfast.metrics.evaluation.per_class import class_folders
 from ganfast.metrics.evaluation.run_state import RunState
 from ganfast.metrics.evaluation.same_number import at_same_number
+from ganfast.metrics.evaluation.sources import (
+    ignored,
+    image_name,
+    images_beside,
+    not_chosen_from,
+    opened_side,
+)
 from ganfast.metrics.extractors import Extractor, load_extractor
 from ganfast.metrics.extractors.precision import check_precision
-from ganfast.metrics.images import ImageSource, Skipped, open_images
+from ganfast.metrics.images import ImageSource, Skipped
 from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.protocols import PROTOCOLS
 from ganfast.metrics.statistics import Statistics
-from ganfast.metrics.statistics_files import statistics_at
-from ganfast.metrics.summary import Summary
+from ganfast.metrics.summary import Moments, Summary
 
 _LASTING = (
     "inception_score", "splits", "chunks", "sample", "seed",
@@ -48,18 +55,20 @@ class Evaluation:
         default = "cuda" if torch.cuda.is_available() else "cpu"
         device = _checks.device("device", default if options.device is None else options.device)
         check_precision(options.precision, device)
-        opened = {name: _open(source, name, options) for name, source in given.items()}
-        self.notes += _not_chosen_from(opened, options)
+        opened = {name: opened_side(source, name, options) for name, source in given.items()}
+        beside = images_beside(given, opened, options)
+        self.notes += not_chosen_from(opened, options)
         if options.same_number:
             opened = at_same_number(opened, options.shuffle_seed)
         same = same_images(given, opened)
-        self.notes += [note for name, source in opened.items() for note in _ignored(name, source)]
+        self.notes += [note for name, source in opened.items() for note in ignored(name, source)]
         self.classes = class_folders(opened) if options.per_class else {}
         with self.stopwatch("load"):
-            self.extractor = self._load(opened, device)
+            self.extractor = self._load(opened, beside, device)
         self.notes += self.extractor.notes if self.extractor is not None else ()
         self.batch_size = self._batch_size()
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
+        self._beside = {name: self._image_set(name, images) for name, images in beside.items()}
         if same:  # looked at once
             self._sides["real"] = self._sides["fake"]
         # One iterable twice is iterated twice; an iterator is then at its end, which is told.
@@ -118,6 +127,36 @@ class Evaluation:
         side = self._sides[name]
         return side if isinstance(side, Statistics) else side.summary
 
+    def images_beside(self, name: str) -> Summary | None:
+        """Of the images that the file of a side's statistics holds too, where they were needed."""
+        images = self._beside.get(name)
+        return None if images is None else images.summary
+
+    def sampled(self, name: str) -> Summary:
+        """What has a sample of the side's images."""
+        side = self.images_beside(name) or self.known(name)
+        assert isinstance(side, Summary)
+        return side
+
+    def sample(self, name: str) -> Tensor:
+        """Features of some images of the side, where the network runs."""
+        assert self.extractor is not None
+        return self.sampled(name).sample.to(self.extractor.device)
+
+    def sampled_names(self, name: str) -> Callable[[int], str]:
+        """By the number of a row of sample(), what its image is called."""
+        side = self._beside.get(name) or self._sides[name]
+        assert isinstance(side, ImageSet)
+        source, positions = side.source, side.summary.sample_positions
+        return lambda row: image_name(source, int(positions[row]))
+
+    def spatial(self, name: str) -> Moments | Statistics:
+        """Of the features of sFID."""
+        side = self.known(name)
+        found = side.spatial if isinstance(side, Statistics) else side.spatial_moments
+        assert found is not None
+        return found
+
     def source(self, name: str) -> ImageSource:
         """The images of a side that has some."""
         side = self._sides[name]
@@ -132,6 +171,7 @@ class Evaluation:
         assert self.extractor is not None
         return Statistics.from_moments(
             known.moments,
+            spatial=known.spatial_moments,
             **_how_made(self.extractor),
             layer=self.extractor.layer,
             skipped=self.skipped,
@@ -157,24 +197,40 @@ class Evaluation:
 
     @property
     def _image_sets(self) -> list[ImageSet]:
-        """The sides that are images, each once."""
+        """The sides that are images, or have some beside their statistics, each once."""
         sides = [side for side in self._sides.values() if isinstance(side, ImageSet)]
+        sides += self._beside.values()
         return list({id(side): side for side in sides}.values())
 
     def _load(
-        self, opened: Mapping[str, ImageSource | Statistics], device: torch.device
+        self,
+        opened: Mapping[str, ImageSource | Statistics],
+        beside: Mapping[str, ImageSource],
+        device: torch.device,
     ) -> Extractor | None:
         options = self.options
-        for asked in (asked for asked in ("kid", "prdc") if getattr(options, asked)):
-            for name, source in opened.items():
-                if isinstance(source, Statistics):
-                    raise InputError(
-                        f"{asked}: it compares images and {name} is a file of statistics; give the "
-                        f"images, or leave {asked} out"
-                    )
-        if not any(isinstance(source, ImageSource) for source in opened.values()):
+        for name, source in opened.items():
+            if not isinstance(source, Statistics):
+                continue
+            if options.sampled and name not in beside:
+                asked = options.sampled[0]
+                raise InputError(
+                    f"{asked}: it compares images and {name} is a file of statistics; give the "
+                    f"images, or leave {asked} out"
+                )
+            if options.sfid and source.spatial is None:
+                raise InputError(
+                    f"sfid: {name} is a file of statistics without mu_s and sigma_s; give the "
+                    "images, make it anew with ganfast stats --sfid, or leave sfid out"
+                )
+        if not beside and not any(isinstance(one, ImageSource) for one in opened.values()):
             return None
         if isinstance(options.extractor, Extractor):
+            if options.sfid and options.extractor.spatial is None:
+                raise InputError(
+                    f"sfid: got the extractor {options.extractor.name!r}, which gives no features "
+                    "of sFID; give load_extractor(spatial=True), or leave sfid out"
+                )
             if options.dims not in (None, options.extractor.dim):
                 raise InputError(
                     f"dims: got {options.dims}, and the extractor gives {options.extractor.dim} "
@@ -189,6 +245,7 @@ class Evaluation:
             device=device,
             compile=options.compile,
             dims=options.dims,
+            spatial=options.sfid,
             progress=options.progress and self.ranks.first,
         )
 
@@ -198,8 +255,9 @@ class Evaluation:
         return BATCH_SIZE.get(self.extractor.device.type, BATCH_SIZE["cpu"])
 
     def _side(self, name: str, source: ImageSource | Statistics) -> ImageSet | Statistics:
-        if isinstance(source, Statistics):
-            return source
+        return source if isinstance(source, Statistics) else self._image_set(name, source)
+
+    def _image_set(self, name: str, source: ImageSource) -> ImageSet:
         assert self.extractor is not None
         options = self.options
         folders = self.classes.get(name)
@@ -209,7 +267,8 @@ class Evaluation:
             classes=self.extractor.classes if scored else None,
             splits=options.splits,
             chunks=options.chunks if folders is None else len(folders.names),
-            sample=options.sample,
+            sample=options.sample_of(name),
+            spatial=self.extractor.spatial if options.sfid else None,
             seed=options.seed,
             chunk_of=None if folders is None else folders.class_of,
             device=self.extractor.device,
@@ -283,7 +342,7 @@ class Evaluation:
         return {
             "batch_size": self.batch_size,
             **{name: getattr(self.options, name) for name in _LASTING},
-            **({"per_class": True} if self.classes else {}),
+            **{name: True for name in ("per_class", "sfid") if getattr(self.options, name)},
             **{f"the images of {one.name}": one.source.fingerprint for one in self._image_sets},
             **_how_made(self.extractor),
             "process": f"{self.ranks.rank} of {self.ranks.count}",
@@ -317,50 +376,3 @@ def _workers(asked: int | None, device: torch.device, processes: int) -> int:
     cores = len(allowed(0)) if allowed else os.cpu_count() or 1
     share = cores // processes
     return max(1, share - max(1, share // 8))
-
-
-def _open(source: Any, name: str, options: EvaluationOptions) -> ImageSource | Statistics:
-    if isinstance(source, Statistics):
-        return source
-    statistics = statistics_at(source)
-    if statistics is not None:
-        return statistics
-    return open_images(
-        source,
-        name=name,
-        background=options.background,
-        exif=options.exif,
-        on_error=options.on_error,
-        max_pixels=options.max_pixels,
-        decoder=options.decoder,
-        include=options.include,
-        exclude=options.exclude,
-        num=options.num,
-        shuffle_seed=options.shuffle_seed,
-        key=options.key,
-    )
-
-
-def _not_chosen_from(
-    opened: Mapping[str, ImageSource | Statistics], options: EvaluationOptions
-) -> list[str]:
-    """Which sides are statistics, from which nothing can be chosen; InputError if that is all."""
-    asked = [name for name in ("num", "include", "exclude") if getattr(options, name)]
-    if not asked:
-        return []
-    settled = [name for name, source in opened.items() if isinstance(source, Statistics)]
-    if len(settled) == len(opened):
-        raise InputError(
-            f"{', '.join(asked)}: got statistics, whose images can't be chosen any more; give "
-            "images, or leave it out"
-        )
-    return [f"{name} is statistics of all its images: {', '.join(asked)} chose none of them"
-            for name in settled]  # fmt: skip
-
-
-def _ignored(name: str, source: ImageSource | Statistics) -> list[str]:
-    """What was left out by its name, which might surprise."""
-    if isinstance(source, Statistics) or not source.ignored:
-        return []
-    kinds = ", ".join(f"{n} {ending or 'without ending'}" for ending, n in source.ignored.items())
-    return [f"{name} holds files that are no images by their names: {kinds}"]

@@ -108,9 +108,9 @@ class ImageSet:
         if batch.positions:
             prepared = _prepared(batch.images, extractor, staging, stopwatch)
             with stopwatch("network"):
-                features, logits = extractor.extract(prepared)
+                features, logits, spatial = extractor.extract(prepared)
             with stopwatch("moments"):
-                self.summary.add(features, logits, batch.positions)
+                self.summary.add(features, logits, batch.positions, spatial)
         self.skipped += batch.skipped
         self.next_batch = batch.number + 1
         self.seen += len(batch.positions)

@@ -1,4 +1,4 @@
-"""FID of each class folder by itself, from the pass over all images."""
+"""FID, precision and recall of each class by itself, from the pass over all images."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ganfast.errors import InputError
+from ganfast.metrics.arrays_file import ArraysFile
 from ganfast.metrics.distances.frechet import frechet_terms
+from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
 from ganfast.metrics.images import ImageSource
+from ganfast.metrics.images.arrays import ArrayImages
 from ganfast.metrics.images.reader import FileImages
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
@@ -41,10 +46,15 @@ def class_folders(opened: Mapping[str, ImageSource | Statistics]) -> dict[str, C
 
 
 def _of_source(name: str, source: ImageSource | Statistics) -> ClassFolders:
+    labels = _labels(source)
+    if labels is not None:
+        numbers, class_of = np.unique(labels, return_inverse=True)
+        return ClassFolders(list(map(str, numbers)), class_of)
     if not isinstance(source, FileImages):
         kind = "statistics" if isinstance(source, Statistics) else "no folder or archive"
         raise InputError(
-            f"per_class: {name} is {kind}; give a folder or an archive with a folder for each class"
+            f"per_class: {name} is {kind}; give a folder or an archive with a folder for each "
+            "class, or a .npz with labels (arr_1)"
         )
     parts = [one.split("/") for one in source._files.names]
     # An archive often has one folder around all others.
@@ -58,6 +68,64 @@ def _of_source(name: str, source: ImageSource | Statistics) -> ClassFolders:
         )
     names, class_of = np.unique([one[0] for one in parts], return_inverse=True)
     return ClassFolders(names.tolist(), class_of)
+
+
+LABELS = ("arr_1", "labels", "y")
+"""What a .npz of images calls their classes; the first is ADM's."""
+
+
+def _labels(source: ImageSource | Statistics) -> np.ndarray | None:
+    """A whole number for each image, where the .npz of the images holds that too."""
+    if not isinstance(source, ArrayImages) or len(source.files) != 1:
+        return None
+    (path,) = source.files
+    if not path.lower().endswith(".npz"):
+        return None
+    with ArraysFile(path, "per_class", "a file of images and labels") as file:
+        name = next((name for name in LABELS if name in file), None)
+        if name is None:
+            return None
+        labels = file[name]
+    if labels.shape != (source.count,) or labels.dtype.kind not in "iu":
+        raise InputError(
+            f"per_class: got {name} of {labels.dtype} and shape {labels.shape} in {path!r}; give a "
+            f"whole number for each of {source.count} images, all of which are taken"
+        )
+    return labels
+
+
+def manifold_per_class(
+    sides: Mapping[str, Summary | Statistics],
+    samples: Mapping[str, Tensor],
+    classes: Mapping[str, ClassFolders],
+) -> tuple[dict[str, dict[str, float] | None], list[str]]:
+    """Precision, recall, density and coverage by class that is on both sides, with the numbers of
+    images that they are of (None of fewer than they need), and sentences on that."""
+    rows: dict[str, dict[str, Tensor]] = {}
+    for name, side in sides.items():
+        assert isinstance(side, Summary)
+        of = torch.from_numpy(classes[name].class_of[side.sample_positions])
+        names = enumerate(classes[name].names)
+        sample = samples[name]
+        rows[name] = {known: sample[(of == i).to(sample.device)] for i, known in names}
+    real, fake = rows["real"], rows["fake"]
+    found: dict[str, dict[str, float] | None] = {}
+    without = []
+    for name in (name for name in real if name in fake):
+        try:
+            metrics = manifold_metrics(real[name], fake[name])
+        except InputError:
+            found[name] = None
+            without.append(name)
+        else:
+            counts = {"n_real": len(real[name]), "n_fake": len(fake[name])}
+            found[name] = {key: getattr(metrics, key) for key in MANIFOLD} | counts
+    if not without:
+        return found, []
+    return found, [
+        f"per_class: no precision and recall of {_some(without)}: of the images that are compared "
+        "one by one too few are of it on a side, or all are the same"
+    ]
 
 
 def fid_per_class(

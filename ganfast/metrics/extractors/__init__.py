@@ -26,6 +26,7 @@ def load_extractor(
     device: torch.device | str = "cpu",
     compile: bool = False,
     dims: int | None = None,
+    spatial: bool = False,
     progress: bool = False,
 ) -> Extractor:
     """An extractor by its name, ready to be called with uint8 images.
@@ -40,6 +41,7 @@ def load_extractor(
         compile: by torch.compile, which takes a minute and needs a C++ compiler.
         dims: features of the Inception network, each number another layer: 64, 192, 768 or, by
             default, 2048. The layers after it are not computed; only the last has logits.
+        spatial: whether to give the features of sFID too, which the whole Inception network has.
         progress: whether a download shows how far it is, on stderr.
 
     Raises:
@@ -51,6 +53,12 @@ def load_extractor(
     if dims is not None:
         dims = _checks.integer_of("dims", dims, DIMS)
     check_precision(precision, device)  # before weights are fetched or a network is made
+    if spatial and (name != "inception" or dims not in (None, DIMS[-1])):
+        got = f"the extractor {name}" if name != "inception" else f"its layer of {dims} features"
+        raise InputError(
+            f"sfid: it is made of the whole Inception network, and got {got}; leave sfid out, or "
+            "extractor and dims"
+        )
     if name == "inception":
         # With the network and the reader of its weights, which the others don't need.
         from ganfast.metrics.extractors.inception import load_inception
@@ -62,6 +70,7 @@ def load_extractor(
             device=device,
             compile=compile,
             dims=DIMS[-1] if dims is None else dims,
+            spatial=spatial,
             progress=progress,
         )
     if weights is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,14 @@ from ganfast.metrics.protocols import Protocol
 
 Network = Callable[[Tensor], Any]
 Preprocess = Callable[..., Tensor]
+
+
+class Outputs(NamedTuple):
+    """What a network sees in n images, float32: (n, dim), (n, classes), (n, spatial)."""
+
+    features: Tensor
+    logits: Tensor | None
+    spatial: Tensor | None = None
 
 
 class Extractor:
@@ -36,6 +44,7 @@ class Extractor:
         size: of the network's input: (height, width), or one number for both.
         layer: which of several layers of the network the features are, by their number; None where
             there is no choice.
+        spatial: how many features of sFID come third from ``network``; None: there are none.
         preprocess: in place of :func:`ganfast.metrics.preprocess`.
         notes: sentences that a reader of the number should know.
 
@@ -56,6 +65,7 @@ class Extractor:
         device: torch.device | str = "cpu",
         size: int | tuple[int, int] = 299,
         layer: int | None = None,
+        spatial: int | None = None,
         preprocess: Preprocess | None = None,
         notes: Sequence[str] = (),
     ) -> None:
@@ -70,6 +80,7 @@ class Extractor:
         self.precision = precision
         self.size = size
         self.layer = layer
+        self.spatial = spatial
         self.notes = tuple(notes)
         self._preprocess = preprocess or _default_preprocess()
 
@@ -88,7 +99,7 @@ class Extractor:
             ValueError: (an InputError) what ``preprocess`` refuses, or an output of another shape.
         """
         with torch.inference_mode():
-            return self.extract(self.prepare(images))
+            return self.extract(self.prepare(images))[:2]
 
     def prepare(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """The first half of a call: the network's input (n, 3, height, width)."""
@@ -97,24 +108,32 @@ class Extractor:
         )
 
     @torch.inference_mode()
-    def extract(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The second half of a call: features and logits of what ``prepare`` gave."""
+    def extract(self, batch: Tensor) -> Outputs:
+        """The second half of a call: all that there is of what ``prepare`` gave."""
         if not len(batch):  # not every network takes an empty batch
-            logits = None if self.classes is None else batch.new_empty(0, self.classes)
-            return batch.new_empty(0, self.dim), logits
+            logits, spatial = (
+                None if width is None else batch.new_empty(0, width)
+                for width in (self.classes, self.spatial)
+            )
+            return Outputs(batch.new_empty(0, self.dim), logits, spatial)
         with float32_products(self.precision):
-            features, logits = split_output(self.network(batch), self.name)
-        self._check(features, "features", len(batch), self.dim)
-        if logits is not None:
-            self._check(logits, "logits", len(batch), self.classes)
-        return features.float(), None if logits is None else logits.float()
+            output, spatial = self.network(batch), None
+            if self.spatial is not None:
+                *output, spatial = output
+            features, logits = split_output(output, self.name)
+        return Outputs(
+            self._checked(features, "features", len(batch), self.dim),
+            None if logits is None else self._checked(logits, "logits", len(batch), self.classes),
+            spatial,
+        )
 
-    def _check(self, x: Tensor, what: str, n: int, width: int | None) -> None:
+    def _checked(self, x: Tensor, what: str, n: int, width: int | None) -> Tensor:
         if x.shape != (n, width):
             raise InputError(
                 f"extractor {self.name}: got {what} of shape {tuple(x.shape)} for {n} images; give "
                 f"({n}, {width})"
             )
+        return x.float()
 
 
 def _default_preprocess() -> Preprocess:

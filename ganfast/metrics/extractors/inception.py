@@ -9,7 +9,7 @@ import torch
 from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity
 from ganfast.metrics.inception.fast import FastInception
 from ganfast.metrics.inception.graphed import GraphedNetwork
-from ganfast.metrics.inception.network import CLASSES, FEATURES, SIZE, build_network
+from ganfast.metrics.inception.network import CLASSES, FEATURES, SIZE, SPATIAL, build_network
 from ganfast.metrics.inception.weights import load_weights
 from ganfast.metrics.protocols import Protocol
 
@@ -24,11 +24,13 @@ def load_inception(
     device: torch.device,
     compile: bool = False,
     dims: int = FEATURES,
+    spatial: bool = False,
     progress: bool = False,
     preprocess: Preprocess | None = None,
 ) -> Extractor:
     """2048 features and 1008 logits (without bias) of images, by the weights in ``weights``; of
-    ``dims`` below 2048, the features of an earlier layer and no logits.
+    ``dims`` below 2048, the features of an earlier layer and no logits. With ``spatial`` also the
+    features of sFID.
 
     The arguments are those of :func:`load_extractor`, which has checked them. InputError where the
     weights are neither found nor downloaded, or not what they should be.
@@ -43,7 +45,12 @@ def load_inception(
         )
     whole = dims == FEATURES
     fast = FastInception(
-        build_network(loaded.state), dims=dims, dtype=dtype, device=device, compile=compile
+        build_network(loaded.state),
+        dims=dims,
+        spatial=spatial,
+        dtype=dtype,
+        device=device,
+        compile=compile,
     )
     return Extractor(
         GraphedNetwork(fast) if device.type == "cuda" and not compile else fast,
@@ -56,6 +63,7 @@ def load_inception(
         device=device,
         size=SIZE,
         layer=dims,
+        spatial=SPATIAL if spatial else None,
         preprocess=preprocess,
         notes=notes,
     )

@@ -22,6 +22,7 @@ from ganfast.metrics.inception.fused_conv import FusedConv, can_fuse
 from ganfast.metrics.inception.network import (
     FEATURES,
     SIZE,
+    SPATIAL_CHANNELS,
     ConvNorm,
     InceptionA,
     InceptionB,
@@ -33,6 +34,9 @@ from ganfast.metrics.inception.network import (
     halve,
     max_pool,
 )
+
+BLOCKS = ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")
+"""What Mixed_... blocks are called, in order."""
 
 CHUNK = 4
 """Images that go through the network together on a CPU, one chunk per thread. All threads on each
@@ -169,6 +173,8 @@ def _input_shapes(network: InceptionNetwork, n: int) -> dict[nn.Module, torch.Si
 class FastInception(nn.Module):
     """Images (n, 3, 299, 299), resized and scaled -> features (n, 2048), logits (n, 1008); with
     ``dims``, one of DIMS, below 2048 -> the features (n, dims) alone, of a network that ends there.
+    With ``spatial`` the features of sFID (n, 2023) come third, in the order in which TensorFlow
+    flattens them: channels last.
 
     What ``network`` gives, to round-off, for images in channels_last. ``dtype`` is that of weights
     and activations. With bfloat16 the first convolution still reads the images as they are, sums
@@ -183,6 +189,7 @@ class FastInception(nn.Module):
         network: InceptionNetwork,
         *,
         dims: int = FEATURES,
+        spatial: bool = False,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         compile: bool = False,
@@ -200,15 +207,15 @@ class FastInception(nn.Module):
         pairs += [(network.Conv2d_3b_1x1, network.Conv2d_4a_3x3)] * (dims > 64)
         stem = [part for pair in pairs for part in (make.chain(*pair), _Pool(halves=True))]
         self.stem = nn.Sequential(*stem)
-        names = ["5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e"] * (dims > 192)
-        names += ["7a", "7b", "7c"] * (dims > 768)
+        names = BLOCKS[: {768: 8, FEATURES: 11}.get(dims, 0)]
         blocks = (getattr(network, f"Mixed_{name}") for name in names)
         self.blocks = nn.Sequential(*(_block(make, block) for block in blocks))
         classifier = network.fc.weight.detach().T.to(device, self.result_dtype).contiguous()
         self.register_buffer("classifier", classifier if dims == FEATURES else None)
+        self.dims, self.spatial = dims, spatial
         self.compiled = torch.compile(self._features) if compile else None
 
-    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         if self.compiled is not None:
             features = self.compiled(images)
         elif images.device.type == "cpu" and len(images) > 1:
@@ -218,12 +225,21 @@ class FastInception(nn.Module):
             features = self._features(images)
         if self.classifier is None:
             return features
-        return features, features @ self.classifier
+        if not self.spatial:
+            return features, features @ self.classifier
+        features, spatial = features[:, : self.dims], features[:, self.dims :]
+        return features, features @ self.classifier, spatial
 
     def _features(self, images: Tensor) -> Tensor:
         x = images.to(self.result_dtype).contiguous(memory_format=torch.channels_last)
-        x = self.blocks(self.stem(self.first(x).to(self.dtype)))
-        return x.to(self.result_dtype).mean((2, 3))
+        x = self.stem(self.first(x).to(self.dtype))
+        if not self.spatial:
+            return self.blocks(x).to(self.result_dtype).mean((2, 3))
+        for name, block in zip(BLOCKS, self.blocks, strict=True):
+            x = block(x)
+            if name == "6d":  # whose 1 x 1 branch comes first
+                spatial = x[:, :SPATIAL_CHANNELS].movedim(1, 3).flatten(1).to(self.result_dtype)
+        return torch.cat([x.to(self.result_dtype).mean((2, 3)), spatial], 1)
 
 
 def parallel_map(function: Callable[[Tensor], Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -21,6 +21,11 @@ SIZE = 299
 FEATURES = DIMS[-1]
 CLASSES = 1008
 
+SPATIAL_CHANNELS = 7
+SPATIAL = SPATIAL_CHANNELS * 17 * 17
+"""The features of sFID (Nash et al., 2021, arXiv:2103.03841) as ADM's evaluator computes it: the
+first channels of Mixed_6d's 1 x 1 branch, at every one of its 17 x 17 pixels."""
+
 # Batch normalisation's, of no use in evaluation mode: not every file has it.
 _COUNTER = "num_batches_tracked"
 

@@ -63,6 +63,10 @@ class BottomSample:
         order."""
         return self._rows.cpu()[torch.from_numpy(self._order())]
 
+    def positions(self) -> np.ndarray:
+        """(m,) int64: of each of rows()."""
+        return self._positions[self._order()]
+
     @no_autograd
     def all_reduce(self, group: Any = None) -> None:
         """Hold the sample of what all processes in ``group`` have seen."""

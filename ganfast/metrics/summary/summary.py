@@ -43,7 +43,9 @@ class Summary:
         splits: parts for the Inception Score.
         chunks: 0, or into how many random parts the moments are to be divided for
             bootstrap_interval and fid_infinity: 20 is enough for both.
-        sample: how many images' features to keep for the kernel distance.
+        sample: how many images' features to keep, for what compares images one by one.
+        spatial: the number of features of another layer, of which moments are kept beside; None:
+            add() is given none.
         seed: of chunks and sample.
         chunk_of: by its position, the chunk of an image; by default drawn at random.
         device: where moments are computed; by default where the first features are, or, of a state
@@ -65,6 +67,7 @@ class Summary:
         splits: int = 10,
         chunks: int = 0,
         sample: int = 0,
+        spatial: int | None = None,
         seed: int = 0,
         chunk_of: np.ndarray | None = None,
         device: torch.device | str | None = None,
@@ -79,6 +82,7 @@ class Summary:
         sample = _checks.integer("sample", sample, least=0)
         self._parts = [Moments(self.dim, device=device) for _ in range(max(self.chunks, 1))]
         self._chunk_of = chunk_of
+        self._spatial = None if spatial is None else Moments(spatial, device=device)
         self._tally = None if classes is None else ScoreTally(classes, self.splits)
         self._sample = BottomSample(sample, self.dim, self.seed)
         self._late = LateChecks()
@@ -87,7 +91,13 @@ class Summary:
         return f"Summary(dim={self.dim}, count={self.count})"
 
     @no_autograd
-    def add(self, features: Tensor, logits: Tensor | None, positions: Sequence[int]) -> None:
+    def add(
+        self,
+        features: Tensor,
+        logits: Tensor | None,
+        positions: Sequence[int],
+        spatial: Tensor | None = None,
+    ) -> None:
         """Take in n images.
 
         Args:
@@ -95,6 +105,8 @@ class Summary:
             logits: (n, classes), any floating dtype; not looked at without ``classes``.
             positions: n whole numbers that say where in its source each image stands, each once in
                 all calls and processes together; gaps are fine.
+            spatial: (n, spatial), where the Summary was made with it: of a layer before the
+                features, which are not finite if it isn't.
 
         Raises:
             ValueError: (an InputError) other shapes, or values that are not finite, with their
@@ -136,6 +148,9 @@ class Summary:
             for i, own in zip(there.tolist(), rows.split(sizes.tolist()), strict=True):
                 self._take(i, own, late)
         self._sample.add(features, where)
+        if self._spatial is not None:
+            assert spatial is not None
+            self._spatial.update_unchecked(spatial)
 
     def _take(self, i: int, features: Tensor, late: bool) -> None:
         part = self._parts[i]
@@ -164,6 +179,12 @@ class Summary:
         return whole
 
     @property
+    def spatial_moments(self) -> Moments | None:
+        """Of the other layer's features, where the Summary was made with ``spatial``."""
+        self.settle()
+        return self._spatial
+
+    @property
     def chunk_moments(self) -> list[Moments]:
         """Of each chunk; none where ``chunks`` is 0."""
         self.settle()
@@ -175,6 +196,11 @@ class Summary:
         images drawn without replacement, in random order."""
         self.settle()
         return self._sample.rows()
+
+    @property
+    def sample_positions(self) -> np.ndarray:
+        """(m,) int64: where each image of ``sample`` stands."""
+        return self._sample.positions()
 
     def inception_score(self) -> tuple[float, float]:
         """Mean and population deviation over the parts, image i being in part i mod ``splits``;
@@ -206,7 +232,7 @@ class Summary:
         self.settle()
         settings = gather(self._settings(), group)
         if not bool((settings == settings[0]).all()):
-            names = "dim, classes, splits, chunks, sample, seed"
+            names = "dim, classes, splits, chunks, sample, seed and spatial, if any"
             raise InputError(
                 f"Summary: got ({names}) = {settings.tolist()} by rank; make it alike in all "
                 "processes"
@@ -215,6 +241,8 @@ class Summary:
             part.all_reduce(group)
         if self._tally is not None:
             self._tally.all_reduce(group)
+        if self._spatial is not None:
+            self._spatial.all_reduce(group)
         if self._sample.size:
             self._sample.all_reduce(group)
 
@@ -260,12 +288,15 @@ class Summary:
         }
         if self._tally is not None:
             named["score"] = self._tally
+        if self._spatial is not None:
+            named["spatial"] = self._spatial
         return {**named, "sample": self._sample}
 
     def _settings(self) -> Tensor:
         classes = 0 if self.classes is None else self.classes
         sample = self._sample.size
-        return torch.tensor([self.dim, classes, self.splits, self.chunks, sample, self.seed])
+        settings = [self.dim, classes, self.splits, self.chunks, sample, self.seed]
+        return torch.tensor(settings + ([] if self._spatial is None else [self._spatial.dim]))
 
     def _check(
         self, name: str, x: Tensor, n: int, width: int, where: np.ndarray, late: bool
