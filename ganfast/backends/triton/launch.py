@@ -44,7 +44,7 @@ class Bound:
     """A kernel and its constants. The second launch of a kind goes straight to the compiled kernel:
     Triton's own way binds and looks at each argument again, for 30 us of the host's time.
 
-    The kernel's parameters are pointers, then integers, then constants. Of the integers only one
+    The kernel's parameters are pointers, then numbers, then constants. Of the numbers only one
     called ``length``, the first, is specialised: on being a multiple of 16 or 1.
     """
 
@@ -54,7 +54,7 @@ class Bound:
         self.of_rows = "length" in kernel.arg_names
 
     def __call__(
-        self, device: torch.device, grid: int, tensors: Sequence[Tensor | None], *numbers: int
+        self, device: torch.device, grid: int, tensors: Sequence[Tensor | None], *numbers: float
     ) -> None:
         """Launch it, on torch's current stream of ``device``, which must be the current one."""
         # All that Triton compiles for: the types of the pointers, and which of them are aligned.
@@ -119,13 +119,18 @@ def counter(device: torch.device, once: bool) -> Tensor:
     a zero of their own: a count over several launches could be interrupted between them, and a
     CUDA graph may be replayed on any stream, beside anything; its zero is made anew at each replay.
     """
-    if device.type != "cuda" or not once or torch.cuda.is_current_stream_capturing():
+    if device.type != "cuda" or not once or capturing(device):
         return torch.zeros((), dtype=torch.int32, device=device)
     place = (device.index, torch.cuda.current_stream(device).cuda_stream)
     found = _counters.get(place)
     if found is None:
         found = _counters[place] = torch.zeros((), dtype=torch.int32, device=device)
     return found
+
+
+def capturing(device: torch.device) -> bool:
+    """Whether what is launched on ``device`` now goes into a CUDA graph."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def need_memory(tensors: Iterable[Tensor | None]) -> None:
