@@ -28,17 +28,14 @@ _COLD = "a CUDA graph is being captured before the first step or without captura
 def clip_weights_(tensors: list[Tensor], bound: float, count: bool) -> Tensor | None:
     """As in the reference. Refusal if a tensor is no plain memory."""
     device = tensors[0].device
-    for index, x in enumerate(tensors):
-        if not (tables.supported(x, device) and tables.dense(x)):
-            raise Refusal(f"tensor {index} is no dense floating-point memory on {device}")
+    table = tables.table_of(tensors)
     if device.type == "cuda" and cuda.is_current_stream_capturing():
         # A replay would read the table again, from pinned memory that is by then another's.
         return reference.clip_weights_(tensors, bound, count)
-    table = tables.table_of(tensors)
     at_bound = torch.zeros((), dtype=torch.int64, device=device) if count else None
     if table.rows:
         kernel = f"clip_weights_{NAMES[table.dtype]}"
-        rows = tables.send(table.rows, device)
+        rows = tables.sent_alone(table.rows, device)
         _launch(kernel, table, rows, (np.float64(bound), at_bound))
     increment_version(tensors)
     return at_bound
