@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from ganfast.errors import InputError
+
 _MASK32 = 0xFFFFFFFF
 _MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -55,6 +57,11 @@ def new_key(device: torch.device, generator: torch.Generator | None) -> Key:
     if is_compiling():  # the compiler does not know Tensor.random_; eager draws the same number
         blank = torch.empty((), dtype=torch.int64, device=where)
         return torch.ops.aten.random(blank, generator=generator)
+    if where == _CPU and device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise InputError(
+            "generator: got one on the CPU while a CUDA graph is being captured, whose replays "
+            "would all draw the same numbers; give one on the device, or None"
+        )
     if where != _CPU or _dispatch_modes():
         bits = torch.empty((), dtype=torch.int64, device=where).random_(generator=generator)
         # A FakeTensor has no number to read, and a graph being recorded would keep this one.

@@ -13,6 +13,7 @@ from ganfast.errors import InputError
 from ganfast.functional.output_gradients import (
     output_gradients,
     refuse_norms,
+    stored,
     total,
     weighted,
     widened,
@@ -155,7 +156,7 @@ class LossBalancer(torch.nn.Module):
 
     def _running_means(self, names: list[str], norms: Tensor) -> Tensor:
         """With ``norms`` taken in."""
-        # New tensors, float32 even where the module was made half: a mean of thousands needs it.
+        # float32 even where the module was made half: a mean of thousands needs it.
         kept = [x.to(norms.device, torch.float32).unbind() for x in (self.sums, self.counts)]
         state = dict(zip(self.weights, zip(*kept, strict=True), strict=True))
         means = []
@@ -167,7 +168,8 @@ class LossBalancer(torch.nn.Module):
             state[name] = summed, count
             means.append((summed / count).to(norms.dtype))
         sums, counts = zip(*state.values(), strict=True)
-        self.sums, self.counts = torch.stack(sums), torch.stack(counts)
+        self.sums = stored(self.sums, torch.stack(sums))
+        self.counts = stored(self.counts, torch.stack(counts))
         return torch.stack(means)
 
     def extra_repr(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,10 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._pytree import tree_map
 
 from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError, one_line
+from ganfast.optim import capturing
 
 Keeper = nn.Module | torch.optim.Optimizer
 
@@ -49,8 +52,11 @@ def capture(
 
     What Python does inside ``step`` happens once, at the capture: branches, printing, and numbers
     such as a learning rate keep the values of that time. A learning rate that changes must be a
-    tensor on the device. Optimizers need ``capturable=True``. Random numbers of the device's
-    default generator are new at each replay.
+    tensor on the device; a call refuses to replay where an optimizer's options are no longer those
+    of the capture. Optimizers need ``capturable=True``. Random numbers of the device's default
+    generator are new at each replay; a generator on the CPU is refused. The running means of
+    :class:`ganfast.LeCAM` and :class:`ganfast.LossBalancer` go on in the replays. What is done in
+    some steps only, as a penalty with ``every=16``, takes a captured step with it and one without.
 
     Args:
         step: takes tensors; returns a tensor, a nest of tensors, or None. It sets the gradients to
@@ -67,7 +73,9 @@ def capture(
     Raises:
         InputError: there is no CUDA device, the inputs are not on it, or ``step`` does something
             that cannot be captured, such as ``.item()``, printing a tensor, a mask as an
-            index, or the roots of a batch of matrices: the message names the line.
+            index, or the roots of a batch of matrices: the message names the line. Also what a
+            replay would do wrongly: an optimizer that counts its steps on the host, a number as the
+            learning rate where a scheduler changes it, random numbers from the CPU.
 
     See Nguyen et al., "Accelerating PyTorch with CUDA Graphs" (2021).
     """
@@ -100,6 +108,7 @@ class CapturedStep:
         self.inputs = tuple(
             x.detach().clone().requires_grad_(x.requires_grad) for x in example_inputs
         )
+        self.step = step  # what it works on has to stay
         self.graph = torch.cuda.CUDAGraph()
         side = torch.cuda.Stream()
         with _put_back(restore):
@@ -107,12 +116,13 @@ class CapturedStep:
             with torch.cuda.stream(side):
                 for _ in range(warm_up - 1):
                     step(*self.inputs)
-                with _explained(step), _no_waiting():
+                with _explained(step), _no_waiting(), _checked_optimizers():
                     step(*self.inputs)
             torch.cuda.current_stream().wait_stream(side)
             torch.cuda.synchronize()
-            with _explained(step), torch.cuda.graph(self.graph):
+            with _explained(step), _checked_optimizers() as seen, torch.cuda.graph(self.graph):
                 found = step(*self.inputs)
+        self._kept = capturing.Kept(seen)
         self.outputs = tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, found)
 
     def __call__(self, *inputs: Tensor) -> Any:
@@ -126,7 +136,8 @@ class CapturedStep:
             What the step returned, detached, in memory that the next call overwrites.
 
         Raises:
-            InputError: an input differs from the example's in shape or dtype.
+            InputError: an input differs from the example's in shape or dtype, or an optimizer's
+                options or state are no longer those of the capture.
         """
         if len(inputs) != len(self.inputs):
             wanted = len(self.inputs)
@@ -145,7 +156,8 @@ class CapturedStep:
         return self.replay()
 
     def replay(self) -> Any:
-        """The step on what ``inputs`` holds; returns ``outputs``."""
+        """The step on what ``inputs`` holds; returns ``outputs``. InputError as for a call."""
+        self._kept.check()
         self.graph.replay()
         return self.outputs
 
@@ -185,6 +197,23 @@ def _no_waiting() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _checked_optimizers() -> Iterator[list[torch.optim.Optimizer]]:
+    """The optimizers whose step is called inside, each checked before it."""
+    seen, thread = [], threading.get_ident()
+
+    def look(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if threading.get_ident() == thread:
+            capturing.check(optimizer)
+            seen.append(optimizer)
+
+    hook = register_optimizer_step_pre_hook(look)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+@contextlib.contextmanager
 def _explained(step: Callable[..., Any]) -> Iterator[None]:
     """An InputError in place of what torch says of something that cannot be captured."""
     try:
@@ -214,24 +243,29 @@ def _line(step: Callable[..., Any], error: BaseException) -> str:
 def _put_back(keepers: Sequence[Keeper]) -> Iterator[None]:
     """The tensors of modules and optimizers afterwards as before, in the memory they have."""
     weights: list[tuple[Tensor, Tensor]] = []
+    modules: list[tuple[nn.Module, dict[str, Any]]] = []
     states: list[tuple[torch.optim.Optimizer, dict[Any, dict[str, Any]]]] = []
     for index, keeper in enumerate(keepers):
         if isinstance(keeper, nn.Module):
-            tensors = [*keeper.parameters(), *keeper.buffers()]
+            # By name: a module may have put another tensor in a buffer's place.
+            modules.append((keeper, {name: _copy(x) for name, x in _named(keeper)}))
         elif isinstance(keeper, torch.optim.Optimizer):
             _check_optimizer(f"restore[{index}]", keeper)
-            tensors = [p for group in keeper.param_groups for p in group["params"]]
+            weights += [(p, _copy(p)) for group in keeper.param_groups for p in group["params"]]
             copies = {p: tree_map(_copy, dict(state)) for p, state in keeper.state.items()}
             states.append((keeper, copies))
         else:
             raise InputTypeError(f"restore[{index}]: got {keeper!r}; give a module or an optimizer")
-        weights += [(x, _copy(x)) for x in tensors]
     try:
         yield
     finally:
         with torch.no_grad():
             for x, before in weights:
                 x.copy_(before)
+            for module, kept in modules:
+                for name, x in _named(module):
+                    if name in kept:
+                        x.copy_(kept[name])
             for optimizer, copies in states:
                 for p, state in optimizer.state.items():
                     _reset(state, copies.get(p, {}))
@@ -240,9 +274,13 @@ def _put_back(keepers: Sequence[Keeper]) -> Iterator[None]:
 def _check_optimizer(name: str, optimizer: torch.optim.Optimizer) -> None:
     """A count of steps on the host would be the same number in every replay."""
     for group in optimizer.param_groups:
-        if "capturable" in group and not (group["capturable"] or group.get("fused")):
+        if not group.get("capturable", True):
             kind = type(optimizer).__name__
             raise InputError(f"{name}: got {kind} with capturable=False; give capturable=True")
+
+
+def _named(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*module.named_parameters(), *module.named_buffers()]
 
 
 def _copy(x: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ganfast import _checks
 from ganfast._dispatch import FLOATING
 from ganfast.errors import InputError, InputTypeError
-from ganfast.functional.output_gradients import total, widened
+from ganfast.functional.output_gradients import stored, total, widened
 
 __all__ = ["LeCAM"]
 
@@ -87,7 +87,7 @@ class LeCAM(torch.nn.Module):
         """
         sides = [self._heads("real", real), self._heads("fake", fake)]
         device = sides[0][0].device
-        # New tensors, float32 even where the module was made half: a mean of hundreds needs it.
+        # float32 even where the module was made half: a mean of hundreds needs it.
         sums, counts = (x.to(device, torch.float32) for x in (self.sums, self.counts))
         calls = self.calls.to(device)
         known = (calls >= self.start) & (counts > 0).all()
@@ -102,9 +102,11 @@ class LeCAM(torch.nn.Module):
                 means = torch.stack([torch.stack([x.mean() for x in side]) for side in sides])
                 means = total(means, self.all_reduce, self.group).float()
                 finite = means.isfinite()
-                self.sums = torch.where(finite, self.decay * sums + means, sums)
-                self.counts = torch.where(finite, self.decay * counts + 1.0, counts)
-                self.calls = calls + 1
+                new_sums = torch.where(finite, self.decay * sums + means, sums)
+                new_counts = torch.where(finite, self.decay * counts + 1.0, counts)
+                self.sums = stored(self.sums, new_sums)
+                self.counts = stored(self.counts, new_counts)
+                self.calls = stored(self.calls, calls + 1)
         return penalty
 
     def _heads(self, name: str, scores: Tensor | Sequence[Tensor]) -> list[Tensor]:

@@ -200,6 +200,7 @@ void define(py::module_& m, const char* name, typename Signature<decltype(kFunct
 
 // Each adds the functions of one noun.
 void bind_features(py::module_& m);
+void bind_launch(py::module_& m);
 void bind_linalg(py::module_& m);
 void bind_losses(py::module_& m);
 void bind_matrices(py::module_& m);

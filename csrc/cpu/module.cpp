@@ -1,5 +1,5 @@
 // ganfast._cpu: the C++ kernels for Python. No torch header: nothing here can break with a version of torch.
-// Only ganfast/backends/cpu calls it.
+// ganfast/backends/cpu calls it; those of the GPU only for their tables and launches.
 #include "args.h"
 #include "leaf.h"
 
@@ -29,6 +29,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.doc() = "C++ kernels of ganfast for the CPU";
   imports_ = new Imports;
   bind_features(m);
+  bind_launch(m);
   bind_linalg(m);
   bind_losses(m);
   bind_matrices(m);

@@ -42,10 +42,7 @@ struct Table {
   explicit Table(const Placed& beside) : beside(beside) {}
 
   void add(PyObject* param, PyObject* state, const py::tuple& arrays, Py_ssize_t i) {
-    const Placed p = view<Placed>(param, {"params", i});
-    p.need(is_floating(p.dtype), "has a dtype that no kernel takes");
-    p.need(p.beside(beside), "is on another device than the first one");
-    p.need(p.dense(), "is not dense in memory, a layout that no kernel takes");
+    const Placed p = this->param(param, {"params", i});
     py::object grad = checked(PyObject_GetAttr(param, keys().grad));
     if (grad.is_none()) return idle.append(py::handle(param));
     Column column{};
@@ -63,11 +60,15 @@ struct Table {
       touched.append(py::handle(array));
     }
     grads.append(std::move(grad));
-    if (p.count == 0) return;
-    column[kFirstChunk] = chunks;
-    chunks += (p.count + kChunk - 1) / kChunk;
-    dtype = dtype < 0 || dtype == column[kDtype] ? column[kDtype] : kMixed;
-    columns.push_back(column);
+    append(column);
+  }
+
+  // One that has neither a gradient nor state.
+  void add_alone(PyObject* tensor, Py_ssize_t i) {
+    const Placed p = param(tensor, {"tensors", i});
+    Column column{};
+    column[kCount] = p.count, column[kDtype] = static_cast<std::int64_t>(p.dtype), column[kParam] = address(p);
+    append(column);
   }
 
   // By rows.
@@ -81,6 +82,22 @@ struct Table {
   }
 
  private:
+  Placed param(PyObject* object, Name name) const {
+    const Placed p = view<Placed>(object, name);
+    p.need(is_floating(p.dtype), "has a dtype that no kernel takes");
+    p.need(p.beside(beside), "is on another device than the first one");
+    p.need(p.dense(), "is not dense in memory, a layout that no kernel takes");
+    return p;
+  }
+
+  void append(Column& column) {
+    if (column[kCount] == 0) return;
+    column[kFirstChunk] = chunks;
+    chunks += (column[kCount] + kChunk - 1) / kChunk;
+    dtype = dtype < 0 || dtype == column[kDtype] ? column[kDtype] : kMixed;
+    columns.push_back(column);
+  }
+
   // The address of what has to lie in memory as its parameter does.
   static std::int64_t like(const Placed& p, PyObject* object, Name name) {
     const Placed v = view<Placed>(object, name);
@@ -114,6 +131,15 @@ py::tuple table(const Placed& first, const py::list& params, const py::dict& sta
                         made.grads, made.idle);
 }
 
+py::tuple tensor_table(const py::list& tensors) {
+  if (tensors.empty()) throw py::value_error("tensors: give at least one");
+  const Placed first = view<Placed>(PyList_GET_ITEM(tensors.ptr(), 0), {"tensors", 0});
+  Table made(first);
+  made.columns.reserve(tensors.size());
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(tensors.ptr()); ++i) made.add_alone(PyList_GET_ITEM(tensors.ptr(), i), i);
+  return py::make_tuple(made.bytes(), made.chunks, made.dtype < 0 ? 0 : made.dtype);
+}
+
 void count_steps(const py::list& counters) {
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(counters.ptr()); ++i)
     *view(PyList_GET_ITEM(counters.ptr(), i), {"counters", i}).as<float>(1) += 1;
@@ -125,6 +151,9 @@ void bind_tables(py::module_& m) {
   define<table>(m, "step_table", {"first", "params", "state", "arrays"},
                 "Where the tensors of a group are: the table by rows, its chunks, dtype and steps, the counters on the "
                 "host and on the device, what is touched, the gradients, and what has none.");
+  define<tensor_table>(m, "tensor_table", {"tensors"},
+                       "Where tensors are that have neither gradients nor state: the table by rows, its chunks and "
+                       "dtype.");
   define<count_steps>(m, "count_steps", {"counters"}, "Adds 1 to each of these counters in the host's memory.");
 }
 

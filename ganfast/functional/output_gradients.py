@@ -122,6 +122,18 @@ def total(x: Tensor, all_reduce: bool, group: Any, power: int = 1) -> Tensor:
     return x
 
 
+def stored(buffer: Tensor, value: Tensor) -> Tensor:
+    """What a module's ``buffer`` is from now on: itself, with ``value`` in it, where it can, since
+    a captured CUDA graph reads it at the same address in each replay; else ``value``."""
+    value = value.detach()
+    alike = buffer.dtype == value.dtype and buffer.device == value.device
+    sealed = buffer.is_inference() and not torch.is_inference_mode_enabled()
+    if not alike or sealed or torch._C._are_functorch_transforms_active():
+        return value
+    with torch.no_grad():
+        return buffer.copy_(value)
+
+
 def refuse_norms(names: Sequence[str], norms: Tensor) -> None:
     """DivergedError for the first norm that is 0 or not finite."""
     for name, norm in zip(names, norms.tolist(), strict=True):

@@ -12,6 +12,7 @@ from torch.optim import optimizer as torch_optimizer
 
 from ganfast._dispatch import refused, serve
 from ganfast.errors import NoState, Refusal
+from ganfast.optim import capturing
 from ganfast.reference.optim import check_clip
 
 
@@ -59,7 +60,10 @@ class StepAndClip(Optimizer):
             return loss
         if not first.is_floating_point():
             first = next((p for p in params if p.is_floating_point()), first)
-        if not self.state and not torch.compiler.is_compiling() and self._makes_state_alone():
+        compiling = torch.compiler.is_compiling()
+        if first.is_cuda and not compiling and torch.cuda.is_current_stream_capturing():
+            capturing.check(self)
+        if not self.state and not compiling and self._makes_state_alone():
             return self._without_clip(loss)
         kernels = serve(self._op, (first,))
         try:

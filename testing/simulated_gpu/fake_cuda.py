@@ -176,7 +176,11 @@ class _Pinned(TorchFunctionMode):
 
 class _Generator(torch._C.Generator):
     def __new__(cls, device: object = "cpu") -> _Generator:
-        return super().__new__(cls, "cpu")
+        made = super().__new__(cls, "cpu")
+        made._device = torch.device(device)  # type: ignore[arg-type]
+        return made
+
+    device = property(lambda self: self._device)
 
 
 def _answers(capability: int) -> dict[str, Any]:

@@ -298,6 +298,44 @@ def test_each_block_finds_its_tensor(count):
     assert all(map(torch.equal, tensors, expected))
 
 
+@pytest.mark.usefixtures("reader")
+def test_a_clip_sends_its_table_once(sent, monkeypatch):
+    monkeypatch.setattr(tables, "_alone", {})
+    tensors = [torch.full((n,), 2.0) for n in (5, 0, 4100)]
+    for bound in (1.0, 0.5):
+        cuda_optim.clip_weights_(tensors, bound, False)
+        assert all((x == bound).all() for x in tensors)
+    assert len(sent) == 1
+    rows = torch.frombuffer(sent[0], dtype=torch.int64).view(tables.ROWS, 2)
+    assert rows[0].tolist() == [0, 1] and rows[1].tolist() == [5, 4100]
+    assert rows[5].tolist() == [tensors[0].data_ptr(), tensors[2].data_ptr()]
+    tensors[0] = torch.full((5,), 2.0)
+    cuda_optim.clip_weights_(tensors, 0.25, False)
+    assert len(sent) == 2 and (tensors[0] == 0.25).all()
+    for _ in range(2 * tables._MOST):
+        tensors.append(torch.ones(1))
+        cuda_optim.clip_weights_(tensors, 0.25, False)
+    assert len(tables._alone) == tables._MOST and all((x <= 0.25).all() for x in tensors)
+
+
+@pytest.mark.usefixtures("reader")
+def test_what_a_clip_refuses():
+    refused = (
+        torch.ones(4, 6)[:, ::2],
+        torch.ones(3, dtype=torch.int32),
+        torch.ones(3, dtype=torch.complex64),
+        torch.ones(3, dtype=torch.complex64).conj().imag,
+        torch.eye(3).to_sparse(),
+        torch.ones(3, device="meta"),
+        "no tensor",
+    )
+    for x in refused:
+        given = [torch.full((3,), 2.0), x]
+        with pytest.raises(Refusal):
+            cuda_optim.clip_weights_(given, 1.0, False)
+        assert (given[0] == 2).all()
+
+
 @pytest.mark.skipif(tables._cpu is None, reason="the C++ extension was not built")
 @pytest.mark.parametrize("count", [16, 200])
 @pytest.mark.parametrize("new", [False, True], ids=["kept", "new gradients"])

@@ -11,6 +11,7 @@ import time
 import pytest
 import torch
 import triton
+from fake_driver import Driver
 from stub_driver import StubDriver
 from torch import Tensor
 
@@ -18,10 +19,26 @@ import ganfast
 import ganfast.functional as GF
 from ganfast import _dispatch
 from ganfast.backends import triton as backend
-from ganfast.backends.triton import launch
+from ganfast.backends.triton import kept, launch
+from ganfast.backends.triton.kernels.losses import map_pair_kernel, sum_pair_kernel
+from ganfast.functional import losses
 
-MOST = 1.9
-"""Of an empty Function's time. (1.6 to 1.7 was measured; with Triton's own launches it was 4.)"""
+MOST = {True: 1.3, False: 1.9}
+"""Of an empty Function's time, by whether launches are kept: 1.2 was measured, and 1.7 without.
+(With Triton's own launches it was 4.)"""
+
+
+class Launcher:
+    """Of Triton, for a kernel that wants no more of it than the launch."""
+
+    num_ctas = 1
+    global_scratch_size = profile_scratch_size = launch_cooperative_grid = launch_pdl = 0
+
+    def __init__(self, count: list[int]) -> None:
+        self.count = count
+
+    def __call__(self, *arguments: object) -> None:
+        self.count[0] += 1
 
 
 @pytest.fixture
@@ -29,14 +46,10 @@ def no_launches(monkeypatch):
     """Every op on CPU tensors by the Triton backend, whose launches are only counted."""
     stub = StubDriver()
     count = [0]
-
-    def launcher(source, metadata):
-        def launch(*arguments):
-            count[0] += 1
-
-        return launch
-
-    stub.launcher_cls = launcher
+    stub.launcher_cls = lambda source, metadata: Launcher(count)
+    stub.utils.load_binary = lambda *_: (object(), 0x1234, 32, 0, 1024)
+    monkeypatch.setattr(kept, "LIBRARY", "no library")
+    monkeypatch.setattr(losses, "_SPECS", {})  # what they remember, too, is of this driver
     monkeypatch.setattr(triton.runtime.driver, "_active", stub)
     monkeypatch.setattr(backend, "why_not", lambda device: None)
     monkeypatch.setattr(_dispatch, "_chosen", {})
@@ -71,16 +84,32 @@ def fastest(functions, *inputs, runs=40, calls=60) -> list[float]:
     return best
 
 
+@pytest.fixture(params=[True, False], ids=["kept", "by Triton"])
+def keeps(request, no_launches, monkeypatch):
+    """Whether launches are kept and done by the driver, here by one that stands in for it."""
+    if request.param:
+        pytest.importorskip("ganfast._cpu")
+        monkeypatch.setattr(kept, "LIBRARY", str(Driver().path))
+    kept._driver.cache_clear()
+    for kernel in (sum_pair_kernel, map_pair_kernel):
+        kernel.device_caches.clear()
+    yield request.param
+    kept._driver.cache_clear()
+    for kernel in (sum_pair_kernel, map_pair_kernel):
+        kernel.device_caches.clear()
+
+
 @pytest.mark.parametrize("game", ["nonsaturating", "hinge"])
-def test_a_small_loss_is_little_more_than_an_empty_function(no_launches, game):
+def test_a_small_loss_is_little_more_than_an_empty_function(no_launches, keeps, game):
     real, fake = (torch.randn(64, 1, requires_grad=True) for _ in range(2))
 
     def loss(real, fake):
         return GF.discriminator_loss(real, fake, game=game)
 
-    loss(real, fake).backward()
+    for _ in range(2):
+        loss(real, fake).backward()
     no_launches[0] = 0
     loss(real, fake).backward()
-    assert no_launches[0] == 2
+    assert no_launches[0] == (0 if keeps else 2)
     ours, empty = fastest([loss, Empty.apply], real, fake)
-    assert ours <= MOST * empty, f"{ours / empty:.2f} times an empty Function"
+    assert ours <= MOST[keeps] * empty, f"{ours / empty:.2f} times an empty Function"

@@ -5,6 +5,7 @@ import torch
 import triton
 from stub_driver import StubDriver
 
+from ganfast.backends.triton import launch as launches
 from ganfast.backends.triton import preprocess as backend
 from ganfast.backends.triton.kernels.preprocess import (
     COLUMNS,
@@ -19,6 +20,7 @@ from ganfast.reference.preprocess import PreprocessSpec, resize_taps
 def driver(monkeypatch):
     stub = StubDriver()
     monkeypatch.setattr(triton.runtime.driver, "_active", stub)
+    monkeypatch.setattr(launches, "_compiled", {})
     for kernel in (preprocess_kernel, preprocess_each_kernel):
         kernel.device_caches.clear()
     yield stub
@@ -113,6 +115,27 @@ def test_only_a_new_kind_of_many_sizes_compiles(driver):
     play([images_of(100 + i, 17) for i in range(5)], "torch-fidelity", (1000, 300))
     play([images_of(32, 32), images_of(299, 700), images_of(1, 1)], "clean", (64, 400))
     assert compiled() == 2
+
+
+def test_a_second_launch_gives_the_compiled_kernel_what_the_first_did(driver, monkeypatch):
+    """And does not go Triton's own way."""
+    ways = []
+    run = triton.JITFunction.run
+
+    def counted(self, *arguments, **options):
+        ways.append(self)
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(triton.JITFunction, "run", counted)
+    for images in (images_of(2, 32, 40), [images_of(32, 40), images_of(3, 5)]):
+        driver.launches.clear()
+        for _ in range(2):
+            play(images, "clean")
+        first, second = driver.launches
+        assert (first.kernel, first.grid, first.types) == (second.kernel, second.grid, second.types)
+        for name, value in first.values.items():
+            assert isinstance(value, torch.Tensor) or value == second.values[name], name
+    assert len(ways) == 2
 
 
 def test_nothing_is_launched_for_nothing(driver):

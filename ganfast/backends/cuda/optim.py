@@ -28,14 +28,14 @@ _COLD = "a CUDA graph is being captured before the first step or without captura
 def clip_weights_(tensors: list[Tensor], bound: float, count: bool) -> Tensor | None:
     """As in the reference. Refusal if a tensor is no plain memory."""
     device = tensors[0].device
-    for index, x in enumerate(tensors):
-        if not (tables.supported(x, device) and tables.dense(x)):
-            raise Refusal(f"tensor {index} is no dense floating-point memory on {device}")
     table = tables.table_of(tensors)
+    if device.type == "cuda" and cuda.is_current_stream_capturing():
+        # A replay would read the table again, from pinned memory that is by then another's.
+        return reference.clip_weights_(tensors, bound, count)
     at_bound = torch.zeros((), dtype=torch.int64, device=device) if count else None
     if table.rows:
         kernel = f"clip_weights_{NAMES[table.dtype]}"
-        rows = tables.send(table.rows, device)
+        rows = tables.sent_alone(table.rows, device)
         _launch(kernel, table, rows, (np.float64(bound), at_bound))
     increment_version(tensors)
     return at_bound
@@ -165,6 +165,7 @@ class Plan:
         scale = None if scale is None else scale.to(device, non_blocking=True)
         if found_inf is not None:
             found_inf = found_inf.to(device, non_blocking=True)
+        if found_inf is not None or group["capturable"]:
             self._count_on_the_device()
         self._count(found_inf)
         table, bound = self.table, group.get("weight_clip")
@@ -202,7 +203,8 @@ class Plan:
             torch._foreach_add_(counters, by)
 
     def _count_on_the_device(self) -> None:
-        """A counter that must wait for found_inf lives where that is, from now on."""
+        """A counter that waits for found_inf, or that a CUDA graph may count with, is on the device
+        from now on, wherever it was when the option was another."""
         if self.device.type == "cpu" or not self.table.on_host:
             return
         for p in self.group["params"]:

@@ -6,7 +6,7 @@ that the device has: only one that differs is sent.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,8 +140,14 @@ class Reader:
         return Table(made.rows, made.chunks, made.dtype, *rest)
 
 
-def table_of(tensors: Sequence[Tensor]) -> Table:
-    """That of tensors alone."""
+def table_of(tensors: list[Tensor]) -> Table:
+    """That of tensors alone. Refusal if no kernel takes one; all must be where the first is."""
+    if _cpu is not None:
+        return Table(*_cpu.tensor_table(tensors))
+    device = tensors[0].device
+    for index, x in enumerate(tensors):
+        if not (supported(x, device) and dense(x)):
+            raise Refusal(f"tensors[{index}] is not dense floating-point memory on {device}")
     return _table([_column(x) for x in tensors])
 
 
@@ -180,6 +186,23 @@ class Kept:
             self.rows, self.stream = rows, stream
             self.table = table = send(rows, device)
         return table
+
+
+_MOST = 64
+_alone: dict[tuple[bytes, torch.device, int], Tensor] = {}
+
+
+def sent_alone(rows: bytearray, device: torch.device) -> Tensor:
+    """A table on the device: one sent before if it says the same, since those who clip do so
+    after each step. For each stream its own, as above."""
+    stream = cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    key = bytes(rows), device, stream
+    table = _alone.get(key)
+    if table is None:
+        if len(_alone) >= _MOST:
+            del _alone[next(iter(_alone))]
+        table = _alone[key] = send(rows, device)
+    return table
 
 
 def send(rows: bytearray, device: torch.device, spare: Tensor | None = None) -> Tensor:

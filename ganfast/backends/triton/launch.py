@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -40,11 +40,20 @@ _counters: dict[tuple[int | None, int], Tensor] = {}
 """By device and stream: a zero that running sums count their programs with and leave at zero."""
 
 
+class Compiled(NamedTuple):
+    """What a launch needs of a compiled kernel."""
+
+    run: Any
+    function: Any
+    metadata: Any  # warps, blocks of a cluster, bytes of shared memory
+    types: dict[str, str]  # of the parameters
+
+
 class Bound:
     """A kernel and its constants. The second launch of a kind goes straight to the compiled kernel:
     Triton's own way binds and looks at each argument again, for 30 us of the host's time.
 
-    The kernel's parameters are pointers, then integers, then constants. Of the integers only one
+    The kernel's parameters are pointers, then numbers, then constants. Of the numbers only one
     called ``length``, the first, is specialised: on being a multiple of 16 or 1.
     """
 
@@ -54,9 +63,12 @@ class Bound:
         self.of_rows = "length" in kernel.arg_names
 
     def __call__(
-        self, device: torch.device, grid: int, tensors: Sequence[Tensor | None], *numbers: int
-    ) -> None:
-        """Launch it, on torch's current stream of ``device``, which must be the current one."""
+        self, device: torch.device, grid: int, tensors: Sequence[Tensor | None], *numbers: float
+    ) -> Compiled | None:
+        """Launch it, on torch's current stream of ``device``, which must be the current one.
+
+        Returns what was launched, from the second time on.
+        """
         # All that Triton compiles for: the types of the pointers, and which of them are aligned.
         kind: list[Any] = [x if x is None else x.dtype for x in tensors]
         addresses = 0
@@ -72,12 +84,13 @@ class Bound:
         if compiled is None or _watched():
             compiled = self.kernel[(grid,)](*tensors, *numbers, **self.constants, **OPTIONS)
             if isinstance(compiled, CompiledKernel):  # not in the interpreter
-                _compiled[key] = compiled.run, compiled.function, compiled.packed_metadata
-            return
-        run, function, metadata = compiled
+                _compiled[key] = _needed(compiled)
+            return None
+        run, function, metadata, _ = compiled
         stream = driver.active.get_current_stream(device.index)
         run(grid, 1, 1, stream, function, metadata, None, None, None,
             *tensors, *numbers, *self.values)  # fmt: skip
+        return compiled
 
 
 @cache
@@ -90,7 +103,16 @@ def bind(kernel: Any, **constants: Any) -> Bound:
     return _bind(kernel, *constants.items())
 
 
-_compiled: dict[tuple[Any, ...], tuple[Any, Any, Any]] = {}
+_compiled: dict[tuple[Any, ...], Compiled] = {}
+
+
+def _needed(compiled: CompiledKernel) -> Compiled:
+    names = compiled.src.fn.arg_names
+    types = {
+        key if isinstance(key, str) else names[key[0]]: kind
+        for key, kind in compiled.src.signature.items()
+    }
+    return Compiled(compiled.run, compiled.function, compiled.packed_metadata, types)
 
 
 def _watched() -> bool:
@@ -119,13 +141,18 @@ def counter(device: torch.device, once: bool) -> Tensor:
     a zero of their own: a count over several launches could be interrupted between them, and a
     CUDA graph may be replayed on any stream, beside anything; its zero is made anew at each replay.
     """
-    if device.type != "cuda" or not once or torch.cuda.is_current_stream_capturing():
+    if device.type != "cuda" or not once or capturing(device):
         return torch.zeros((), dtype=torch.int32, device=device)
     place = (device.index, torch.cuda.current_stream(device).cuda_stream)
     found = _counters.get(place)
     if found is None:
         found = _counters[place] = torch.zeros((), dtype=torch.int32, device=device)
     return found
+
+
+def capturing(device: torch.device) -> bool:
+    """Whether what is launched on ``device`` now goes into a CUDA graph."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def need_memory(tensors: Iterable[Tensor | None]) -> None:

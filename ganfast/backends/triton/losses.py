@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ganfast._philox import Key
+from ganfast.backends.triton.kept import Kept
 from ganfast.backends.triton.kernels.losses import (
     MAX_TENSORS,
     map_kernel,
@@ -48,6 +49,12 @@ def adversarial_loss(
     statistics: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
     """sum_j weight_j * sum_i phi(logits_j[i], target_j[i]), or each phi, as in the reference."""
+    if key is None and statistics is None and spec.reduction != "none":
+        kept = spec.memo.get(dtype)  # see kept.py
+        if kept is not None and kept.launches:
+            out = logits[0].new_empty((), dtype=dtype)
+            if kept.run((out, *logits)):
+                return out
     need_memory(logits)
     logits = tuple([_contiguous(x) for x in logits])
     if spec.reduction == "none":
@@ -65,6 +72,11 @@ def adversarial_loss_gradient(
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
     """weight_j * phi'(logits_j, target_j) * grad_output where needed, as in the reference."""
+    kept = spec.memo.get("gradients") if key is None and False not in needed else None
+    if kept is not None and kept.launches:
+        found = tuple([torch.empty_like(x) for x in logits])
+        if kept.run((*grad_outputs, *logits, *found)):
+            return found
     need_memory(grad_outputs)
     wanted = needed
     if spec.paired:  # of a pair both gradients are made, whichever is needed
@@ -115,6 +127,8 @@ def _sum(
     plan = spec.memo.get(memo)
     if plan is None:
         plan = _remember(spec, memo, _plan_of_sum(spec, counts, wide))
+    kept = None if key is not None or statistics is not None else _kept(spec, dtype)
+    given = (out, *logits) if kept is not None and kept.open else None
     if spec.paired:
         logits = _spread(logits, len(counts))
     pointer, number = (None, 0) if key is None else key_argument(key)
@@ -127,7 +141,10 @@ def _sum(
             arrivals = counter(device, once=len(plan) == 1)
         for kernel, grid, here, absent, before, after in plan:
             tensors = out, partials, arrivals, statistics, pointer, *logits[here], *absent
-            kernel(device, grid, tensors, *before, number, *after)
+            numbers = *before, number, *after
+            done = kernel(device, grid, tensors, *numbers)
+            if kept is not None and given is not None and done and partials is None:
+                kept.add(done, kernel, grid, tensors, numbers, given)
     return out
 
 
@@ -186,6 +203,10 @@ def _map(
             for some_counts in [counts[at : at + step]]
         ]
         _remember(spec, memo, plan)
+    kept = None if grad is None or key is not None else _kept(spec, "gradients")
+    given: tuple[Any, ...] | None = None
+    if kept is not None and kept.open and all(x is not None for x in outputs):
+        given = grad, *logits, *outputs
     if spec.paired:
         logits, grads, outputs = (_spread(items, len(counts)) for items in (logits, grads, outputs))
     pointer, number = (None, 0) if key is None else key_argument(key)
@@ -195,10 +216,18 @@ def _map(
                 grad, pointer, *logits[here], *absent, *grads[here], *absent, *outputs[here],
                 *absent,
             )  # fmt: skip
-            kernel(first.device, grid, tensors, *before, number, *after)
+            numbers = *before, number, *after
+            done = kernel(first.device, grid, tensors, *numbers)
+            if kept is not None and given is not None and done and len(plan) == 1:
+                kept.add(done, kernel, grid, tensors, numbers, given)
 
 
-def _remember(spec: LossSpec, key: tuple[Any, ...], plan: list[_Launch]) -> list[_Launch]:
+def _kept(spec: LossSpec, kind: Any) -> Kept:
+    kept: Kept = spec.memo.get(kind) or _remember(spec, kind, Kept())
+    return kept
+
+
+def _remember(spec: LossSpec, key: Any, plan: Any) -> Any:
     if len(spec.memo) >= _REMEMBERED:
         spec.memo.clear()
     spec.memo[key] = plan

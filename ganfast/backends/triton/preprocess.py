@@ -18,7 +18,8 @@ from ganfast.backends.triton.kernels.preprocess import (
     preprocess_each_kernel,
     preprocess_kernel,
 )
-from ganfast.backends.triton.launch import OPTIONS, on_device
+from ganfast.backends.triton.launch import bind, capturing, on_device
+from ganfast.errors import InputError
 from ganfast.reference.preprocess import PreprocessSpec, resize_taps
 
 _BLOCK_LOG2 = 9
@@ -56,15 +57,25 @@ def _launch(out: Tensor, images: Tensor, spec: PreprocessSpec) -> None:
     across = _table(spec.resize, images.shape[2], spec.width, images.device, stream)
     taps = down[1].shape[1], across[1].shape[1]
     unrolled = max(taps) <= _MOST_UNROLLED
-    preprocess_kernel[(triton.cdiv(out.numel(), 1 << _BLOCK_LOG2),)](
-        out, images, *down, *across, out.numel(), spec.height, spec.width,
-        *images.stride(), *taps, spec.scale, spec.shift,
-        DOWN=taps[0] if unrolled else 0, ACROSS=taps[1] if unrolled else 0, CLIP=spec.clip,
-        BLOCK_LOG2=_BLOCK_LOG2, **OPTIONS,
+    kernel = bind(
+        preprocess_kernel,
+        DOWN=taps[0] if unrolled else 0,
+        ACROSS=taps[1] if unrolled else 0,
+        CLIP=spec.clip,
+        BLOCK_LOG2=_BLOCK_LOG2,
+    )
+    kernel(
+        out.device, triton.cdiv(out.numel(), 1 << _BLOCK_LOG2), (out, images, *down, *across),
+        out.numel(), spec.height, spec.width, *images.stride(), *taps, spec.scale, spec.shift,
     )  # fmt: skip
 
 
 def _launch_each(out: Tensor, images: Sequence[Tensor], spec: PreprocessSpec) -> None:
+    if capturing(out.device):
+        raise InputError(
+            f"images: got a list of {len(images)} while a CUDA graph is being captured, whose "
+            "replays would find their sizes no more; give one tensor"
+        )
     pixels, images = _in_one_memory(images)
     made = {}  # of the sizes that there are, each once
     for image in images:
@@ -89,10 +100,13 @@ def _launch_each(out: Tensor, images: Sequence[Tensor], spec: PreprocessSpec) ->
     unrolled = all(len(own) == 1 and max(own) <= _MOST_UNROLLED for own in taps)
     down, across = (max(own) if unrolled else 0 for own in taps)
     programs = triton.cdiv(out[0].numel(), 1 << _BLOCK_LOG2)
-    preprocess_each_kernel[(programs * len(images),)](
-        out, pixels, sent, sent.view(torch.int32), sent.view(torch.float32),
+    kernel = bind(
+        preprocess_each_kernel, DOWN=down, ACROSS=across, CLIP=spec.clip, BLOCK_LOG2=_BLOCK_LOG2
+    )
+    kernel(
+        out.device, programs * len(images),
+        (out, pixels, sent, sent.view(torch.int32), sent.view(torch.float32)),
         spec.height, spec.width, programs, spec.scale, spec.shift,
-        DOWN=down, ACROSS=across, CLIP=spec.clip, BLOCK_LOG2=_BLOCK_LOG2, **OPTIONS,
     )  # fmt: skip
 
 
@@ -120,13 +134,35 @@ def _sent(x: Tensor, device: torch.device) -> Tensor:
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
 
 
-@lru_cache(maxsize=1024)  # 67 MB if all are bicubics from 4000 to 299 pixels
-def _table(
-    resize: str, size: int, out_size: int, device: torch.device, stream: int
-) -> tuple[Tensor, Tensor]:
+_Table = tuple[Tensor, Tensor]
+_Kind = tuple[str, int, int, torch.device]
+_tables: dict[tuple[_Kind, int], _Table] = {}
+_captured: dict[_Kind, _Table] = {}
+_REMEMBERED = 1024  # 67 MB if all are bicubics from 4000 to 299 pixels
+
+
+def _table(resize: str, size: int, out_size: int, device: torch.device, stream: int) -> _Table:
     """The starts and weights of one direction on ``device``.
 
     For each stream its own, so that what is sent, read and at last freed is in that stream's order.
+    A CUDA graph reads one that is there, of whatever stream, since its capture begins when the
+    device has done all; and that one stays for ever.
     """
-    starts, weights = resize_taps(resize, size, out_size)
-    return _sent(starts, device), _sent(weights.float(), device)
+    kind = resize, size, out_size, device
+    if capturing(device):
+        found = _captured.get(kind)
+        found = found or next((x for (of, _), x in _tables.items() if of == kind), None)
+        if found is None:
+            raise InputError(
+                f"images: got {size} pixels to be resized to {out_size} for the first time while a "
+                "CUDA graph is being captured; preprocess a batch of this size before the capture"
+            )
+        _captured[kind] = found
+        return found
+    table = _tables.get((kind, stream))
+    if table is None:
+        if len(_tables) >= _REMEMBERED:
+            del _tables[next(iter(_tables))]
+        starts, weights = resize_taps(resize, size, out_size)
+        table = _tables[kind, stream] = _sent(starts, device), _sent(weights.float(), device)
+    return table
