@@ -38,6 +38,13 @@ struct Given {
   const Real* minus;
 };
 
+// Once for each thread and not in the frame of each block: the compiler touches every page of a frame.
+template <class Real>
+struct PairBuffers {
+  alignas(64) Real minus[kBlock];
+  alignas(64) Real difference[kBlock];
+};
+
 // Calls body(segment, block, loops, x, t, given) for every block; x and t are ready to use. One parallel region
 // serves both sides and all heads. In it each segment is divided among the threads, as torch divides a tensor
 // among them: the lines that a thread finds in its own cache, or leaves there, are then those of its own part.
@@ -47,20 +54,19 @@ void for_each_block(const Loss& loss, const Logits& logits, std::uint64_t key, i
   const Isa& isa = *current_isa();
   const Leaf<Real>& table = leaf<Real>(isa);
   const PhiLoops<Real>& loops = table.phi[loss.phi][loss.noisy() ? kEachTarget : kOneTarget];
-  const auto one_block = [&](std::size_t s, Block block) {
+  const auto one_block = [&](std::size_t s, Block block, PairBuffers<Real>& pair) {
     const Segment& segment = segments[s];
     alignas(64) Real x_buffer[kBlock];
     alignas(64) Real t_buffer[kBlock];
     const Real* x = read<Real>(isa, at(segment.logits, logits.dtype, block.first), logits.dtype, block.count,
                                x_buffer);
     Given<Real> given{x, nullptr};
-    alignas(64) Real minus_buffer[kBlock], difference[kBlock];
     if (segment.minus) {
       const Real one = 1, minus_one = -1;
       given.minus = read<Real>(isa, at(segment.minus, logits.dtype, block.first), logits.dtype, block.count,
-                               minus_buffer);
-      table.rows.blend(x, given.minus, &one, &minus_one, 1, block.count, difference);
-      x = difference;
+                               pair.minus);
+      table.rows.blend(x, given.minus, &one, &minus_one, 1, block.count, pair.difference);
+      x = pair.difference;
     }
     t_buffer[0] = static_cast<Real>(loss.targets[s]);
     if (loss.noisy()) {
@@ -70,11 +76,12 @@ void for_each_block(const Loss& loss, const Logits& logits, std::uint64_t key, i
     body(segment, block, loops, x, t_buffer, given);
   };
   in_team(threads, [&](int thread, int of) {
+    PairBuffers<Real> pair;
     std::int64_t before = 0;
     for (std::size_t s = 0; s < segments.size(); ++s) {
       const std::int64_t count = segments[s].count, blocks = blocks_of(segments[s]);
       for (std::int64_t b = blocks * thread / of; b < blocks * (thread + 1) / of; ++b)
-        one_block(s, Block{before + b, b * kBlock, std::min(kBlock, count - b * kBlock)});
+        one_block(s, Block{before + b, b * kBlock, std::min(kBlock, count - b * kBlock)}, pair);
       before += blocks;
     }
   });

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from ganfast._dispatch import call, forced, must_trace, serve
+from ganfast._dispatch import forced, must_trace, refused, serve
 from ganfast._philox import Key
+from ganfast.errors import Refusal
 from ganfast.games import LossSpec
 from ganfast.reference import losses as reference
 
@@ -29,12 +30,14 @@ def adversarial_loss(
     op: str, logits: tuple[Tensor, ...], spec: LossSpec, key: Key | None
 ) -> Tensor | tuple[Tensor, ...]:
     """The loss of ``spec`` on checked ``logits``, by the backend that serves function ``op``."""
-    dtype = _result_dtype(logits[0])
     first = logits[0]
+    dtype = first.dtype
+    if dtype in _HALF:
+        dtype = _result_dtype(first)
     few = spec.mean_score and first.is_cpu and first.numel() <= reference.FEW
     if few and (is_compiling() or not forced()):
         return reference.mean_score(logits, spec, dtype)
-    return _served(op, serve(op, logits), logits, spec, key, dtype)
+    return _served((op, serve(op, logits), spec, key, dtype, None), logits)
 
 
 def loss_and_statistics(
@@ -47,7 +50,7 @@ def loss_and_statistics(
         statistics = reference.loss_statistics(logits, spec)
         return reference.adversarial_loss(logits, spec, key, dtype), statistics  # type: ignore
     statistics = logits[0].new_empty(5, dtype=reference.accumulation_dtype(logits[0].dtype))
-    return _served(op, kernels, logits, spec, key, dtype, statistics), statistics
+    return _served((op, kernels, spec, key, dtype, statistics), logits), statistics
 
 
 def means_compared(op: str, logits: tuple[Tensor, ...], spec: LossSpec) -> Any:
@@ -68,29 +71,39 @@ def _result_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if half else x.dtype
 
 
-def _served(op: str, kernels: Any, logits: tuple[Tensor, ...], *arguments: Any) -> Any:
-    if kernels is not reference and torch.is_grad_enabled():
+def _served(arguments: tuple[Any, ...], logits: tuple[Tensor, ...]) -> Any:
+    if arguments[1] is not reference and torch.is_grad_enabled():
         for x in logits:
             if x.requires_grad:
-                return _apply_adversarial_loss((op, kernels, *arguments), *logits)
-    return call(op, kernels, "adversarial_loss", logits, *arguments)
+                return _apply_adversarial_loss(arguments, *logits)
+    return _value(arguments, logits)
+
+
+def _value(arguments: tuple[Any, ...], logits: tuple[Tensor, ...]) -> Any:
+    op, kernels, spec, key, dtype, statistics = arguments
+    try:  # call() without its frame
+        return kernels.adversarial_loss(logits, spec, key, dtype, statistics)
+    except Refusal as refusal:
+        return refused(op, refusal).adversarial_loss(logits, spec, key, dtype, statistics)
 
 
 class _AdversarialLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, arguments: tuple, *logits: Tensor) -> Any:
-        ctx.arguments = op, kernels, *rest = arguments
+    def forward(ctx: Any, arguments: tuple[Any, ...], *logits: Tensor) -> Any:
+        ctx.arguments = arguments
         ctx.save_for_backward(*logits)
-        return call(op, kernels, "adversarial_loss", logits, *rest)
+        return _value(arguments, logits)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
-        op, kernels, spec, key, *_ = ctx.arguments
+        op, kernels, spec, key, _, _ = ctx.arguments
         if torch.is_grad_enabled() or must_trace(grad_outputs) is not None:
             kernels = reference
-        needed = ctx.needs_input_grad[1:]
-        arguments = grad_outputs, ctx.saved_tensors, spec, key, needed
-        return None, *call(op, kernels, "adversarial_loss_gradient", *arguments)
+        arguments = grad_outputs, ctx.saved_tensors, spec, key, ctx.needs_input_grad[1:]
+        try:
+            return None, *kernels.adversarial_loss_gradient(*arguments)
+        except Refusal as refusal:
+            return None, *refused(op, refusal).adversarial_loss_gradient(*arguments)
 
 
 # torch.autograd.Function.apply in Python looks for functorch's transforms, which serve() has done
