@@ -65,7 +65,7 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
           ``vanished_classes``, those of real without a fake image, or with a recall of 0;
         - ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
           ``batch_size``;
-        - ``decoders``, of files that others than Pillow may have read {format: package and version};
+        - ``decoders`` of files that others than Pillow may have read {format: package and version};
           ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
           ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
 
