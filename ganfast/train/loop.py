@@ -30,9 +30,9 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.source, self.recipe, self.steps, self.device = source, recipe, steps, device
         self.processes, self.speed = processes or Processes(), speed or Speed()
-        self.generator = self.speed.lay_out(generator.to(device))
-        self.critic = self.speed.lay_out(critic.to(device))
+        self.generator, self.critic = generator.to(device), critic.to(device)
         self.processes.join(self.generator, self.critic)
+        self.speed.lay_out(self.generator, self.critic)
         self.generate, self.score = map(self.speed.forward_of, (self.generator, self.critic))
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.following = players.Average(self.average, self.generator)

@@ -23,11 +23,10 @@ class Speed:
     channels_last: bool = False
     merge: bool = False
 
-    def lay_out(self, module: nn.Module) -> nn.Module:
-        """``module`` with the weights of its convolutions in channels_last, if so asked for."""
-        if self.channels_last:
+    def lay_out(self, *modules: nn.Module) -> None:
+        """Bring the weights of convolutions into channels_last, in place, if so asked for."""
+        for module in modules if self.channels_last else ():
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return module
 
     def forward_of(self, module: nn.Module) -> Callable[..., Tensor]:
         """What to call in place of ``module`` where no penalty is taken; float32 out."""

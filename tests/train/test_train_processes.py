@@ -28,7 +28,7 @@ RUNS = {game: {"game": game} for game in CHAPTER} | {
     "points": {"game": "wgan-gp", "data": "ring"},
     "labels": {"game": "minimax", "label_noise": 0.1, "label_flip": 0.1, "label_smoothing": 0.1},
     "growing": {"game": "wgan-gp", "grow_from": 4, "grow_steps": 1},
-    "lazy": {"penalty": "r1+r2", "penalty_every": 2, "on_nan": "skip", "norm_g": "layer"},
+    "lazy": {"penalty": "r1+r2", "penalty_every": 2, "on_nan": "skip", "channels_last": True},
 }
 SMALL = {"width": 4, "batch_size": 12, "log_every": 2, "checkpoint_every": 3, "pretraining": 2}
 
