@@ -95,7 +95,7 @@ def test_a_resumed_run_is_the_uninterrupted_run(tmp_path, game):
             "norm_d": "layer",
             "precision": "bf16",
             "channels_last": True,
-            "merge": 1,
+            "merge": True,
         },
         {"game": "relativistic", "grow_from": 4, "grow_steps": 3, "width": 2},  # 5 is in its fade
     ],
