@@ -18,7 +18,11 @@ from ganfast.train import TrainConfig
 
 def add(commands: Any) -> None:
     parser = commands.add_parser(
-        "train", help="train one game", description="Train one game.", epilog=IN_WORDS
+        "train",
+        help="train one game",
+        description="Train one game. Several processes share each batch, and make the run of one: "
+        "torchrun --nproc-per-node 2 -m ganfast train ...",
+        epilog=IN_WORDS,
     )
     add_flags(parser, TrainConfig)
     parser.add_argument(

@@ -14,23 +14,28 @@ from ganfast.train.log import Meter
 from ganfast.train.processes import Processes
 from ganfast.train.recipe import PENALTIES, Recipe
 from ganfast.train.source import Source
+from ganfast.train.speed import Speed
 
 
 class Trainer:
     """``generator`` (noise (n, latent_dim) -> samples) and ``critic`` (samples -> scores) play the
     game of ``recipe`` on ``source``. ``steps`` is where a rate that decays ends; with ``skip_nan``
-    a step whose loss or gradient is not finite is left out; ``processes`` share each batch."""
+    a step whose loss or gradient is not finite is left out; ``processes`` share each batch, and
+    ``speed`` says how the networks run."""
 
     def __init__(
         self, generator: nn.Module, critic: nn.Module, source: Source, recipe: Recipe,
         *, steps: int = 2000, seed: int = 0, device: str = "cpu", skip_nan: bool = False,
-        processes: Processes | None = None,
+        processes: Processes | None = None, speed: Speed | None = None,
     ) -> None:  # fmt: skip
         self.source, self.recipe, self.steps, self.device = source, recipe, steps, device
+        self.processes, self.speed = processes or Processes(), speed or Speed()
         self.generator, self.critic = generator.to(device), critic.to(device)
-        self.processes = processes or Processes()
         self.processes.join(self.generator, self.critic)
+        self.speed.lay_out(self.generator, self.critic)
+        self.generate, self.score = map(self.speed.forward_of, (self.generator, self.critic))
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.following = players.Average(self.average, self.generator)
         self.generator_optimizer = players.make_optimizer(self.generator, recipe)
         self.critic_optimizer = players.make_optimizer(self.critic, recipe, recipe.clip)
         # All that is drawn in training comes from here: its state is enough to continue the run.
@@ -45,7 +50,7 @@ class Trainer:
             self.critic_step(number)
         self.generator_step()
         self.steps_done += 1
-        players.follow(self.average, self.generator, schedule.average_over(self.steps_done))
+        self.following.follow(schedule.average_over(self.steps_done))
         self.grow()
 
     def critic_step(self, number: int = 0) -> None:
@@ -75,11 +80,11 @@ class Trainer:
     def generator_step(self) -> None:
         """Teach the generator to be taken for real."""
         self.critic.requires_grad_(False)  # no gradients for weights that this step leaves alone
-        fake = self.processes.whole(self.critic(self.fake(), **self.size))
+        fake = self.processes.whole(self.score(self.fake(), **self.size))
         real = None
         if self.recipe.compares:
             with torch.no_grad():
-                real = self.processes.whole(self.critic(self.real(), **self.size))
+                real = self.processes.whole(self.score(self.real(), **self.size))
         loss = GF.generator_loss(fake, real=real, game=self.recipe.loss)
         if players.take(self, self.generator_optimizer, loss):
             norm = players.gradient_norm(self.generator)
@@ -95,8 +100,7 @@ class Trainer:
 
     def fake(self) -> Tensor:
         """A batch of the generator's samples."""
-        samples: Tensor = self.generator(self.noise(self.recipe.batch_size), **self.size)
-        return samples
+        return self.generate(self.noise(self.recipe.batch_size), **self.size)
 
     def noise(self, n: int) -> Tensor:
         """The generator's input, (n, latent_dim)."""

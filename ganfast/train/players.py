@@ -121,11 +121,17 @@ def gradients(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 def scores_of(
     trainer: Trainer, real: Tensor, fake: Tensor, penalties: Sequence[Penalty]
 ) -> tuple[Tensor, Tensor]:
-    """The critic's scores of both sides, which require gradients where a penalty asks for them."""
+    """The critic's scores of both sides, which require gradients where a penalty asks for them:
+    then the critic runs as it is, in float32."""
     places = {PENALTIES[row.kind].at for row in penalties}
     real.requires_grad_("real" in places)
     fake.requires_grad_("fake" in places)
-    return trainer.critic(real, **trainer.size), trainer.critic(fake, **trainer.size)
+    if places & {"real", "fake"}:
+        return trainer.critic(real, **trainer.size), trainer.critic(fake, **trainer.size)
+    if trainer.speed.merge:
+        both = trainer.score(torch.cat((real, fake)), **trainer.size)
+        return both[: len(real)], both[len(real) :]
+    return trainer.score(real, **trainer.size), trainer.score(fake, **trainer.size)
 
 
 def penalty_of(
@@ -155,8 +161,11 @@ def like_generated(trainer: Trainer, images: Tensor) -> Tensor:
     grow as large as they are."""
     if trainer.recipe.input_range == "sigmoid":
         images = (images + 1) / 2
-    critic = trainer.critic
-    return critic.shown(images, **trainer.size) if isinstance(critic, Growing) else images
+    if isinstance(trainer.critic, Growing):
+        images = trainer.critic.shown(images, **trainer.size)
+    if trainer.speed.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    return images
 
 
 def grow(step: int, recipe: Recipe, *networks: nn.Module) -> dict[str, Any]:
@@ -198,14 +207,21 @@ def share_at_bound(critic: nn.Module, clip: float) -> Tensor:
     return share
 
 
-@torch.no_grad()
-def follow(average: nn.Module, module: nn.Module, over: int) -> None:
-    """Move ``average``, batch norm statistics too, 1/over of the way to ``module``, in place.
+class Average:
+    """``average``, a copy of ``module`` that follows it, batch norm statistics too. The singular
+    vectors of spectral norm, which are directions, are copied instead."""
 
-    The singular vectors of spectral norm, which are directions, are copied instead.
-    """
-    there = module.state_dict()
-    means = {name: t for name, t in average.state_dict().items() if t.is_floating_point()}
-    for name in [name for name in means if name.endswith(("._u", "._v"))]:
-        means.pop(name).copy_(there[name])
-    torch._foreach_lerp_(list(means.values()), [there[name] for name in means], 1 / over)
+    def __init__(self, average: nn.Module, module: nn.Module) -> None:
+        # The tensors stay where they are: to list them anew costs more than to move them.
+        there = module.state_dict()
+        means = {name: t for name, t in average.state_dict().items() if t.is_floating_point()}
+        vectors = [name for name in means if name.endswith(("._u", "._v"))]
+        self._copies = [(means.pop(name), there[name]) for name in vectors]
+        self._means, self._there = list(means.values()), [there[name] for name in means]
+
+    @torch.no_grad()
+    def follow(self, over: int) -> None:
+        """Move 1/over of the way, in place."""
+        for vector, there in self._copies:
+            vector.copy_(there)
+        torch._foreach_lerp_(self._means, self._there, 1 / over)

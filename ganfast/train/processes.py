@@ -113,6 +113,7 @@ class _WholeBatchNorm(nn.Module):
         self._parameters, self._buffers = norm._parameters, norm._buffers
         self._norm, self._count = [norm], count  # in a list: no part of the state
 
+    @torch.compiler.disable  # the exchange is no part of a graph
     def forward(self, x: Tensor) -> Tensor:
         norm: Any = self._norm[0]
         if not self.training:

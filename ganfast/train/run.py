@@ -94,6 +94,8 @@ def new_trainer(
 ) -> Trainer:
     """A trainer at its first step, with the networks of ``config`` where none are given."""
     recipe = config.recipe(points=len(source.shape) == 1)
+    if config.channels_last and len(source.shape) != 3:
+        raise InputError("channels_last: got True for points; leave it out")
     if recipe.grow_from is not None and (generator is not None or critic is not None):
         raise InputError(
             f"grow_from: got {recipe.grow_from} with networks of your own; leave it out, or them"
@@ -120,6 +122,7 @@ def new_trainer(
         device=config.device,
         skip_nan=config.on_nan == "skip",
         processes=processes,
+        speed=config.speed(),
     )
 
 

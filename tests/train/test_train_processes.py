@@ -28,15 +28,14 @@ RUNS = {game: {"game": game} for game in CHAPTER} | {
     "points": {"game": "wgan-gp", "data": "ring"},
     "labels": {"game": "minimax", "label_noise": 0.1, "label_flip": 0.1, "label_smoothing": 0.1},
     "growing": {"game": "wgan-gp", "grow_from": 4, "grow_steps": 1},
-    "lazy": {"penalty": "r1+r2", "penalty_every": 2, "on_nan": "skip", "norm_g": "layer"},
+    "lazy": {"penalty": "r1+r2", "penalty_every": 2, "on_nan": "skip", "channels_last": True},
 }
 SMALL = {"width": 4, "batch_size": 12, "log_every": 2, "checkpoint_every": 3, "pretraining": 2}
 
 # One process of two. The first argument is a list of runs, or a command line in whose step 4
-# process 1 is killed.
+# process 1 has the signal that is the second.
 WORKER = """
 import json
-import os
 import signal
 import sys
 import torch.distributed as dist
@@ -50,7 +49,7 @@ if what[0] == "train":
 
     def last_step(trainer):
         if trainer.steps_done == 4 and trainer.processes.rank == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+            signal.raise_signal(int(sys.argv[2]))
         step(trainer)
 
     loop.Trainer.step = last_step
@@ -64,7 +63,7 @@ dist.destroy_process_group()
 """
 
 
-def pair(folder, what):
+def pair(folder, what, number=0):
     """Two processes: exit code, stdout and stderr of each."""
     worker = folder / "worker.py"
     worker.write_text(WORKER)
@@ -75,7 +74,7 @@ def pair(folder, what):
     shared |= {"OMP_NUM_THREADS": "1"}
     started = [
         subprocess.Popen(
-            [sys.executable, str(worker), json.dumps(what)],
+            [sys.executable, str(worker), json.dumps(what), str(int(number))],
             env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -131,12 +130,32 @@ def test_the_run_of_one_process(folders, name, other):
         assert theirs == pytest.approx(line, rel=2e-3, abs=1e-4)
 
 
+def command(out):
+    """A run of nine steps: its settings, and its command line."""
+    flags = {**SMALL, "steps": 9, "out": str(out)}
+    return flags, ["train", *(f"--{key.replace('_', '-')}={flags[key]}" for key in flags)]
+
+
+@slow
+def test_a_process_that_is_told_to_stop_stops_all_after_the_same_step(tmp_path):
+    out = tmp_path / "run"
+    flags, words = command(out)
+    _, told = pair(tmp_path, words, signal.SIGTERM)
+    assert told[0] == 143 and told[2].startswith("ganfast: terminated; the run so far is kept")
+    assert checkpoint.load(out / NAME)[1]["step"] == 5
+    train(TrainConfig(**flags, resume=out))
+    train(TrainConfig(**{**flags, "out": tmp_path / "whole"}))
+    states = [load_file(folder / NAME) for folder in (out, tmp_path / "whole")]
+    for key, value in states[1].items():
+        if key.startswith("average."):
+            torch.testing.assert_close(states[0][key], value, rtol=1e-2, atol=1e-3)
+
+
 @slow
 def test_a_lost_process_ends_the_run_and_the_checkpoint_is_whole(tmp_path):
     out = tmp_path / "run"
-    flags = {**SMALL, "steps": 9, "out": str(out)}
-    words = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
-    waiting, killed = pair(tmp_path, ["train", *words])
+    flags, words = command(out)
+    waiting, killed = pair(tmp_path, words, signal.SIGKILL)
     assert killed[0] == -signal.SIGKILL
     assert waiting[:2] == (1, ""), waiting
     assert waiting[2].startswith("ganfast: error: lost the other processes"), waiting

@@ -90,9 +90,16 @@ def test_a_resumed_run_is_the_uninterrupted_run(tmp_path, game):
         {"game": "hinge", "norm_g": "spectral", "norm_d": "layer", "activation": "elu"},
         {"game": "minimax", "label_noise": 0.1, "label_flip": 0.1, "input_range": "sigmoid"},
         {"game": "wgan", "decay": "cosine", "pooling": "max", "norm_d": "batch"},
+        {
+            "game": "hinge",
+            "norm_d": "layer",
+            "precision": "bf16",
+            "channels_last": True,
+            "merge": True,
+        },
         {"game": "relativistic", "grow_from": 4, "grow_steps": 3, "width": 2},  # 5 is in its fade
     ],
-    ids=["lazy", "spectral", "labels", "cosine", "growing"],
+    ids=["lazy", "spectral", "labels", "cosine", "fast", "growing"],
 )
 def test_a_run_with_tricks_resumes_bit_for_bit(tmp_path, settings, monkeypatch):
     settings = {"width": 4, **settings, "data": "digits"}
