@@ -59,6 +59,7 @@ def report(result: dict[str, Any]) -> str:
         ("FID-infinity", with_error(result, "fid_infinity", "fid_infinity_error")),
         ("IS", with_error(result, "inception_score_mean", "inception_score_std")),
         ("KID", with_error(result, "kid_mean", "kid_std")),
+        ("CMMD", with_error(result, "cmmd", "cmmd_error")),
         ("SWD", with_error(result, "swd", "swd_error")),
         *_manifold(result),
         ("intra-FID", with_error(result, "intra_fid", "")),

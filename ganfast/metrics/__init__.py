@@ -11,6 +11,7 @@ from ganfast._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ganfast.metrics.distances.bootstrap import bootstrap_interval
+    from ganfast.metrics.distances.cmmd import Cmmd, cmmd
     from ganfast.metrics.distances.extrapolation import fid_infinity
     from ganfast.metrics.distances.frechet import frechet_terms
     from ganfast.metrics.distances.inception_score import inception_score
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROTOCOLS",
+    "Cmmd",
     "Extractor",
     "FrechetInceptionDistance",
     "ManifoldMetrics",
@@ -38,6 +40,7 @@ __all__ = [
     "Statistics",
     "Summary",
     "bootstrap_interval",
+    "cmmd",
     "evaluate",
     "fid_infinity",
     "frechet_terms",
@@ -55,6 +58,7 @@ __all__ = [
 
 _HOMES = {
     "distances.bootstrap": ("bootstrap_interval",),
+    "distances.cmmd": ("Cmmd", "cmmd"),
     "distances.extrapolation": ("fid_infinity",),
     "distances.frechet": ("frechet_terms",),
     "distances.inception_score": ("inception_score",),

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from ganfast._options import check, option
 from ganfast.errors import InputError
-from ganfast.metrics.choices import BACKGROUNDS, BATCH_SIZE, DIMS, EXTRACTORS, ON_ERROR, PRECISIONS
+from ganfast.metrics.choices import (
+    BACKGROUNDS,
+    BATCH_SIZE,
+    DIMS,
+    EXTRACTORS,
+    LIBRARIES,
+    ON_ERROR,
+    PRECISIONS,
+)
 from ganfast.metrics.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -24,6 +32,8 @@ CHUNKS = 20
 """Parts of each side that a bootstrap draws from and FID-infinity unites."""
 SAMPLE = 10_000
 """Images of each side that KID, precision and recall are taken from; 80 MB at 2,048 features."""
+SAMPLED = ("kid", "cmmd", "prdc", "swd", "memorisation")
+"""What compares images one by one."""
 ADM_SAMPLE = 50_000
 """Fake images that ADM's evaluator takes precision and recall from; 400 MB at 2,048 features."""
 
@@ -35,10 +45,12 @@ class ImageOptions:
     extractor: str | Extractor = option(
         "inception",
         "what makes the features: inception (the published FID network), digits (the demo's "
-        "classifier) or module:factory of your own",
+        "classifier), dinov2 (ViT-L/14, as FD-DINOv2), clip (ViT-L/14@336, as CMMD), a model of a "
+        "library, with its own resize, crop and scaling (timm:NAME, hf:REPOSITORY, "
+        "torchvision:NAME), or module:factory of your own",
         choices=EXTRACTORS,
         form="module:factory",
-        pattern=r"[^\W\d][\w.]*:[^\W\d][\w.]*",
+        pattern=rf"[^\W\d][\w.]*:[^\W\d][\w.]*|({'|'.join(LIBRARIES)}):\S+",
         metavar="NAME",
     )
     weights: str | Path | None = option(
@@ -183,6 +195,11 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         f"also the Kernel Inception Distance (arXiv:1801.01401), of up to {SAMPLE:,} images of "
         "each side that the seed picks",
     )
+    cmmd: bool = option(
+        False,
+        "also CMMD (arXiv:2401.09603), unbiased and times 1,000, of up to "
+        f"{SAMPLE:,} images of each side; as the paper has it with the extractor clip",
+    )
     prdc: bool = option(
         False,
         "also precision and recall (arXiv:1904.06991, k = 3), density and coverage "
@@ -258,7 +275,7 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     @property
     def sampled(self) -> list[str]:
         """What compares images one by one, of those that were asked for."""
-        return [name for name in ("kid", "prdc", "swd", "memorisation") if getattr(self, name)]
+        return [name for name in SAMPLED if getattr(self, name)]
 
     @property
     def sample(self) -> int:

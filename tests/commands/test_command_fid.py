@@ -41,7 +41,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--max-pixels", "0", "--on-error", "skip", "--state", state, "--allow-mismatch"]
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
-    argv += ["--sfid", "--adm", "--swd", "--memorisation"]
+    argv += ["--sfid", "--adm", "--swd", "--memorisation", "--cmmd"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -76,6 +76,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "sfid": True,
         "adm": True,
         "swd": True,
+        "cmmd": True,
         "memorisation": True,
         "progress": False,
     }
@@ -139,8 +140,12 @@ def test_precision_and_recall_say_of_how_many_images(call, sides, evaluation):
 
 def test_the_other_distances(call, sides, evaluation):
     evaluation.changes = {"sfid": 6.25, "swd": 0.5, "swd_error": 0.125}
+    evaluation.changes |= {"cmmd": -0.5, "cmmd_error": 0.25}
     lines = call("fid", *sides)[1].splitlines()
-    assert lines[1] == "sFID          6.25" and lines[3] == "SWD           0.5  (+- 0.125)"
+    assert lines[1] == "sFID          6.25" and lines[3:5] == [
+        "CMMD          -0.5  (+- 0.25)",
+        "SWD           0.5  (+- 0.125)",
+    ]
 
 
 def test_a_row_for_each_class(call, sides, evaluation):

@@ -249,7 +249,7 @@ def test_nothing_is_chosen_from_statistics(folders):
         evaluate(made, made, num=20)
 
 
-@pytest.mark.parametrize("asked", ["kid", "prdc", "swd", "memorisation"])
+@pytest.mark.parametrize("asked", metrics.options.SAMPLED)
 def test_statistics_have_no_distances_between_images(asked, folders):
     made = metrics.image_statistics(folders.real, **options_of_statistics())
     with pytest.raises(InputError, match=f"{asked}: .* real is a file of statistics.*{asked} out"):
@@ -312,6 +312,13 @@ def test_near_copies_are_named(folders, arrays, tmp_path, monkeypatch):
     few = evaluate(real[:3], fake, memorisation=True)
     assert few["memorised"] is None and few["fid"] > 0
     assert any(note.startswith("nothing on memorisation: real: got") for note in few["notes"])
+
+
+def test_the_kernel_distance_of_directions(arrays):
+    found = evaluate(*arrays, cmmd=True)
+    x, y = (load_extractor(TINY)(images)[0] for images in arrays)
+    assert (found["cmmd"], found["cmmd_error"]) == pytest.approx(metrics.cmmd(x, y), rel=1e-4)
+    assert evaluate(*arrays)["cmmd"] is None
 
 
 def test_the_sliced_distance(arrays, monkeypatch):

@@ -9,6 +9,7 @@ from typing import Any
 from ganfast._options import with_options
 from ganfast.errors import InputError
 from ganfast.metrics.distances.bootstrap import bootstrap_interval
+from ganfast.metrics.distances.cmmd import cmmd
 from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distances.kid import kernel_inception_distance
@@ -52,8 +53,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         - ``fid``, ``mean_term`` |mu_r - mu_f|^2 and ``covariance_term`` Tr(S_r + S_f -
           2 (S_r S_f)^1/2), whose sum it is; ``sfid``; ``n_real``, ``n_fake`` (a statistics file may
           not say);
-        - ``inception_score_mean``, ``inception_score_std``; ``kid_mean``, ``kid_std``; ``swd``,
-          ``swd_error``;
+        - ``inception_score_mean``, ``inception_score_std``; ``kid_mean``, ``kid_std``; ``cmmd``,
+          ``cmmd_error``; ``swd``, ``swd_error``;
         - ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and of how many
           images these are, ``prdc_n_real`` and ``prdc_n_fake``;
         - ``memorised``, the share of fake images that are near copies, ``memorised_expected``, that
@@ -125,6 +126,7 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         **_spatial(evaluation),
         **_score(options, fake, notes),
         **_kernel(evaluation, notes),
+        **_cmmd(evaluation, notes),
         **_manifold(evaluation, notes),
         **_sliced(evaluation),
         **_memorised(evaluation, notes),
@@ -213,6 +215,17 @@ def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
             found = {name: getattr(metrics, name) for name in MANIFOLD}
             found |= {"n_real": len(sides[0]), "n_fake": len(sides[1])}
     return {f"prdc_{name}": value for name, value in found.items()}
+
+
+def _cmmd(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+    value = error = None
+    if evaluation.options.cmmd:
+        try:
+            with evaluation.stopwatch("kernel"):
+                value, error = cmmd(*map(evaluation.sample, ("real", "fake")))
+        except InputError as fault:  # known only after the pass, whose FID must not be lost
+            notes.append(f"no CMMD: {fault}")
+    return {"cmmd": value, "cmmd_error": error}
 
 
 def _sliced(evaluation: Evaluation) -> dict[str, Any]:
