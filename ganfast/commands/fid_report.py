@@ -73,6 +73,7 @@ def report(result: dict[str, Any]) -> str:
         ("extractor", result["extractor"]),
         ("features", _whole(result.get("dims"))),
         ("precision", result["precision"]),
+        *((name, _in_short(found)) for name, found in (result.get("by_extractor") or {}).items()),
         ("certified", _certified(result.get("certificate"))),
         ("speed", f"{_number(result['images_per_second'], 4)} images/s, {result['seconds']:.1f} s"),
         *(("note", sentence) for sentence in result["notes"]),
@@ -149,6 +150,22 @@ def _memorised(result: dict[str, Any]) -> str | None:
 def _near_copies(result: dict[str, Any], most: int = 5) -> list[str]:
     pairs = (result.get("memorised_pairs") or [])[:most]
     return [f"{fake} of {real}  ({_number(ratio, 3)})" for fake, real, ratio in pairs]
+
+
+_SHORT = {
+    "FID": "fid",
+    "KID": "kid_mean",
+    "CMMD": "cmmd",
+    "SWD": "swd",
+    "precision": "prdc_precision",
+    "recall": "prdc_recall",
+}
+
+
+def _in_short(found: dict[str, Any]) -> str:
+    """What another extractor says of the same images."""
+    values = [f"{word} {_number(found[key])}" for word, key in _SHORT.items() if key in found]
+    return f"{', '.join(values)}  ({found['dims']:,} features, {found['protocol']})"
 
 
 def _certified(made: dict[str, Any] | None) -> str | None:

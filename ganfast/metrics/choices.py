@@ -9,6 +9,9 @@ EXTRACTORS = {
 """The extractors that have a name, and the import path of each; None: it has a loader of its own.
 """
 
+PRESETS = ("dinov2", "clip")
+"""Those of them that are models of a library with a published recipe."""
+
 LIBRARIES = ("timm", "hf", "torchvision")
 """Whose models are extractors by name: "timm:NAME", "hf:REPOSITORY", "torchvision:NAME"."""
 

@@ -32,6 +32,9 @@ CHUNKS = 20
 """Parts of each side that a bootstrap draws from and FID-infinity unites."""
 SAMPLE = 10_000
 """Images of each side that KID, precision and recall are taken from; 80 MB at 2,048 features."""
+_EXTRACTOR = (
+    rf"([^\W\d][\w.]*:[^\W\d][\w.]*|({'|'.join(LIBRARIES)}):[^\s,]+|{'|'.join(EXTRACTORS)})"
+)
 SAMPLED = ("kid", "cmmd", "prdc", "swd", "memorisation")
 """What compares images one by one."""
 ADM_SAMPLE = 50_000
@@ -42,15 +45,16 @@ ADM_SAMPLE = 50_000
 class ImageOptions:
     """How images become features."""
 
-    extractor: str | Extractor = option(
+    extractor: str | Extractor | Sequence[str | Extractor] = option(
         "inception",
         "what makes the features: inception (the published FID network), digits (the demo's "
         "classifier), dinov2 (ViT-L/14, as FD-DINOv2), clip (ViT-L/14@336, as CMMD), a model of a "
         "library, with its own resize, crop and scaling (timm:NAME, hf:REPOSITORY, "
-        "torchvision:NAME), or module:factory of your own",
+        "torchvision:NAME), or module:factory of your own; of fid several with commas between "
+        "them, which look at the images in one pass",
         choices=EXTRACTORS,
         form="module:factory",
-        pattern=rf"[^\W\d][\w.]*:[^\W\d][\w.]*|({'|'.join(LIBRARIES)}):\S+",
+        pattern=f"{_EXTRACTOR}(,{_EXTRACTOR})*",
         metavar="NAME",
     )
     weights: str | Path | None = option(

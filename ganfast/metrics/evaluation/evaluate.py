@@ -65,7 +65,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
           ``intra_recall`` and ``prdc_per_class`` {name: {precision: ..., n_fake: ...}};
           ``vanished_classes``, those of real without a fake image, or with a recall of 0;
         - ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
-          ``batch_size``;
+          ``batch_size``; ``by_extractor`` {name: all of the above that is known}, of the others if
+          there are several;
         - ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
           ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
 
@@ -105,6 +106,24 @@ def image_statistics(source: Any, options: StatisticsOptions) -> Statistics:
 
 
 def _result(evaluation: Evaluation) -> dict[str, Any]:
+    result = _numbers(evaluation)
+    others = {}
+    for view in evaluation.by_others():
+        assert view.extractor is not None
+        found = _numbers(view)
+        others[view.extractor.name] = {key: x for key, x in found.items() if x is not None}
+    return {
+        **result,
+        "by_extractor": others or None,
+        "skipped": evaluation.skipped,
+        "images_per_second": evaluation.images_per_second,
+        "seconds": time.perf_counter() - evaluation.began,
+        "stages": dict(evaluation.stopwatch.seconds),
+    }
+
+
+def _numbers(evaluation: Evaluation) -> dict[str, Any]:
+    """All that is known by one extractor."""
     options, notes = evaluation.options, list(evaluation.notes)
     real, fake = evaluation.known("real"), evaluation.known("fake")
     for name, side in (("real", real), ("fake", fake)):
@@ -117,7 +136,7 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
             )
     with evaluation.stopwatch("distance"):
         terms = frechet_terms(real, fake)
-    result = {
+    return {
         "fid": terms.fid,
         "mean_term": terms.mean_term,
         "covariance_term": terms.covariance_term,
@@ -133,14 +152,7 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         **_uncertainty(evaluation, real, fake),
         **_per_class(evaluation, real, fake, notes),
         **evaluation.provenance(),
-        "skipped": evaluation.skipped,
         "notes": notes,
-    }
-    return {
-        **result,
-        "images_per_second": evaluation.images_per_second,
-        "seconds": time.perf_counter() - evaluation.began,
-        "stages": dict(evaluation.stopwatch.seconds),
     }
 
 
@@ -184,7 +196,8 @@ def _known(name: str, deviation: float | None, why: str, notes: list[str]) -> fl
 
 
 def _spatial(evaluation: Evaluation) -> dict[str, Any]:
-    if not evaluation.options.sfid:
+    there = evaluation.extractor is None or evaluation.extractor.spatial is not None
+    if not evaluation.options.sfid or not there:
         return {"sfid": None}
     with evaluation.stopwatch("distance"):
         return {"sfid": frechet_terms(*map(evaluation.spatial, ("real", "fake"))).fid}

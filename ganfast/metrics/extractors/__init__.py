@@ -8,7 +8,7 @@ import torch
 
 from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.choices import DIMS, EXTRACTORS, LIBRARIES
+from ganfast.metrics.choices import DIMS, EXTRACTORS, LIBRARIES, PRESETS
 from ganfast.metrics.extractors.custom import load_custom
 from ganfast.metrics.extractors.extractor import Extractor
 from ganfast.metrics.extractors.precision import check_precision
@@ -85,7 +85,7 @@ def load_extractor(
             f"dims: got {dims}, and the extractor {name} has features of its own; leave dims out"
         )
     library = name.partition(":")[0] in LIBRARIES
-    if library or name in ("dinov2", "clip"):
+    if library or name in PRESETS:
         if protocol.name != "pytorch-fid":  # the default
             raise InputError(
                 f"protocol: got {protocol.name!r}, and the extractor {name} has its own; leave "
