@@ -15,7 +15,7 @@ from ganfast.errors import InputError, one_line
 
 _DESCRIPTION = """\
 The results that `ganfast fid --json` wrote, side by side, in the order given: the checkpoints of
-one training, say. Two FIDs are told apart only by their intervals (ganfast fid --bootstrap 100),
+one training, say. Two FIDs are told apart only by their intervals (ganfast fid --interval),
 two values of CMMD by their standard errors.
 """
 
@@ -148,7 +148,7 @@ def _notes(runs: dict[str, dict[str, Any]]) -> list[str]:
     if without:
         notes.append(
             f"no interval in {', '.join(without)}: whether these FIDs differ is not known; make "
-            "them with ganfast fid --bootstrap 100"
+            "them with ganfast fid --interval"
         )
     return notes
 

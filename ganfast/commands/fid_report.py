@@ -68,6 +68,7 @@ def report(result: dict[str, Any]) -> str:
         ("vanished", ", ".join(result.get("vanished_classes") or ()) or None),
         ("memorised", _memorised(result)),
         *(("near copy", pair) for pair in _near_copies(result)),
+        *(("costs most", image) for image in _costly(result)),
         ("images", f"{_count(result['n_real'])} real, {_count(result['n_fake'])} fake"),
         ("protocol", result["protocol"]),
         ("extractor", result["extractor"]),
@@ -150,6 +151,11 @@ def _memorised(result: dict[str, Any]) -> str | None:
 def _near_copies(result: dict[str, Any], most: int = 5) -> list[str]:
     pairs = (result.get("memorised_pairs") or [])[:most]
     return [f"{fake} of {real}  ({_number(ratio, 3)})" for fake, real, ratio in pairs]
+
+
+def _costly(result: dict[str, Any], most: int = 5) -> list[str]:
+    images = (result.get("costly_images") or [])[:most]
+    return [f"{name}  (FID {change:+.3g} without it)" for name, change in images]
 
 
 _SHORT = {

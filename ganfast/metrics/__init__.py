@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ganfast.metrics.distances.extrapolation import fid_infinity
     from ganfast.metrics.distances.frechet import frechet_terms
     from ganfast.metrics.distances.inception_score import inception_score
+    from ganfast.metrics.distances.influence import FidInfluence, fid_influence
     from ganfast.metrics.distances.kid import kernel_inception_distance
     from ganfast.metrics.distances.manifold import ManifoldMetrics, manifold_metrics
     from ganfast.metrics.distances.memorisation import Memorisation, memorisation
@@ -32,6 +33,7 @@ __all__ = [
     "PROTOCOLS",
     "Cmmd",
     "Extractor",
+    "FidInfluence",
     "FrechetInceptionDistance",
     "ManifoldMetrics",
     "Memorisation",
@@ -43,6 +45,7 @@ __all__ = [
     "cmmd",
     "evaluate",
     "fid_infinity",
+    "fid_influence",
     "frechet_terms",
     "image_statistics",
     "inception_score",
@@ -62,6 +65,7 @@ _HOMES = {
     "distances.extrapolation": ("fid_infinity",),
     "distances.frechet": ("frechet_terms",),
     "distances.inception_score": ("inception_score",),
+    "distances.influence": ("FidInfluence", "fid_influence"),
     "distances.kid": ("kernel_inception_distance",),
     "distances.manifold": ("ManifoldMetrics", "manifold_metrics"),
     "distances.memorisation": ("Memorisation", "memorisation"),

@@ -227,10 +227,16 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         f"real may be its reference .npz, and of fake up to {ADM_SAMPLE:,} images count in "
         "precision and recall (400 MB)",
     )
+    interval: bool = option(
+        False,
+        "also a 95% interval of FID, by the influence of each of up to "
+        f"{SAMPLE:,} images of either side, and the fake images that cost most by name; no FID is "
+        "computed again",
+    )
     bootstrap: int = option(
         0,
-        f"also a 95% interval of FID, from this many resamplings of {CHUNKS} parts of each side "
-        "(1 GB of memory a side); 0 for none",
+        "also a 95% interval of FID as interval gives it, but from this many resamplings of "
+        f"{CHUNKS} parts of each side (1 GB of memory a side); 0 for none",
         least=0,
     )
     fid_infinity: bool = option(
@@ -266,6 +272,8 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
                 )
             for name, value in (("sfid", True), ("prdc", True), ("protocol", "torch-fidelity")):
                 object.__setattr__(self, name, value)
+        if self.interval and self.bootstrap:
+            raise InputError("interval: got it with bootstrap, which is another one; give one")
         if self.per_class and self.chunks:
             raise InputError(
                 "per_class: got it with bootstrap or fid_infinity, which divide the images "
@@ -283,7 +291,7 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
 
     @property
     def sample(self) -> int:
-        return SAMPLE if self.sampled else 0
+        return SAMPLE if self.sampled or self.interval else 0
 
     def sample_of(self, side: str) -> int:
         """How many images of "real" or "fake" are kept."""

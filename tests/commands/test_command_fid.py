@@ -41,7 +41,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--max-pixels", "0", "--on-error", "skip", "--state", state, "--allow-mismatch"]
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
-    argv += ["--sfid", "--adm", "--swd", "--memorisation", "--cmmd"]
+    argv += ["--sfid", "--adm", "--swd", "--memorisation", "--cmmd", "--interval"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -76,6 +76,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "sfid": True,
         "adm": True,
         "swd": True,
+        "interval": True,
         "cmmd": True,
         "memorisation": True,
         "progress": False,
@@ -173,6 +174,13 @@ def test_classes_with_precision_and_recall_and_those_that_vanished(call, sides, 
         "FID cow       4",
         "vanished      bee, dog",
     ]
+
+
+def test_images_that_cost_most(call, sides, evaluation):
+    evaluation.changes = {"costly_images": [[f"fake/{i}.png", (i - 9) / 4] for i in range(7)]}
+    lines = call("fid", *sides)[1].splitlines()
+    assert lines[2] == "costs most    fake/0.png  (FID -2.25 without it)"
+    assert sum(line.startswith("costs most") for line in lines) == 5
 
 
 def test_near_copies_by_name(call, sides, evaluation):

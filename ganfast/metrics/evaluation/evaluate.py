@@ -12,6 +12,7 @@ from ganfast.metrics.distances.bootstrap import bootstrap_interval
 from ganfast.metrics.distances.cmmd import cmmd
 from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
+from ganfast.metrics.distances.influence import fid_influence
 from ganfast.metrics.distances.kid import kernel_inception_distance
 from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
 from ganfast.metrics.distances.memorisation import memorisation
@@ -60,7 +61,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         - ``memorised``, the share of fake images that are near copies, ``memorised_expected``, that
           of real images which the others never saw, ``memorised_pairs`` [[fake name, real name,
           ratio], ...];
-        - ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error``;
+        - ``fid_interval`` [low, high], ``costly_images`` [[fake name, change of FID without it],
+          ...], ``fid_infinity``, ``fid_infinity_error``;
         - ``intra_fid`` and ``fid_per_class`` {name: FID}; with prdc ``intra_precision``,
           ``intra_recall`` and ``prdc_per_class`` {name: {precision: ..., n_fake: ...}};
           ``vanished_classes``, those of real without a fake image, or with a recall of 0;
@@ -292,7 +294,9 @@ def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -
 
 def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]:
     options = evaluation.options
-    interval = limit = error = None
+    interval = limit = error = costly = None
+    if options.interval:
+        interval, costly = _by_influence(evaluation, real, fake)
     if options.bootstrap:
         with evaluation.stopwatch("bootstrap"):
             interval = list(
@@ -302,4 +306,27 @@ def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]
         with evaluation.stopwatch("extrapolation"):
             extrapolated = fid_infinity(real, fake, seed=options.seed)
         limit, error = extrapolated.fid, extrapolated.standard_error
-    return {"fid_interval": interval, "fid_infinity": limit, "fid_infinity_error": error}
+    return {
+        "fid_interval": interval,
+        "costly_images": costly,
+        "fid_infinity": limit,
+        "fid_infinity_error": error,
+    }
+
+
+_COSTLY = 10
+"""Images that are named."""
+
+
+def _by_influence(evaluation: Evaluation, real: Any, fake: Any) -> tuple[Any, Any]:
+    """The interval of FID, and the fake images without which it would fall most."""
+    if isinstance(real, Statistics) and isinstance(fake, Statistics):
+        raise InputError("interval: got statistics of both sides; give the images of one")
+    with evaluation.stopwatch("influence"):
+        found = fid_influence(real, fake)
+    if found.fake is None:
+        return [found.low, found.high], None
+    called = evaluation.sampled_names("fake")
+    order = found.fake.argsort(stable=True)[:_COSTLY].tolist()
+    costly = [[called(i), float(found.fake[i])] for i in order if found.fake[i] < 0]
+    return [found.low, found.high], costly
