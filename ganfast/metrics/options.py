@@ -251,6 +251,12 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         "also precision and recall of each class; 50 MB of memory per class and side at 2,048 "
         "features",
     )
+    report: str | Path | None = option(
+        None,
+        "also write a page for people to this .html: the numbers with their interval, and the "
+        "images that cost most, that are farthest from real ones, or that are missing",
+        metavar="OUT.html",
+    )
     seed: int = option(0, "seed of all that is drawn at random", least=0)
     same_number: bool = option(
         False, "take as many images of the larger side as the smaller one has"
@@ -272,6 +278,10 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
                 )
             for name, value in (("sfid", True), ("prdc", True), ("protocol", "torch-fidelity")):
                 object.__setattr__(self, name, value)
+        if self.report is not None:
+            if Path(self.report).suffix.lower() not in (".html", ".htm"):
+                raise InputError(f"report: got {str(self.report)!r}; give one that ends in .html")
+            object.__setattr__(self, "interval", not self.bootstrap)
         if self.interval and self.bootstrap:
             raise InputError("interval: got it with bootstrap, which is another one; give one")
         if self.per_class and self.chunks:
@@ -291,7 +301,7 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
 
     @property
     def sample(self) -> int:
-        return SAMPLE if self.sampled or self.interval else 0
+        return SAMPLE if self.sampled or self.interval or self.report is not None else 0
 
     def sample_of(self, side: str) -> int:
         """How many images of "real" or "fake" are kept."""

@@ -6,6 +6,7 @@ import math
 import time
 from typing import Any
 
+from ganfast._atomic_file import require_writable
 from ganfast._options import with_options
 from ganfast.errors import InputError
 from ganfast.metrics.distances.bootstrap import bootstrap_interval
@@ -18,6 +19,8 @@ from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
 from ganfast.metrics.distances.memorisation import memorisation
 from ganfast.metrics.distances.sliced import sliced_wasserstein
 from ganfast.metrics.evaluation.evaluation import Evaluation
+from ganfast.metrics.evaluation.gallery import grids
+from ganfast.metrics.evaluation.page import write_page
 from ganfast.metrics.evaluation.per_class import fid_per_class, manifold_per_class
 from ganfast.metrics.options import EvaluationOptions, StatisticsOptions
 from ganfast.metrics.statistics import Statistics
@@ -62,7 +65,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
           of real images which the others never saw, ``memorised_pairs`` [[fake name, real name,
           ratio], ...];
         - ``fid_interval`` [low, high], ``costly_images`` [[fake name, change of FID without it],
-          ...], ``fid_infinity``, ``fid_infinity_error``;
+          ...], ``fid_infinity``, ``fid_infinity_error``, ``fid_by_number``
+          [[fake images, FID], ...];
         - ``intra_fid`` and ``fid_per_class`` {name: FID}; with prdc ``intra_precision``,
           ``intra_recall`` and ``prdc_per_class`` {name: {precision: ..., n_fake: ...}};
           ``vanished_classes``, those of real without a fake image, or with a recall of 0;
@@ -79,6 +83,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         TypeError: a keyword that there is not.
         KeyboardInterrupt: Ctrl-C, at the end of a batch; with ``state`` all is kept.
     """
+    if options.report is not None:
+        require_writable(options.report, "report")
     evaluation = Evaluation(options, {"real": real, "fake": fake})
     evaluation.scan()
     result = evaluation.ranks.from_first(_result(evaluation) if evaluation.ranks.first else None)
@@ -114,10 +120,11 @@ def _result(evaluation: Evaluation) -> dict[str, Any]:
         assert view.extractor is not None
         found = _numbers(view)
         others[view.extractor.name] = {key: x for key, x in found.items() if x is not None}
+    result |= {"by_extractor": others or None, "skipped": evaluation.skipped}
+    if evaluation.options.report is not None:
+        write_page(evaluation.options.report, result, grids(evaluation, result))
     return {
         **result,
-        "by_extractor": others or None,
-        "skipped": evaluation.skipped,
         "images_per_second": evaluation.images_per_second,
         "seconds": time.perf_counter() - evaluation.began,
         "stages": dict(evaluation.stopwatch.seconds),
@@ -294,8 +301,9 @@ def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -
 
 def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]:
     options = evaluation.options
-    interval = limit = error = costly = None
-    if options.interval:
+    interval = limit = error = costly = points = None
+    images = isinstance(real, Summary) or isinstance(fake, Summary)
+    if options.interval and (images or options.report is None):
         interval, costly = _by_influence(evaluation, real, fake)
     if options.bootstrap:
         with evaluation.stopwatch("bootstrap"):
@@ -306,11 +314,13 @@ def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]
         with evaluation.stopwatch("extrapolation"):
             extrapolated = fid_infinity(real, fake, seed=options.seed)
         limit, error = extrapolated.fid, extrapolated.standard_error
+        points = [list(pair) for pair in zip(extrapolated.counts, extrapolated.fids, strict=True)]
     return {
         "fid_interval": interval,
         "costly_images": costly,
         "fid_infinity": limit,
         "fid_infinity_error": error,
+        "fid_by_number": points,
     }
 
 

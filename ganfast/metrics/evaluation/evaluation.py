@@ -174,6 +174,11 @@ class Evaluation:
         source, positions = side.source, side.summary.sample_positions
         return lambda row: image_name(source, int(positions[row]))
 
+    def source_of_sample(self, name: str) -> ImageSource | None:
+        """The images that the side's sample is of; None where it has none."""
+        side = self._beside.get(name) or self._sides[name]
+        return side.source if isinstance(side, ImageSet) else None
+
     def spatial(self, name: str) -> Moments | Statistics:
         """Of the features of sFID."""
         side = self.known(name)
