@@ -26,7 +26,8 @@ table { border-collapse: collapse; } td { padding: .25rem 1.2rem .25rem 0; verti
 figure { margin: 0; width: 9rem; } figure img { display: block; width: 9rem; height: 9rem;
   object-fit: contain; background: var(--line); image-rendering: auto; margin-bottom: 2px; }
 figcaption { font-size: .75rem; line-height: 1.3; overflow-wrap: anywhere; }
-.bar { background: var(--bar); height: .8rem; min-width: 1px; margin-top: .35rem; } td.bars { width: 24rem; }
+.bar { background: var(--bar); height: .8rem; min-width: 1px; margin-top: .35rem; }
+td.bars { width: 24rem; }
 svg text { fill: var(--soft); font-size: 12px; } svg { max-width: 100%; }
 @media print { body { margin: 0; max-width: none; } figure, tr { break-inside: avoid; } }
 """
