@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import ganfast
-from ganfast.commands import bench, demo, doctor, fid, sample, score, stats, train
+from ganfast.commands import bench, compare, demo, doctor, fid, sample, score, stats, train
 from ganfast.commands.exit_codes import DONE, IN_WORDS, USAGE
 from ganfast.commands.failure import report_error
 from ganfast.interrupt import termination_raises
 
-COMMANDS = (fid, score, stats, train, sample, demo, doctor, bench)
+COMMANDS = (fid, score, stats, compare, train, sample, demo, doctor, bench)
 
 
 class _Parser(argparse.ArgumentParser):

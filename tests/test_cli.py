@@ -19,7 +19,7 @@ from ganfast import cli, doctor
 from ganfast.errors import InputError
 from ganfast.train import TrainConfig
 
-COMMANDS = ("fid", "score", "stats", "train", "sample", "demo", "doctor", "bench")
+COMMANDS = ("fid", "score", "stats", "compare", "train", "sample", "demo", "doctor", "bench")
 HANGS = 600  # seconds after which a process is taken to hang, on however busy a machine
 TINY = ["--data", "ring", "--steps", "4", "--batch-size", "8", "--width", "8", "--no-progress"]
 

@@ -132,7 +132,8 @@ USAGE = [
 def test_usage_is_told_without_torch(tmp_path):
     helped = [["--help"], ["--version"]]
     helped += [
-        [name, "--help"] for name in ("fid", "score", "stats", "train", "demo", "doctor", "bench")
+        [name, "--help"]
+        for name in ("fid", "score", "stats", "compare", "train", "demo", "doctor", "bench")
     ]
     nowhere = str(tmp_path / "nowhere")
     failed = [["fid", nowhere, nowhere], ["stats", nowhere, str(tmp_path / "out.npz")]]

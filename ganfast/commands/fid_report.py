@@ -59,6 +59,7 @@ def report(result: dict[str, Any]) -> str:
         ("FID-infinity", with_error(result, "fid_infinity", "fid_infinity_error")),
         ("IS", with_error(result, "inception_score_mean", "inception_score_std")),
         ("KID", with_error(result, "kid_mean", "kid_std")),
+        ("CMMD", with_error(result, "cmmd", "cmmd_error")),
         ("SWD", with_error(result, "swd", "swd_error")),
         *_manifold(result),
         ("intra-FID", with_error(result, "intra_fid", "")),
@@ -67,11 +68,13 @@ def report(result: dict[str, Any]) -> str:
         ("vanished", ", ".join(result.get("vanished_classes") or ()) or None),
         ("memorised", _memorised(result)),
         *(("near copy", pair) for pair in _near_copies(result)),
+        *(("costs most", image) for image in _costly(result)),
         ("images", f"{_count(result['n_real'])} real, {_count(result['n_fake'])} fake"),
         ("protocol", result["protocol"]),
         ("extractor", result["extractor"]),
         ("features", _whole(result.get("dims"))),
         ("precision", result["precision"]),
+        *((name, _in_short(found)) for name, found in (result.get("by_extractor") or {}).items()),
         ("certified", _certified(result.get("certificate"))),
         ("speed", f"{_number(result['images_per_second'], 4)} images/s, {result['seconds']:.1f} s"),
         *(("note", sentence) for sentence in result["notes"]),
@@ -148,6 +151,27 @@ def _memorised(result: dict[str, Any]) -> str | None:
 def _near_copies(result: dict[str, Any], most: int = 5) -> list[str]:
     pairs = (result.get("memorised_pairs") or [])[:most]
     return [f"{fake} of {real}  ({_number(ratio, 3)})" for fake, real, ratio in pairs]
+
+
+def _costly(result: dict[str, Any], most: int = 5) -> list[str]:
+    images = (result.get("costly_images") or [])[:most]
+    return [f"{name}  (FID {change:+.3g} without it)" for name, change in images]
+
+
+_SHORT = {
+    "FID": "fid",
+    "KID": "kid_mean",
+    "CMMD": "cmmd",
+    "SWD": "swd",
+    "precision": "prdc_precision",
+    "recall": "prdc_recall",
+}
+
+
+def _in_short(found: dict[str, Any]) -> str:
+    """What another extractor says of the same images."""
+    values = [f"{word} {_number(found[key])}" for word, key in _SHORT.items() if key in found]
+    return f"{', '.join(values)}  ({found['dims']:,} features, {found['protocol']})"
 
 
 def _certified(made: dict[str, Any] | None) -> str | None:

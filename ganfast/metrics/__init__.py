@@ -11,9 +11,11 @@ from ganfast._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ganfast.metrics.distances.bootstrap import bootstrap_interval
+    from ganfast.metrics.distances.cmmd import Cmmd, cmmd
     from ganfast.metrics.distances.extrapolation import fid_infinity
     from ganfast.metrics.distances.frechet import frechet_terms
     from ganfast.metrics.distances.inception_score import inception_score
+    from ganfast.metrics.distances.influence import FidInfluence, fid_influence
     from ganfast.metrics.distances.kid import kernel_inception_distance
     from ganfast.metrics.distances.manifold import ManifoldMetrics, manifold_metrics
     from ganfast.metrics.distances.memorisation import Memorisation, memorisation
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROTOCOLS",
+    "Cmmd",
     "Extractor",
+    "FidInfluence",
     "FrechetInceptionDistance",
     "ManifoldMetrics",
     "Memorisation",
@@ -38,8 +42,10 @@ __all__ = [
     "Statistics",
     "Summary",
     "bootstrap_interval",
+    "cmmd",
     "evaluate",
     "fid_infinity",
+    "fid_influence",
     "frechet_terms",
     "image_statistics",
     "inception_score",
@@ -55,9 +61,11 @@ __all__ = [
 
 _HOMES = {
     "distances.bootstrap": ("bootstrap_interval",),
+    "distances.cmmd": ("Cmmd", "cmmd"),
     "distances.extrapolation": ("fid_infinity",),
     "distances.frechet": ("frechet_terms",),
     "distances.inception_score": ("inception_score",),
+    "distances.influence": ("FidInfluence", "fid_influence"),
     "distances.kid": ("kernel_inception_distance",),
     "distances.manifold": ("ManifoldMetrics", "manifold_metrics"),
     "distances.memorisation": ("Memorisation", "memorisation"),

@@ -1,8 +1,19 @@
 """The names that options of an evaluation may have, the protocols' (protocols.py) apart."""
 
-EXTRACTORS = {"inception": None, "digits": "ganfast.train.classifier:digits_extractor"}
+EXTRACTORS = {
+    "inception": None,
+    "digits": "ganfast.train.classifier:digits_extractor",
+    "dinov2": None,
+    "clip": None,
+}
 """The extractors that have a name, and the import path of each; None: it has a loader of its own.
 """
+
+PRESETS = ("dinov2", "clip")
+"""Those of them that are models of a library with a published recipe."""
+
+LIBRARIES = ("timm", "hf", "torchvision")
+"""Whose models are extractors by name: "timm:NAME", "hf:REPOSITORY", "torchvision:NAME"."""
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 """fp32: products and sums in float32. tf32: products of 10 bits, on NVIDIA GPUs since Ampere.

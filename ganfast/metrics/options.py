@@ -18,6 +18,7 @@ from ganfast.metrics.choices import (
     DECODERS,
     DIMS,
     EXTRACTORS,
+    LIBRARIES,
     ON_ERROR,
     PRECISIONS,
 )
@@ -32,6 +33,11 @@ CHUNKS = 20
 """Parts of each side that a bootstrap draws from and FID-infinity unites."""
 SAMPLE = 10_000
 """Images of each side that KID, precision and recall are taken from; 80 MB at 2,048 features."""
+_EXTRACTOR = (
+    rf"([^\W\d][\w.]*:[^\W\d][\w.]*|({'|'.join(LIBRARIES)}):[^\s,]+|{'|'.join(EXTRACTORS)})"
+)
+SAMPLED = ("kid", "cmmd", "prdc", "swd", "memorisation")
+"""What compares images one by one."""
 ADM_SAMPLE = 50_000
 """Fake images that ADM's evaluator takes precision and recall from; 400 MB at 2,048 features."""
 
@@ -40,13 +46,16 @@ ADM_SAMPLE = 50_000
 class ImageOptions:
     """How images become features."""
 
-    extractor: str | Extractor = option(
+    extractor: str | Extractor | Sequence[str | Extractor] = option(
         "inception",
         "what makes the features: inception (the published FID network), digits (the demo's "
-        "classifier) or module:factory of your own",
+        "classifier), dinov2 (ViT-L/14, as FD-DINOv2), clip (ViT-L/14@336, as CMMD), a model of a "
+        "library, with its own resize, crop and scaling (timm:NAME, hf:REPOSITORY, "
+        "torchvision:NAME), or module:factory of your own; of fid several with commas between "
+        "them, which look at the images in one pass",
         choices=EXTRACTORS,
         form="module:factory",
-        pattern=r"[^\W\d][\w.]*:[^\W\d][\w.]*",
+        pattern=f"{_EXTRACTOR}(,{_EXTRACTOR})*",
         metavar="NAME",
     )
     weights: str | Path | None = option(
@@ -198,6 +207,11 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         f"also the Kernel Inception Distance (arXiv:1801.01401), of up to {SAMPLE:,} images of "
         "each side that the seed picks",
     )
+    cmmd: bool = option(
+        False,
+        "also CMMD (arXiv:2401.09603), unbiased and times 1,000, of up to "
+        f"{SAMPLE:,} images of each side; as the paper has it with the extractor clip",
+    )
     prdc: bool = option(
         False,
         "also precision and recall (arXiv:1904.06991, k = 3), density and coverage "
@@ -221,10 +235,16 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         f"real may be its reference .npz, and of fake up to {ADM_SAMPLE:,} images count in "
         "precision and recall (400 MB)",
     )
+    interval: bool = option(
+        False,
+        "also a 95% interval of FID, by the influence of each of up to "
+        f"{SAMPLE:,} images of either side, and the fake images that cost most by name; no FID is "
+        "computed again",
+    )
     bootstrap: int = option(
         0,
-        f"also a 95% interval of FID, from this many resamplings of {CHUNKS} parts of each side "
-        "(1 GB of memory a side); 0 for none",
+        "also a 95% interval of FID as interval gives it, but from this many resamplings of "
+        f"{CHUNKS} parts of each side (1 GB of memory a side); 0 for none",
         least=0,
     )
     fid_infinity: bool = option(
@@ -238,6 +258,12 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         "number in .npz files with arr_1), and their mean (intra-FID, arXiv:1802.05637); with prdc "
         "also precision and recall of each class; 50 MB of memory per class and side at 2,048 "
         "features",
+    )
+    report: str | Path | None = option(
+        None,
+        "also write a page for people to this .html: the numbers with their interval, and the "
+        "images that cost most, that are farthest from real ones, or that are missing",
+        metavar="OUT.html",
     )
     seed: int = option(0, "seed of all that is drawn at random", least=0)
     same_number: bool = option(
@@ -260,6 +286,12 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
                 )
             for name, value in (("sfid", True), ("prdc", True), ("protocol", "torch-fidelity")):
                 object.__setattr__(self, name, value)
+        if self.report is not None:
+            if Path(self.report).suffix.lower() not in (".html", ".htm"):
+                raise InputError(f"report: got {str(self.report)!r}; give one that ends in .html")
+            object.__setattr__(self, "interval", not self.bootstrap)
+        if self.interval and self.bootstrap:
+            raise InputError("interval: got it with bootstrap, which is another one; give one")
         if self.per_class and self.chunks:
             raise InputError(
                 "per_class: got it with bootstrap or fid_infinity, which divide the images "
@@ -273,11 +305,11 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     @property
     def sampled(self) -> list[str]:
         """What compares images one by one, of those that were asked for."""
-        return [name for name in ("kid", "prdc", "swd", "memorisation") if getattr(self, name)]
+        return [name for name in SAMPLED if getattr(self, name)]
 
     @property
     def sample(self) -> int:
-        return SAMPLE if self.sampled else 0
+        return SAMPLE if self.sampled or self.interval or self.report is not None else 0
 
     def sample_of(self, side: str) -> int:
         """How many images of "real" or "fake" are kept."""

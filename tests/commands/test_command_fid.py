@@ -42,7 +42,8 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
     argv += ["--decoder", "pillow"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
-    argv += ["--sfid", "--adm", "--swd", "--memorisation"]
+    argv += ["--sfid", "--adm", "--swd", "--memorisation", "--cmmd", "--interval"]
+    argv += ["--report", tmp_path / "out.html"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -78,6 +79,9 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "sfid": True,
         "adm": True,
         "swd": True,
+        "report": str(tmp_path / "out.html"),
+        "interval": True,
+        "cmmd": True,
         "memorisation": True,
         "progress": False,
     }
@@ -141,8 +145,12 @@ def test_precision_and_recall_say_of_how_many_images(call, sides, evaluation):
 
 def test_the_other_distances(call, sides, evaluation):
     evaluation.changes = {"sfid": 6.25, "swd": 0.5, "swd_error": 0.125}
+    evaluation.changes |= {"cmmd": -0.5, "cmmd_error": 0.25}
     lines = call("fid", *sides)[1].splitlines()
-    assert lines[1] == "sFID          6.25" and lines[3] == "SWD           0.5  (+- 0.125)"
+    assert lines[1] == "sFID          6.25" and lines[3:5] == [
+        "CMMD          -0.5  (+- 0.25)",
+        "SWD           0.5  (+- 0.125)",
+    ]
 
 
 def test_a_row_for_each_class(call, sides, evaluation):
@@ -170,6 +178,13 @@ def test_classes_with_precision_and_recall_and_those_that_vanished(call, sides, 
         "FID cow       4",
         "vanished      bee, dog",
     ]
+
+
+def test_images_that_cost_most(call, sides, evaluation):
+    evaluation.changes = {"costly_images": [[f"fake/{i}.png", (i - 9) / 4] for i in range(7)]}
+    lines = call("fid", *sides)[1].splitlines()
+    assert lines[2] == "costs most    fake/0.png  (FID -2.25 without it)"
+    assert sum(line.startswith("costs most") for line in lines) == 5
 
 
 def test_near_copies_by_name(call, sides, evaluation):

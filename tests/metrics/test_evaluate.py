@@ -249,7 +249,7 @@ def test_nothing_is_chosen_from_statistics(folders):
         evaluate(made, made, num=20)
 
 
-@pytest.mark.parametrize("asked", ["kid", "prdc", "swd", "memorisation"])
+@pytest.mark.parametrize("asked", metrics.options.SAMPLED)
 def test_statistics_have_no_distances_between_images(asked, folders):
     made = metrics.image_statistics(folders.real, **options_of_statistics())
     with pytest.raises(InputError, match=f"{asked}: .* real is a file of statistics.*{asked} out"):
@@ -312,6 +312,37 @@ def test_near_copies_are_named(folders, arrays, tmp_path, monkeypatch):
     few = evaluate(real[:3], fake, memorisation=True)
     assert few["memorised"] is None and few["fid"] > 0
     assert any(note.startswith("nothing on memorisation: real: got") for note in few["notes"])
+
+
+def test_an_interval_by_influence(folders, arrays, tmp_path):
+    found = evaluate(folders.real, folders.fake, interval=True)
+    sides = []
+    for images in arrays:
+        sides.append(metrics.Summary(12, sample=COUNT))
+        sides[-1].add(load_extractor(TINY)(images)[0], None, range(COUNT))
+    expected = metrics.fid_influence(*sides)
+    assert found["fid_interval"] == pytest.approx([expected.low, expected.high], rel=1e-4)
+    assert len(found["costly_images"]) == 10 and found["stages"]["influence"] > 0
+    place = int(sides[1].sample_positions[int(expected.fake.argmin())])
+    name, change = found["costly_images"][0]
+    assert name == str(sorted(folders.fake.iterdir())[place])
+    assert change == pytest.approx(float(expected.fake.min()), rel=1e-4)
+    made, other = (metrics.image_statistics(x, **options_of_statistics())
+                   for x in (folders.real, folders.fake))  # fmt: skip
+    fixed = evaluate(made, folders.fake, interval=True)["fid_interval"]
+    assert fixed[1] - fixed[0] < found["fid_interval"][1] - found["fid_interval"][0]
+    assert evaluate(folders.real, other, interval=True)["costly_images"] is None
+    with pytest.raises(InputError, match="interval: got statistics of both sides"):
+        evaluate(made, other, interval=True)
+    with pytest.raises(InputError, match="interval: got it with bootstrap"):
+        evaluate(*arrays, interval=True, bootstrap=9)
+
+
+def test_the_kernel_distance_of_directions(arrays):
+    found = evaluate(*arrays, cmmd=True)
+    x, y = (load_extractor(TINY)(images)[0] for images in arrays)
+    assert (found["cmmd"], found["cmmd_error"]) == pytest.approx(metrics.cmmd(x, y), rel=1e-4)
+    assert evaluate(*arrays)["cmmd"] is None
 
 
 def test_the_sliced_distance(arrays, monkeypatch):

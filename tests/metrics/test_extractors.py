@@ -10,11 +10,12 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import test_libraries
 import torch
 from torch import Tensor, nn
 
 from ganfast.errors import InputError
-from ganfast.metrics.choices import EXTRACTORS
+from ganfast.metrics.choices import EXTRACTORS, LIBRARIES
 from ganfast.metrics.extractors import Extractor, load_extractor
 from ganfast.metrics.extractors.extractor import identity
 from ganfast.metrics.extractors.precision import check_precision, float32_products
@@ -272,7 +273,7 @@ def test_compiled_modules(mine, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "parts"),
     [
-        ("nonsense", ["'nonsense'", "give one of inception, digits, module:factory"]),
+        ("nonsense", ["'nonsense'", "give one of inception, digits, dinov2, clip, module:factory"]),
         (":factory", ["module:factory"]),
         ("module:", ["module:factory"]),
         ("not_there_at_all:factory", ["no module not_there_at_all"]),
@@ -334,7 +335,9 @@ def test_mistakes_in_the_other_arguments(mine, tmp_path):
 
 
 def test_every_built_in_extractor_is_met_by_a_test():
-    assert {"inception": test_inception, "digits": test_digits}.keys() == EXTRACTORS.keys()
+    here = {"inception": test_inception, "digits": test_digits}
+    assert {*here, *test_libraries.PRESETS} == EXTRACTORS.keys()
+    assert set(LIBRARIES) == test_libraries.MODELS.keys()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -41,7 +41,7 @@ def test_the_definition(dtype):
 
 
 def test_new_samples_are_as_expected():
-    """Two points are each other's nearest with probability 2/3 on a line (Pickard, 1982)."""
+    """Of points on a line two thirds are the nearest of their nearest."""
     found = memorisation(gaussian(3000, 1, 0), gaussian(3000, 1, 1))
     assert found.share == pytest.approx(2 / 3, abs=0.03)
     assert found.expected == pytest.approx(2 / 3, abs=0.04)

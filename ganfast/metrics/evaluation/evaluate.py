@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
+from ganfast._atomic_file import require_writable
 from ganfast._options import with_options
-from ganfast.errors import InputError
-from ganfast.metrics.distances.bootstrap import bootstrap_interval
-from ganfast.metrics.distances.extrapolation import fid_infinity
-from ganfast.metrics.distances.frechet import frechet_terms
-from ganfast.metrics.distances.kid import kernel_inception_distance
-from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
-from ganfast.metrics.distances.memorisation import memorisation
-from ganfast.metrics.distances.sliced import sliced_wasserstein
 from ganfast.metrics.evaluation.evaluation import Evaluation
-from ganfast.metrics.evaluation.per_class import fid_per_class, manifold_per_class
+from ganfast.metrics.evaluation.gallery import grids
+from ganfast.metrics.evaluation.numbers import numbers
+from ganfast.metrics.evaluation.page import write_page
 from ganfast.metrics.options import EvaluationOptions, StatisticsOptions
 from ganfast.metrics.statistics import Statistics
-from ganfast.metrics.summary import Summary
 
 
 @with_options(EvaluationOptions)
@@ -52,19 +45,22 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         - ``fid``, ``mean_term`` |mu_r - mu_f|^2 and ``covariance_term`` Tr(S_r + S_f -
           2 (S_r S_f)^1/2), whose sum it is; ``sfid``; ``n_real``, ``n_fake`` (a statistics file may
           not say);
-        - ``inception_score_mean``, ``inception_score_std``; ``kid_mean``, ``kid_std``; ``swd``,
-          ``swd_error``;
+        - ``inception_score_mean``, ``inception_score_std``; ``kid_mean``, ``kid_std``; ``cmmd``,
+          ``cmmd_error``; ``swd``, ``swd_error``;
         - ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and of how many
           images these are, ``prdc_n_real`` and ``prdc_n_fake``;
         - ``memorised``, the share of fake images that are near copies, ``memorised_expected``, that
           of real images which the others never saw, ``memorised_pairs`` [[fake name, real name,
           ratio], ...];
-        - ``fid_interval`` [low, high], ``fid_infinity``, ``fid_infinity_error``;
+        - ``fid_interval`` [low, high], ``costly_images`` [[fake name, change of FID without it],
+          ...], ``fid_infinity``, ``fid_infinity_error``, ``fid_by_number``
+          [[fake images, FID], ...];
         - ``intra_fid`` and ``fid_per_class`` {name: FID}; with prdc ``intra_precision``,
           ``intra_recall`` and ``prdc_per_class`` {name: {precision: ..., n_fake: ...}};
           ``vanished_classes``, those of real without a fake image, or with a recall of 0;
         - ``protocol``, ``extractor``, ``precision``, ``dims`` (features of an image),
-          ``batch_size``;
+          ``batch_size``; ``by_extractor`` {name: all of the above that is known}, of the others if
+          there are several;
         - ``decoders`` of files that others than Pillow may have read {format: package and version};
           ``skipped``, names of files left out; ``notes``, sentences on what to keep in mind;
           ``images_per_second``, ``seconds``, ``stages`` (seconds in each).
@@ -76,6 +72,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         TypeError: a keyword that there is not.
         KeyboardInterrupt: Ctrl-C, at the end of a batch; with ``state`` all is kept.
     """
+    if options.report is not None:
+        require_writable(options.report, "report")
     evaluation = Evaluation(options, {"real": real, "fake": fake})
     evaluation.scan()
     result = evaluation.ranks.from_first(_result(evaluation) if evaluation.ranks.first else None)
@@ -105,177 +103,19 @@ def image_statistics(source: Any, options: StatisticsOptions) -> Statistics:
 
 
 def _result(evaluation: Evaluation) -> dict[str, Any]:
-    options, notes = evaluation.options, list(evaluation.notes)
-    real, fake = evaluation.known("real"), evaluation.known("fake")
-    for name, side in (("real", real), ("fake", fake)):
-        notes += _on_the_number(name, side)
-        beside = evaluation.images_beside(name)
-        if beside is not None:
-            notes.append(
-                f"{name} is statistics, beside which its file has {beside.count:,} images: from "
-                f"these are {', '.join(options.sampled)}"
-            )
-    with evaluation.stopwatch("distance"):
-        terms = frechet_terms(real, fake)
-    result = {
-        "fid": terms.fid,
-        "mean_term": terms.mean_term,
-        "covariance_term": terms.covariance_term,
-        "n_real": _count(real),
-        "n_fake": _count(fake),
-        **_spatial(evaluation),
-        **_score(options, fake, notes),
-        **_kernel(evaluation, notes),
-        **_manifold(evaluation, notes),
-        **_sliced(evaluation),
-        **_memorised(evaluation, notes),
-        **_uncertainty(evaluation, real, fake),
-        **_per_class(evaluation, real, fake, notes),
-        **evaluation.provenance(),
-        "decoders": evaluation.decoders,
-        "skipped": evaluation.skipped,
-        "notes": notes,
-    }
+    result = numbers(evaluation)
+    others = {}
+    for view in evaluation.by_others():
+        assert view.extractor is not None
+        found = numbers(view)
+        others[view.extractor.name] = {key: x for key, x in found.items() if x is not None}
+    result |= {"by_extractor": others or None, "decoders": evaluation.decoders}
+    result["skipped"] = evaluation.skipped
+    if evaluation.options.report is not None:
+        write_page(evaluation.options.report, result, grids(evaluation, result))
     return {
         **result,
         "images_per_second": evaluation.images_per_second,
         "seconds": time.perf_counter() - evaluation.began,
         "stages": dict(evaluation.stopwatch.seconds),
     }
-
-
-def _count(side: Summary | Statistics) -> int | None:
-    return side.n if isinstance(side, Statistics) else side.count
-
-
-def _on_the_number(name: str, side: Summary | Statistics) -> list[str]:
-    """What few images do to FID."""
-    count = _count(side)
-    if count is None or count > side.dim:
-        return []
-    return [
-        f"{name} has {count} images, fewer than {side.dim + 1}: its covariance of {side.dim} "
-        "features is singular and FID comes out too high; compare it only at equal numbers"
-    ]
-
-
-def _score(
-    options: EvaluationOptions, fake: Summary | Statistics, notes: list[str]
-) -> dict[str, Any]:
-    mean = std = None
-    if options.inception_score and isinstance(fake, Summary) and fake.classes is not None:
-        try:
-            mean, std = fake.inception_score()
-        except InputError:
-            notes.append(
-                f"no Inception Score: {fake.count} images leave one of {options.splits} splits "
-                "empty; give fewer (--splits)"
-            )
-    std = _known("inception_score_std", std, f"{options.splits} split has one score", notes)
-    return {"inception_score_mean": mean, "inception_score_std": std}
-
-
-def _known(name: str, deviation: float | None, why: str, notes: list[str]) -> float | None:
-    """``deviation``, or None with a note where nothing is known of it."""
-    if deviation is None or not math.isnan(deviation):
-        return deviation
-    notes.append(f"{name} is not known: {why}")
-    return None
-
-
-def _spatial(evaluation: Evaluation) -> dict[str, Any]:
-    if not evaluation.options.sfid:
-        return {"sfid": None}
-    with evaluation.stopwatch("distance"):
-        return {"sfid": frechet_terms(*map(evaluation.spatial, ("real", "fake"))).fid}
-
-
-def _kernel(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
-    mean = std = None
-    if evaluation.options.kid:
-        real, fake = (evaluation.sampled(name) for name in ("real", "fake"))
-        mean, std = kernel_inception_distance(
-            real.sample, fake.sample, seed=evaluation.options.seed
-        )
-        why = f"the {real.count} and {fake.count} images make one subset"
-        std = _known("kid_std", std, why, notes)
-    return {"kid_mean": mean, "kid_std": std}
-
-
-def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys((*MANIFOLD, "n_real", "n_fake"))
-    if evaluation.options.prdc:
-        sides = list(map(evaluation.sample, ("real", "fake")))
-        try:
-            with evaluation.stopwatch("manifold"):
-                metrics = manifold_metrics(*sides)
-        except InputError as error:  # known only after the pass, whose FID must not be lost
-            notes.append(f"no precision and recall: {error}")
-        else:
-            found = {name: getattr(metrics, name) for name in MANIFOLD}
-            found |= {"n_real": len(sides[0]), "n_fake": len(sides[1])}
-    return {f"prdc_{name}": value for name, value in found.items()}
-
-
-def _sliced(evaluation: Evaluation) -> dict[str, Any]:
-    value = error = None
-    if evaluation.options.swd:
-        real, fake = map(evaluation.sample, ("real", "fake"))
-        with evaluation.stopwatch("sliced"):
-            value, error = sliced_wasserstein(real, fake, seed=evaluation.options.seed)
-    return {"swd": value, "swd_error": error}
-
-
-def _memorised(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys(("memorised", "memorised_expected", "memorised_pairs"))
-    if evaluation.options.memorisation:
-        try:
-            with evaluation.stopwatch("memorisation"):
-                copies = memorisation(*map(evaluation.sample, ("real", "fake")))
-        except InputError as error:
-            notes.append(f"nothing on memorisation: {error}")
-        else:
-            real, fake = (evaluation.sampled_names(name) for name in ("real", "fake"))
-            pairs = [[fake(i), real(j), ratio] for i, j, ratio in copies.pairs]
-            found = dict(zip(found, (copies.share, copies.expected, pairs), strict=True))
-    return found
-
-
-def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
-    keys = ("intra_fid", "fid_per_class", "vanished_classes")
-    more = ("intra_precision", "intra_recall", "prdc_per_class")
-    result: dict[str, Any] = dict.fromkeys((*keys, *more))
-    if not evaluation.classes:
-        return result
-    sides = {"real": real, "fake": fake}
-    with evaluation.stopwatch("distance"):
-        found, mean, sentences = fid_per_class(sides, evaluation.classes)
-    vanished = [name for name in evaluation.classes["real"].names if name not in found]
-    result |= {"intra_fid": mean, "fid_per_class": found}
-    notes += sentences
-    if evaluation.options.prdc:
-        samples = {name: evaluation.sample(name) for name in sides}
-        with evaluation.stopwatch("manifold"):
-            prdc, sentences = manifold_per_class(sides, samples, evaluation.classes)
-        notes += sentences
-        known = [of for of in prdc.values() if of is not None]
-        vanished += [name for name, of in prdc.items() if of is not None and not of["recall"]]
-        for name in ("precision", "recall") if known else ():
-            result[f"intra_{name}"] = sum(of[name] for of in known) / len(known)
-        result["prdc_per_class"] = prdc
-    return {**result, "vanished_classes": sorted(vanished)}
-
-
-def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]:
-    options = evaluation.options
-    interval = limit = error = None
-    if options.bootstrap:
-        with evaluation.stopwatch("bootstrap"):
-            interval = list(
-                bootstrap_interval(real, fake, replicates=options.bootstrap, seed=options.seed)
-            )
-    if options.fid_infinity:
-        with evaluation.stopwatch("extrapolation"):
-            extrapolated = fid_infinity(real, fake, seed=options.seed)
-        limit, error = extrapolated.fid, extrapolated.standard_error
-    return {"fid_interval": interval, "fid_infinity": limit, "fid_infinity_error": error}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +17,7 @@ from ganfast.errors import InputError
 from ganfast.metrics.choices import BATCH_SIZE, DIMS
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
+from ganfast.metrics.evaluation.loading import load_extractors, several
 from ganfast.metrics.evaluation.overlap import same_images
 from ganfast.metrics.evaluation.per_class import class_folders
 from ganfast.metrics.evaluation.run_state import RunState
@@ -26,11 +29,10 @@ from ganfast.metrics.evaluation.sources import (
     not_chosen_from,
     opened_side,
 )
-from ganfast.metrics.extractors import Extractor, load_extractor
+from ganfast.metrics.extractors import Extractor
 from ganfast.metrics.extractors.precision import check_precision
 from ganfast.metrics.images import ImageSource, Skipped
 from ganfast.metrics.options import EvaluationOptions
-from ganfast.metrics.protocols import PROTOCOLS
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Moments, Summary
 
@@ -48,7 +50,9 @@ class Evaluation:
     """
 
     def __init__(self, options: EvaluationOptions, given: Mapping[str, Any]) -> None:
-        self.options = options
+        self.options, names = options, several(options.extractor)
+        if len(given) < 2 and len(names) > 1:
+            raise InputError(f"extractor: got {len(names)} of them; give one")
         self.began = time.perf_counter()
         self.ranks, self.stopwatch = Ranks.of_this_process(), Stopwatch()
         self.notes: list[str] = []
@@ -64,7 +68,10 @@ class Evaluation:
         self.notes += [note for name, source in opened.items() for note in ignored(name, source)]
         self.classes = class_folders(opened) if options.per_class else {}
         with self.stopwatch("load"):
-            self.extractor = self._load(opened, beside, device)
+            shows = options.progress and self.ranks.first
+            loaded = load_extractors(names, options, opened, beside, device, shows)
+        self.extractor = loaded[0] if loaded else None
+        self._others = loaded[1:]
         self.notes += self.extractor.notes if self.extractor is not None else ()
         self.batch_size = self._batch_size()
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
@@ -104,7 +111,8 @@ class Evaluation:
         if self.ranks.count > 1:
             with self.stopwatch("reduce"):
                 for images in self._image_sets:
-                    images.summary.all_reduce()
+                    for summary in images.summaries:
+                        summary.all_reduce()
 
     def _tell_skipped(self, images: ImageSet, skipped: list[Skipped]) -> None:
         """Why files were skipped, in a note; InputError, in all processes, if too few are left."""
@@ -121,6 +129,22 @@ class Evaluation:
         result for other images of the same names and sizes."""
         if self._state is not None:
             self._state.delete()
+
+    def by_others(self) -> list[Evaluation]:
+        """The same with each other extractor in the place of the first, after scan()."""
+        views = []
+        for number, extractor in enumerate(self._others):
+            view = copy.copy(self)
+            view.extractor, view._others, view.notes = extractor, [], list(extractor.notes)
+            sfid = self.options.sfid and extractor.spatial is not None
+            view.options = dataclasses.replace(self.options, adm=False, sfid=sfid)
+            view._sides = {
+                name: dataclasses.replace(side, summary=side.others[number][1], others=[])
+                for name, side in self._sides.items()
+                if isinstance(side, ImageSet)
+            }
+            views.append(view)
+        return views
 
     def known(self, name: str) -> Summary | Statistics:
         """What is known of a side."""
@@ -149,6 +173,11 @@ class Evaluation:
         assert isinstance(side, ImageSet)
         source, positions = side.source, side.summary.sample_positions
         return lambda row: image_name(source, int(positions[row]))
+
+    def source_of_sample(self, name: str) -> ImageSource | None:
+        """The images that the side's sample is of; None where it has none."""
+        side = self._beside.get(name) or self._sides[name]
+        return side.source if isinstance(side, ImageSet) else None
 
     def spatial(self, name: str) -> Moments | Statistics:
         """Of the features of sFID."""
@@ -202,53 +231,6 @@ class Evaluation:
         sides += self._beside.values()
         return list({id(side): side for side in sides}.values())
 
-    def _load(
-        self,
-        opened: Mapping[str, ImageSource | Statistics],
-        beside: Mapping[str, ImageSource],
-        device: torch.device,
-    ) -> Extractor | None:
-        options = self.options
-        for name, source in opened.items():
-            if not isinstance(source, Statistics):
-                continue
-            if options.sampled and name not in beside:
-                asked = options.sampled[0]
-                raise InputError(
-                    f"{asked}: it compares images and {name} is a file of statistics; give the "
-                    f"images, or leave {asked} out"
-                )
-            if options.sfid and source.spatial is None:
-                raise InputError(
-                    f"sfid: {name} is a file of statistics without mu_s and sigma_s; give the "
-                    "images, make it anew with ganfast stats --sfid, or leave sfid out"
-                )
-        if not beside and not any(isinstance(one, ImageSource) for one in opened.values()):
-            return None
-        if isinstance(options.extractor, Extractor):
-            if options.sfid and options.extractor.spatial is None:
-                raise InputError(
-                    f"sfid: got the extractor {options.extractor.name!r}, which gives no features "
-                    "of sFID; give load_extractor(spatial=True), or leave sfid out"
-                )
-            if options.dims not in (None, options.extractor.dim):
-                raise InputError(
-                    f"dims: got {options.dims}, and the extractor gives {options.extractor.dim} "
-                    "features; leave dims out"
-                )
-            return options.extractor
-        return load_extractor(
-            options.extractor,
-            weights=options.weights,
-            protocol=PROTOCOLS[options.protocol],
-            precision=options.precision,
-            device=device,
-            compile=options.compile,
-            dims=options.dims,
-            spatial=options.sfid,
-            progress=options.progress and self.ranks.first,
-        )
-
     def _batch_size(self) -> int:
         if self.options.batch_size is not None or self.extractor is None:
             return self.options.batch_size or BATCH_SIZE["cpu"]
@@ -259,21 +241,24 @@ class Evaluation:
 
     def _image_set(self, name: str, source: ImageSource) -> ImageSet:
         assert self.extractor is not None
+        others = [(other, self._summary(name, other)) for other in self._others]
+        return ImageSet(name, source, self._summary(name, self.extractor), others)
+
+    def _summary(self, name: str, extractor: Extractor) -> Summary:
         options = self.options
         folders = self.classes.get(name)
         scored = options.inception_score and name != "real"
-        summary = Summary(
-            self.extractor.dim,
-            classes=self.extractor.classes if scored else None,
+        return Summary(
+            extractor.dim,
+            classes=extractor.classes if scored else None,
             splits=options.splits,
             chunks=options.chunks if folders is None else len(folders.names),
             sample=options.sample_of(name),
-            spatial=self.extractor.spatial if options.sfid else None,
+            spatial=extractor.spatial if options.sfid else None,
             seed=options.seed,
             chunk_of=None if folders is None else folders.class_of,
-            device=self.extractor.device,
+            device=extractor.device,
         )
-        return ImageSet(name, source, summary)
 
     def _compare(self) -> None:
         """Refuse statistics that were made in another way than the images are looked at."""
@@ -345,6 +330,7 @@ class Evaluation:
             **{name: True for name in ("per_class", "sfid") if getattr(self.options, name)},
             **{f"the images of {one.name}": one.source.fingerprint for one in self._image_sets},
             **_how_made(self.extractor),
+            **{f"extractor {one.name}": list(_how_made(one).values()) for one in self._others},
             "process": f"{self.ranks.rank} of {self.ranks.count}",
         }
 

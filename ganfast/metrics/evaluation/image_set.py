@@ -31,6 +31,8 @@ class ImageSet:
     """The argument that it was given as: "real", "fake" or "images"."""
     source: ImageSource
     summary: Summary
+    others: list[tuple[Extractor, Summary]] = field(default_factory=list)
+    """What else looks at the same images, and what is known of them by that."""
     next_batch: int = 0
     """All of this process's batches before it are in ``summary``."""
     done: bool = False
@@ -39,6 +41,10 @@ class ImageSet:
     """Images that this run has put through the network; a resumed one began with more."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the result should know of the pass."""
+
+    @property
+    def summaries(self) -> list[Summary]:
+        return [self.summary, *(summary for _, summary in self.others)]
 
     def scan(
         self,
@@ -89,7 +95,8 @@ class ImageSet:
                     raise
                 if batch is None:
                     with stopwatch("network"):  # a GPU may be at work yet
-                        self.summary.settle()
+                        for summary in self.summaries:
+                            summary.settle()
                     self.done = True
                     save(True)
                     break
@@ -106,11 +113,12 @@ class ImageSet:
         self, batch: Batch, extractor: Extractor, staging: Staging | None, stopwatch: Stopwatch
     ) -> None:
         if batch.positions:
-            prepared = _prepared(batch.images, extractor, staging, stopwatch)
-            with stopwatch("network"):
-                features, logits, spatial = extractor.extract(prepared)
-            with stopwatch("moments"):
-                self.summary.add(features, logits, batch.positions, spatial)
+            for each, summary in ((extractor, self.summary), *self.others):
+                prepared = _prepared(batch.images, each, staging, stopwatch)
+                with stopwatch("network"):
+                    features, logits, spatial = each.extract(prepared)
+                with stopwatch("moments"):
+                    summary.add(features, logits, batch.positions, spatial)
         self.skipped += batch.skipped
         self.next_batch = batch.number + 1
         self.seen += len(batch.positions)
@@ -118,11 +126,19 @@ class ImageSet:
     def state(self) -> SideState:
         """What it takes to go on from here."""
         skipped = [(one.name, one.reason) for one in self.skipped]
-        return SideState(self.summary.state_dict(), self.next_batch, skipped, self.done)
+        kept = self.summary.state_dict()
+        for number, (_, summary) in enumerate(self.others, 1):
+            kept |= {f"extractor.{number}.{key}": x for key, x in summary.state_dict().items()}
+        return SideState(kept, self.next_batch, skipped, self.done)
 
     def restore(self, state: SideState) -> None:
         """Go on from there."""
         self.summary.load_state_dict(state.summary)
+        for number, (_, summary) in enumerate(self.others, 1):
+            start = f"extractor.{number}."
+            own = {key.removeprefix(start): x for key, x in state.summary.items()
+                   if key.startswith(start)}  # fmt: skip
+            summary.load_state_dict(own)
         self.next_batch, self.done = state.next_batch, state.done
         self.skipped = [Skipped(name, reason) for name, reason in state.skipped]
 

@@ -8,7 +8,7 @@ import torch
 
 from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.choices import DIMS, EXTRACTORS
+from ganfast.metrics.choices import DIMS, EXTRACTORS, LIBRARIES, PRESETS
 from ganfast.metrics.extractors.custom import load_custom
 from ganfast.metrics.extractors.extractor import Extractor
 from ganfast.metrics.extractors.precision import check_precision
@@ -32,8 +32,11 @@ def load_extractor(
     """An extractor by its name, ready to be called with uint8 images.
 
     Args:
-        name: "inception", "digits" (the demo's classifier, trained in some seconds), or an import
-            path "module:factory": see :func:`ganfast.metrics.extractors.custom.load_custom`.
+        name: "inception", "digits" (the demo's classifier, trained in some seconds), "dinov2" and
+            "clip" (as FD-DINOv2 and CMMD have them), "timm:NAME", "hf:REPOSITORY" or
+            "torchvision:NAME" (of libraries, which prepare the images as the model wants them), or
+            an import path "module:factory": see
+            :func:`ganfast.metrics.extractors.custom.load_custom`.
         weights: the file of the Inception weights; by default torch hub's cache, else a download.
         protocol: how images become the network's input: a Protocol or its name.
         precision: "fp32", "tf32" (on CUDA only) or "bf16".
@@ -81,6 +84,16 @@ def load_extractor(
         raise InputError(
             f"dims: got {dims}, and the extractor {name} has features of its own; leave dims out"
         )
+    library = name.partition(":")[0] in LIBRARIES
+    if library or name in PRESETS:
+        if protocol.name != "pytorch-fid":  # the default
+            raise InputError(
+                f"protocol: got {protocol.name!r}, and the extractor {name} has its own; leave "
+                "protocol out"
+            )
+        from ganfast.metrics.extractors.libraries import load_library
+
+        return load_library(name, name=name, precision=precision, device=device, compile=compile)
     return load_custom(
         EXTRACTORS.get(name) or name,
         name=name,

@@ -51,8 +51,8 @@ def load_custom(
         module = _made(path, name)
         size = _input_size(module, name)
         module.to(device).eval().requires_grad_(False)
-        network = _network(module, precision, device, compile)
-        dim, classes = _tried(network, size, precision, device, name)
+        network = as_run(module, precision, device, compile)
+        dim, classes = tried(network, size, precision, device, name)
     return Extractor(
         network,
         name=name,
@@ -88,7 +88,7 @@ def _made(path: str, name: str) -> nn.Module:
         raise
     # The user's code: what it raises is news of it, not of us; the cause is kept.
     except Exception as error:
-        raise InputError(f"extractor {name}: {path}() failed: {_described(error)}") from error
+        raise InputError(f"extractor {name}: {path}() failed: {described(error)}") from error
     if not isinstance(made, nn.Module):
         raise InputError(
             f"extractor {name}: {path}() gave a {type(made).__name__}; return a torch.nn.Module"
@@ -117,7 +117,7 @@ def _factory(path: str) -> Callable[[], Any]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"extractor {path}: {module_name} fails: {_described(error)}") from error
+        raise InputError(f"extractor {path}: {module_name} fails: {described(error)}") from error
     for part in attribute.split("."):
         if not hasattr(factory, part):
             raise InputError(f"extractor {path}: {module_name} has no {attribute}")
@@ -130,7 +130,7 @@ def _factory(path: str) -> Callable[[], Any]:
     return factory
 
 
-def _described(error: Exception) -> str:
+def described(error: Exception) -> str:
     """Its type, and the first line of what it says."""
     first = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
@@ -149,7 +149,7 @@ def _input_size(module: nn.Module, name: str) -> tuple[int, int]:
     return height, width
 
 
-def _network(
+def as_run(
     module: nn.Module, precision: str, device: torch.device, compile: bool
 ) -> Callable[[Tensor], Any]:
     network: Callable[[Tensor], Any] = torch.compile(module) if compile else module
@@ -163,7 +163,7 @@ def _network(
     return autocast
 
 
-def _tried(
+def tried(
     network: Callable[[Tensor], Any],
     size: tuple[int, int],
     precision: str,
@@ -176,10 +176,12 @@ def _tried(
     try:
         with torch.inference_mode(), float32_products(precision):
             output = network(batch)
+    except InputError as error:
+        raise InputError(f"extractor {name}: {error}") from None
     except Exception as error:
         raise InputError(
             f"extractor {name}: the network fails on float32 {tuple(batch.shape)}: "
-            f"{_described(error)}"
+            f"{described(error)}"
         ) from error
     features, logits = split_output(output, name)
     for what, x in (("features", features), ("logits", logits)):

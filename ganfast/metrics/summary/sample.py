@@ -27,6 +27,7 @@ class BottomSample:
     Rows are kept in float32 where they come from, 4 size dim bytes: 82 MB for 10,000 rows of 2048.
     """
 
+    @no_autograd
     def __init__(self, size: int, dim: int, seed: int) -> None:
         self.size, self.dim, self.seed = size, dim, seed
         self._rows = torch.empty(size, dim)  # pages that no row has reached cost no memory

@@ -1,0 +1,136 @@
+"""The images that a person should look at, found by their features."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ganfast.metrics.distances.memorisation import nearest_rows
+from ganfast.metrics.evaluation.evaluation import Evaluation
+from ganfast.metrics.images import ImageSource
+
+SHOWN = 12
+"""Images in a grid."""
+_SIDE = 160
+"""Pixels of the longer side of a picture on the page."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """``data``: a data: URL of a PNG. ``beside``: the picture it is to be compared with."""
+
+    name: str
+    words: str
+    data: str
+    beside: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    title: str
+    what: str
+    pictures: list[Picture]
+
+
+def grids(evaluation: Evaluation, result: dict[str, Any]) -> list[Grid]:
+    """What can be shown of the sides that are images and can be read again."""
+    real, fake = (_Side.of(evaluation, name) for name in ("real", "fake"))
+    found = []
+    if fake and result.get("costly_images"):
+        rows = fake.rows_of(name for name, _ in result["costly_images"])
+        changes = [f"FID {change:+.3g} without it" for _, change in result["costly_images"]]
+        found.append(
+            Grid(
+                "Generated images that cost most",
+                "Without one of them FID would be lower by the most, to first order.",
+                [fake.picture(row, words) for row, words in zip(rows, changes, strict=True)],
+            )
+        )
+    if not (real and fake):
+        return found
+    with evaluation.stopwatch("report"):
+        squared, nearest = nearest_rows(fake.features, real.features)
+        away, _ = nearest_rows(real.features, fake.features)
+
+    def with_nearest(row: int) -> Picture:
+        other = real.picture(int(nearest[row]), "the nearest real image")
+        return fake.picture(row, f"distance {float(squared[row].sqrt()):.3g}", other)
+
+    found += [
+        Grid(
+            "Generated images farthest from real ones",
+            "Each above the real image that is nearest to it in the network's features.",
+            [with_nearest(row) for row in _largest(squared)],
+        ),
+        Grid(
+            "Real images farthest from generated ones",
+            "What the generator does not make.",
+            [real.picture(row, f"distance {float(away[row].sqrt()):.3g}")
+             for row in _largest(away)],
+        ),
+        Grid(
+            "A random sample",
+            "Generated images, each above the real image that is nearest to it.",
+            [with_nearest(row) for row in range(min(SHOWN, len(squared)))],
+        ),
+    ]  # fmt: skip
+    pairs = result.get("memorised_pairs") or []
+    copies = [
+        fake.picture(i, f"ratio {pair[2]:.3g}", real.picture(j, "the real image"))
+        for pair, i, j in zip(
+            pairs,
+            fake.rows_of(pair[0] for pair in pairs),
+            real.rows_of(pair[1] for pair in pairs),
+            strict=True,
+        )
+    ]
+    if copies:
+        found.append(Grid("Near copies", "Each above the real image that it is near to.", copies))
+    return found
+
+
+def _largest(values: torch.Tensor) -> list[int]:
+    found: list[int] = values.argsort(descending=True, stable=True)[:SHOWN].tolist()
+    return found
+
+
+class _Side:
+    """The sample of one side, and its images."""
+
+    def __init__(self, evaluation: Evaluation, name: str, source: ImageSource) -> None:
+        self._source, self._name = source, evaluation.sampled_names(name)
+        self._positions = evaluation.sampled(name).sample_positions
+        self.features = evaluation.sample(name)
+
+    @classmethod
+    def of(cls, evaluation: Evaluation, name: str) -> _Side | None:
+        """None for statistics, and for a stream, which is over."""
+        source = evaluation.source_of_sample(name)
+        return cls(evaluation, name, source) if source and source.resumable else None
+
+    def rows_of(self, names: Iterable[str]) -> list[int]:
+        rows = {self._name(row): row for row in range(len(self._positions))}
+        return [rows[name] for name in names]
+
+    def picture(self, row: int, words: str, beside: Picture | None = None) -> Picture:
+        batches = self._source.batches(1, start=int(self._positions[row]))
+        with contextlib.closing(batches):
+            (image,) = next(batches).images
+        return Picture(self._name(row), words, _data_url(image), beside)
+
+
+def _data_url(image: torch.Tensor) -> str:
+    """A PNG, smaller where the image is large."""
+    from PIL import Image
+
+    picture = Image.fromarray(image.cpu().contiguous().numpy())
+    picture.thumbnail((_SIDE, _SIDE))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -1,0 +1,233 @@
+"""What a finished evaluation tells, number by number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ganfast.errors import InputError
+from ganfast.metrics.distances.bootstrap import bootstrap_interval
+from ganfast.metrics.distances.cmmd import cmmd
+from ganfast.metrics.distances.extrapolation import fid_infinity
+from ganfast.metrics.distances.frechet import frechet_terms
+from ganfast.metrics.distances.influence import fid_influence
+from ganfast.metrics.distances.kid import kernel_inception_distance
+from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
+from ganfast.metrics.distances.memorisation import memorisation
+from ganfast.metrics.distances.sliced import sliced_wasserstein
+from ganfast.metrics.evaluation.evaluation import Evaluation
+from ganfast.metrics.evaluation.per_class import fid_per_class, manifold_per_class
+from ganfast.metrics.options import EvaluationOptions
+from ganfast.metrics.statistics import Statistics
+from ganfast.metrics.summary import Summary
+
+
+def numbers(evaluation: Evaluation) -> dict[str, Any]:
+    """All that is known by one extractor."""
+    options, notes = evaluation.options, list(evaluation.notes)
+    real, fake = evaluation.known("real"), evaluation.known("fake")
+    for name, side in (("real", real), ("fake", fake)):
+        notes += _on_the_number(name, side)
+        beside = evaluation.images_beside(name)
+        if beside is not None:
+            notes.append(
+                f"{name} is statistics, beside which its file has {beside.count:,} images: from "
+                f"these are {', '.join(options.sampled)}"
+            )
+    with evaluation.stopwatch("distance"):
+        terms = frechet_terms(real, fake)
+    return {
+        "fid": terms.fid,
+        "mean_term": terms.mean_term,
+        "covariance_term": terms.covariance_term,
+        "n_real": _count(real),
+        "n_fake": _count(fake),
+        **_spatial(evaluation),
+        **_score(options, fake, notes),
+        **_kernel(evaluation, notes),
+        **_cmmd(evaluation, notes),
+        **_manifold(evaluation, notes),
+        **_sliced(evaluation),
+        **_memorised(evaluation, notes),
+        **_uncertainty(evaluation, real, fake),
+        **_per_class(evaluation, real, fake, notes),
+        **evaluation.provenance(),
+        "notes": notes,
+    }
+
+
+def _count(side: Summary | Statistics) -> int | None:
+    return side.n if isinstance(side, Statistics) else side.count
+
+
+def _on_the_number(name: str, side: Summary | Statistics) -> list[str]:
+    """What few images do to FID."""
+    count = _count(side)
+    if count is None or count > side.dim:
+        return []
+    return [
+        f"{name} has {count} images, fewer than {side.dim + 1}: its covariance of {side.dim} "
+        "features is singular and FID comes out too high; compare it only at equal numbers"
+    ]
+
+
+def _score(
+    options: EvaluationOptions, fake: Summary | Statistics, notes: list[str]
+) -> dict[str, Any]:
+    mean = std = None
+    if options.inception_score and isinstance(fake, Summary) and fake.classes is not None:
+        try:
+            mean, std = fake.inception_score()
+        except InputError:
+            notes.append(
+                f"no Inception Score: {fake.count} images leave one of {options.splits} splits "
+                "empty; give fewer (--splits)"
+            )
+    std = _known("inception_score_std", std, f"{options.splits} split has one score", notes)
+    return {"inception_score_mean": mean, "inception_score_std": std}
+
+
+def _known(name: str, deviation: float | None, why: str, notes: list[str]) -> float | None:
+    """``deviation``, or None with a note where nothing is known of it."""
+    if deviation is None or not math.isnan(deviation):
+        return deviation
+    notes.append(f"{name} is not known: {why}")
+    return None
+
+
+def _spatial(evaluation: Evaluation) -> dict[str, Any]:
+    there = evaluation.extractor is None or evaluation.extractor.spatial is not None
+    if not evaluation.options.sfid or not there:
+        return {"sfid": None}
+    with evaluation.stopwatch("distance"):
+        return {"sfid": frechet_terms(*map(evaluation.spatial, ("real", "fake"))).fid}
+
+
+def _kernel(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+    mean = std = None
+    if evaluation.options.kid:
+        real, fake = (evaluation.sampled(name) for name in ("real", "fake"))
+        mean, std = kernel_inception_distance(
+            real.sample, fake.sample, seed=evaluation.options.seed
+        )
+        why = f"the {real.count} and {fake.count} images make one subset"
+        std = _known("kid_std", std, why, notes)
+    return {"kid_mean": mean, "kid_std": std}
+
+
+def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys((*MANIFOLD, "n_real", "n_fake"))
+    if evaluation.options.prdc:
+        sides = list(map(evaluation.sample, ("real", "fake")))
+        try:
+            with evaluation.stopwatch("manifold"):
+                metrics = manifold_metrics(*sides)
+        except InputError as error:  # known only after the pass, whose FID must not be lost
+            notes.append(f"no precision and recall: {error}")
+        else:
+            found = {name: getattr(metrics, name) for name in MANIFOLD}
+            found |= {"n_real": len(sides[0]), "n_fake": len(sides[1])}
+    return {f"prdc_{name}": value for name, value in found.items()}
+
+
+def _cmmd(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+    value = error = None
+    if evaluation.options.cmmd:
+        try:
+            with evaluation.stopwatch("kernel"):
+                value, error = cmmd(*map(evaluation.sample, ("real", "fake")))
+        except InputError as fault:  # known only after the pass, whose FID must not be lost
+            notes.append(f"no CMMD: {fault}")
+    return {"cmmd": value, "cmmd_error": error}
+
+
+def _sliced(evaluation: Evaluation) -> dict[str, Any]:
+    value = error = None
+    if evaluation.options.swd:
+        real, fake = map(evaluation.sample, ("real", "fake"))
+        with evaluation.stopwatch("sliced"):
+            value, error = sliced_wasserstein(real, fake, seed=evaluation.options.seed)
+    return {"swd": value, "swd_error": error}
+
+
+def _memorised(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(("memorised", "memorised_expected", "memorised_pairs"))
+    if evaluation.options.memorisation:
+        try:
+            with evaluation.stopwatch("memorisation"):
+                copies = memorisation(*map(evaluation.sample, ("real", "fake")))
+        except InputError as error:
+            notes.append(f"nothing on memorisation: {error}")
+        else:
+            real, fake = (evaluation.sampled_names(name) for name in ("real", "fake"))
+            pairs = [[fake(i), real(j), ratio] for i, j, ratio in copies.pairs]
+            found = dict(zip(found, (copies.share, copies.expected, pairs), strict=True))
+    return found
+
+
+def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
+    keys = ("intra_fid", "fid_per_class", "vanished_classes")
+    more = ("intra_precision", "intra_recall", "prdc_per_class")
+    result: dict[str, Any] = dict.fromkeys((*keys, *more))
+    if not evaluation.classes:
+        return result
+    sides = {"real": real, "fake": fake}
+    with evaluation.stopwatch("distance"):
+        found, mean, sentences = fid_per_class(sides, evaluation.classes)
+    vanished = [name for name in evaluation.classes["real"].names if name not in found]
+    result |= {"intra_fid": mean, "fid_per_class": found}
+    notes += sentences
+    if evaluation.options.prdc:
+        samples = {name: evaluation.sample(name) for name in sides}
+        with evaluation.stopwatch("manifold"):
+            prdc, sentences = manifold_per_class(sides, samples, evaluation.classes)
+        notes += sentences
+        known = [of for of in prdc.values() if of is not None]
+        vanished += [name for name, of in prdc.items() if of is not None and not of["recall"]]
+        for name in ("precision", "recall") if known else ():
+            result[f"intra_{name}"] = sum(of[name] for of in known) / len(known)
+        result["prdc_per_class"] = prdc
+    return {**result, "vanished_classes": sorted(vanished)}
+
+
+def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]:
+    options = evaluation.options
+    interval = limit = error = costly = points = None
+    images = isinstance(real, Summary) or isinstance(fake, Summary)
+    if options.interval and (images or options.report is None):
+        interval, costly = _by_influence(evaluation, real, fake)
+    if options.bootstrap:
+        with evaluation.stopwatch("bootstrap"):
+            interval = list(
+                bootstrap_interval(real, fake, replicates=options.bootstrap, seed=options.seed)
+            )
+    if options.fid_infinity:
+        with evaluation.stopwatch("extrapolation"):
+            extrapolated = fid_infinity(real, fake, seed=options.seed)
+        limit, error = extrapolated.fid, extrapolated.standard_error
+        points = [list(pair) for pair in zip(extrapolated.counts, extrapolated.fids, strict=True)]
+    return {
+        "fid_interval": interval,
+        "costly_images": costly,
+        "fid_infinity": limit,
+        "fid_infinity_error": error,
+        "fid_by_number": points,
+    }
+
+
+_COSTLY = 10
+"""Images that are named."""
+
+
+def _by_influence(evaluation: Evaluation, real: Any, fake: Any) -> tuple[Any, Any]:
+    """The interval of FID, and the fake images without which it would fall most."""
+    if isinstance(real, Statistics) and isinstance(fake, Statistics):
+        raise InputError("interval: got statistics of both sides; give the images of one")
+    with evaluation.stopwatch("influence"):
+        found = fid_influence(real, fake)
+    if found.fake is None:
+        return [found.low, found.high], None
+    called = evaluation.sampled_names("fake")
+    order = found.fake.argsort(stable=True)[:_COSTLY].tolist()
+    costly = [[called(i), float(found.fake[i])] for i in order if found.fake[i] < 0]
+    return [found.low, found.high], costly
