@@ -13,10 +13,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 _QUICK = (
-    *("linalg", "linalg_gradients", "linalg_gaussian", "linalg_inputs", "linalg_certificate"),
-    *("linalg_polar", "linalg_transforms", "linalg_batch", "optim", "clip"),
+    *("linalg", "linalg_gaussian", "linalg_inputs", "linalg_certificate", "linalg_polar"),
+    *("linalg_transforms", "linalg_batch", "optim", "clip"),
 )
-_LONG = ("linalg_accuracy", "losses", "interpolate", "noise", "penalty", "penalty_critics")
+_LONG = (
+    *("linalg_accuracy", "linalg_gradients", "losses", "interpolate", "noise", "penalty"),
+    "penalty_critics",
+)
 
 PART = (
     "tests/gpu/test_gpu_ops.py",
@@ -54,6 +57,9 @@ NOT_SIMULATED = {
     "test_optim.py::test_inside_torch_compile": _COMPILED,
     "test_clip.py::test_inside_torch_compile": _COMPILED,
     "test_noise.py::test_a_seed_gives_one_key_wherever": _COMPILED,
+    "test_noise.py::test_vmap_draws_as_its_randomness_says[label noise-True": _COMPILED,
+    "test_noise.py::test_vmap_draws_as_its_randomness_says[label flips-True": _COMPILED,
+    "test_noise.py::test_vmap_draws_as_its_randomness_says[interpolate-True": _COMPILED,
     "test_optim.py::test_what_torch_refuses_is_refused": _CPU,
     "test_preprocess.py::test_larger_than_a_fresh_allocation": _LARGE,
     "test_preprocess.py::test_against_the_code_that_it_is_named_after[clean-(1024": _LARGE,
