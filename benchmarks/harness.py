@@ -114,6 +114,6 @@ def facts(case: Case, graph: bool, provider: str, found: Measurement) -> dict[st
         told["code"] = case.providers[provider].code
     if case.items:
         told["items"] = case.items
-    if found.sets > 1:
+    if found.sets > 1 or not case.rotates:
         told |= {"sets": found.sets, "past_cache": found.past_cache}
     return told | {name: each[provider] for name, each in found.facts.items() if provider in each}

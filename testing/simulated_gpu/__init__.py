@@ -36,6 +36,7 @@ def sized(hardware: int, simulated: int) -> int:
     return simulated if _simulates else hardware
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     global _simulates
     _simulates = True

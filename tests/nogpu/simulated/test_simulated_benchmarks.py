@@ -41,7 +41,8 @@ def test_every_kind_of_case_of_a_suite(suite):
             peers = {name for name, provider in case.providers.items() if provider.optional}
             assert not found.failed and set(found.missing) <= peers, (case.name, found)
             for name in found.rounds.seconds:
-                assert facts(brief, graph, name, found)["error"] is not None
+                told = facts(brief, graph, name, found)
+                assert told["error"] is not None and told["past_cache"] is case.rotates
 
 
 def test_the_facts_of_the_machine():
