@@ -81,7 +81,8 @@ def _costs(vanishing: Vanishing) -> str:
 
 Right, what the generator's gradient is multiplied by: the slope of its cost in the critic's logit.
 At D(G(z)) = 0.01, a sample that the critic is sure of, it is {values}: flat for
-{listed(flat)}, steep for {listed(steep)}. Early in training every sample is there.
+{listed(flat)}, steep for {listed(steep)}. Where the critic is ahead of its generator, most samples
+are there.
 
 ![the generator's gradient as the critic gets ahead](vanishing.png)
 
