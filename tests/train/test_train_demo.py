@@ -2,6 +2,11 @@
 
 import dataclasses
 import functools
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -164,3 +169,32 @@ def test_a_short_demo_shows_everything(tmp_path, capsys, monkeypatch):
     assert not stale.exists()
     jobs = [job for job in demo.jobs_of(tmp_path, 1) if job.config.out.endswith("wgan-1")]
     assert np.array_equal(demo.play(*jobs).samples, found["wgan"][1].samples)  # whoever plays
+
+
+def test_a_process_that_is_killed_is_a_message(monkeypatch):
+    monkeypatch.setattr(demo, "play_and_obey", os._exit)
+    killed = pytest.raises(ChildProcessError, match="^a process of the demo was killed")
+    with killed, demo.player(2) as plays:
+        list(plays([9]))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes, and their signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_demo_that_is_interrupted_keeps_its_runs(tmp_path, number, code):
+    command = [sys.executable, "-m", "ganfast", "demo", "--out", str(tmp_path)]
+    demo_process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 300
+    while len(logs := list(tmp_path.glob("*/log.jsonl"))) < 2:
+        assert demo_process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    if number == signal.SIGINT:
+        os.killpg(demo_process.pid, number)  # as a terminal does
+    else:
+        demo_process.send_signal(number)
+    _, err = demo_process.communicate(timeout=300)
+    assert demo_process.returncode == code, err
+    assert len(err.splitlines()) == 1 and "Traceback" not in err
+    assert all((log.parent / "checkpoint.safetensors").is_file() for log in logs)
