@@ -116,10 +116,10 @@ def test_what_is_said_of_the_digits_is_what_was_seen():
     assert "between wgan and minimax; other" in text  # of hinge one seed is worse than all of wgan
     assert "Real digits are at 10.0; the worst run is at 40.0 times that." in text
     assert "**Failed**: minimax." in text
-    assert "50% to 50%" in text and "far from equally many in minimax." in text
+    assert "50% to 50%" in text and "as uneven as that, in minimax." in text
     del found["minimax"]
     text = report._compared(facts_of(found))
-    assert "No two neighbours" in text and "Failed" not in text and "No game lost a class" in text
+    assert "No two neighbours" in text and "Failed" not in text and "No class is missing" in text
 
 
 def test_what_is_said_of_stopping_is_what_was_seen():
