@@ -87,16 +87,16 @@ are there.
 
 ![the generator's gradient as the critic gets ahead](vanishing.png)
 
-A critic is trained against a generator that stands still. After {last} steps D(G(z)) has gone from
-{vanishing.d_of_fake[0]:.2g} to {vanishing.d_of_fake[-1]:.2g}. The gradient that minimax would give
-the generator is then {minimax[-1]:.2g}, {_change(minimax)} after step {first}; the non-saturating
-one {other[-1]:.2g}, {_change(other)}.
+A critic is trained against a generator that stands still. From step {first} to step {last} the
+mean D(G(z)) goes from {vanishing.d_of_fake[0]:.2g} to {vanishing.d_of_fake[-1]:.2g}. The gradient
+that minimax would give the generator is {_change(minimax)} in the end, at {minimax[-1]:.2g}, and the
+non-saturating one {_change(other)}, at {other[-1]:.2g}.
 """
 
 
 def _change(values: Sequence[float]) -> str:
     ratio = values[-1] / values[0]
-    return f"{1 / ratio:.3g} times weaker than" if ratio < 1 else f"{ratio:.3g} times as strong as"
+    return f"{1 / ratio:.3g} times weaker" if ratio < 1 else f"{ratio:.3g} times as strong"
 
 
 def _ring(points: Mapping[str, Sequence[Played]]) -> str:
@@ -139,8 +139,10 @@ def _collapse(points: Mapping[str, Sequence[Played]]) -> str:
     cured = [row for row in collapsed if f"{row} + R1" in whole]
     if cured:
         texts.append(
-            f"The penalty R1 is the only difference between {listed(cured)} and its cure: a critic "
-            "that is flat around real samples no longer chases the generator from mode to mode."
+            f"With R1, and nothing else changed, {listed(cured)} "
+            + ("finds" if len(cured) == 1 else "find")
+            + " them: a critic that is flat around real samples no longer chases the generator "
+            "from mode to mode."
         )
     return " ".join(texts)
 
@@ -216,7 +218,9 @@ def _compared(facts: Facts) -> str:
     )
     floor = facts.floor
     ratios = {row: max(values) / floor for row, values in fids.items()}
-    texts.append(f"Real digits are at {floor:.1f}; the worst run is at {max(ratios.values()):.1f}")
+    texts.append(
+        f"Real digits have FID {floor:.1f}; the worst run is at {max(ratios.values()):.1f}"
+    )
     texts[-1] += " times that."
     failed = [row for row in order if min(fids[row]) > 0.2 * facts.noise["fid"]]
     if failed:
@@ -305,7 +309,7 @@ def _stopped(runs: Sequence[Played]) -> str:
         texts.append(f"The independent critic's distance ranks the evaluations as FID does, or "
                      f"nearly (0.9 at least), in {listed(good)}.")  # fmt: skip
     if poor:
-        texts.append(f"It does not in {listed(poor)}.")
+        texts.append(f"It is less sure of that in {listed(poor)}.")
     for run in runs:
         steps, fids = series(run.lines, "fid")
         stop, best = stopped_at(series(run.lines, "distance")[1], PATIENCE)
