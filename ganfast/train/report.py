@@ -89,8 +89,8 @@ are there.
 
 A critic is trained against a generator that stands still. From step {first} to step {last} the
 mean D(G(z)) goes from {vanishing.d_of_fake[0]:.2g} to {vanishing.d_of_fake[-1]:.2g}. The gradient
-that minimax would give the generator is {_change(minimax)} in the end, at {minimax[-1]:.2g}, and the
-non-saturating one {_change(other)}, at {other[-1]:.2g}.
+that minimax would give the generator is {_change(minimax)} in the end, at {minimax[-1]:.2g}, and
+the non-saturating one {_change(other)}, at {other[-1]:.2g}.
 """
 
 
