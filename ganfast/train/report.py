@@ -126,17 +126,23 @@ def _collapse(points: Mapping[str, Sequence[Played]]) -> str:
     """Who collapsed, and who did not."""
     least = {row: min(run.judged["modes"] for run in runs) for row, runs in points.items()}
     most = {row: max(run.judged["modes"] for run in runs) for row, runs in points.items()}
-    collapsed = [row for row in points if most[row] <= 4]
+    at_mode = {row: max(run.judged["at_mode"] for run in runs) for row, runs in points.items()}
+    astray = [row for row in points if at_mode[row] < 0.2]
+    collapsed = [row for row in points if most[row] <= 4 and row not in astray]
     whole = [row for row in points if least[row] >= 7]
     texts = []
     if collapsed:
         texts.append(f"Half of the modes or more are missing in every seed of {listed(collapsed)}.")
+    if astray:
+        texts.append(
+            f"Hardly a sample is at any mode in {listed(astray)}: no collapse, but no convergence."
+        )
     if whole:
         texts.append(f"At least seven are found in every seed of {listed(whole)}.")
-    rest = [row for row in points if row not in (*collapsed, *whole)]
+    rest = [row for row in points if row not in (*collapsed, *astray, *whole)]
     if rest:
         texts.append(f"It depends on the seed, or some modes are missing, in {listed(rest)}.")
-    cured = [row for row in collapsed if f"{row} + R1" in whole]
+    cured = [row for row in (*astray, *collapsed) if f"{row} + R1" in whole]
     if cured:
         texts.append(
             f"With R1, and nothing else changed, {listed(cured)} "

@@ -95,11 +95,13 @@ def test_what_is_said_of_the_ring_is_what_was_seen():
         "minimax": [ring_run("minimax", n) for n in (1, 2, 4)],
         "minimax + R1": [ring_run("minimax + R1", n) for n in (8, 7, 8)],
         "hinge": [ring_run("hinge", n) for n in (3, 8, 8)],
+        "wgan": [ring_run("wgan", n, 0.1) for n in (0, 1, 0)],
     }
     text = report._collapse(points)
     assert "are missing in every seed of minimax." in text
     assert "found in every seed of minimax + R1." in text
     assert "missing, in hinge." in text
+    assert "at any mode in wgan: no collapse" in text
     assert "With R1, and nothing else changed, minimax finds them" in text
     points["minimax + R1"] = points["minimax"]
     assert "With R1" not in report._collapse(points) and "At least" not in report._collapse(points)
