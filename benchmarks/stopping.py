@@ -4,8 +4,8 @@
 
 Runs on scikit-learn's digits with small networks, each of which gets worse again for a reason of
 its own. At every evaluation the FID against held-out digits and the distance by the independent
-critic are taken; then it is asked what patience would have done. Prints a Markdown table
-(docs/stopping.md has one that was measured); FILE gets a line of JSON for each run.
+critic are taken; then it is asked what patience would have done by the distance. Prints a Markdown
+table (docs/stopping.md has one that was measured); FILE gets a line of JSON for each run.
 """
 
 from __future__ import annotations
@@ -119,11 +119,14 @@ def table(rows: Iterable[Sequence[str]]) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="Does the watch stop a run where its FID turns?")
-    parser.add_argument("names", nargs="*", choices=[[], *(case.name for case in CASES)])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of a run; all without one")
     parser.add_argument("--out", type=Path, help="a file for the series, a line of JSON each")
     arguments = parser.parse_args()
+    known = [case.name for case in CASES]
+    if unknown := [name for name in arguments.names if name not in known]:
+        parser.error(f"NAME: got {unknown[0]!r}; give one of {', '.join(map(repr, known))}")
     torch.set_num_threads(1)
-    chosen = [case for case in CASES if not arguments.names or case.name in arguments.names]
+    chosen = [case for case in CASES if case.name in (arguments.names or known)]
     found = []
     for case in chosen:
         found.append(follow(case))

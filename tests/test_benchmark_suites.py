@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import bench_manifold, networks
+from benchmarks import bench_manifold, networks, stopping
 from benchmarks.bench_linalg import cases as linalg_cases
 from benchmarks.bench_losses import cases as loss_cases
 from benchmarks.bench_losses import distinct
@@ -24,6 +24,7 @@ from ganfast import games
 from ganfast.bench.case import COMPILED, Comparison, GateError
 from ganfast.bench.evaluation import WIDE, two_pass
 from ganfast.bench.losses import kind
+from ganfast.train import TrainConfig
 from testing import gaussians
 
 
@@ -267,3 +268,29 @@ def test_the_small_cases_of_a_gpu_run(suite):
         kept = {name: each for name, each in case.providers.items() if name != COMPILED}
         found = Comparison(replace(case, providers=kept)).measure(quick=True)
         assert not found.failed, case.name
+
+
+# ---- stopping ------------------------------------------------------------------------------------
+
+
+def test_each_run_that_is_to_be_stopped_can_be_started():
+    assert len({case.name for case in stopping.CASES}) == len(stopping.CASES) >= 6
+    for case in stopping.CASES:
+        TrainConfig(width=stopping.WIDTH, **case.settings)
+
+
+def test_what_is_said_of_a_run_that_turned():
+    steps, turn = list(range(10, 100, 10)), [9.0, 6.0, 4.0, 3.0, 4.0, 6.0, 9.0, 9.0, 9.0]
+    cells = stopping.row(stopping.Series("late", steps, turn, [9.0, *turn[:-1]], turn, 1.0))
+    assert cells[:1] + cells[2:] == ("late", "3 at 40", "4 at 50", "+1", "90", "9 at 90")
+    still = stopping.Series("falls", steps, turn[:3], turn[:3], turn[:3], 1.0)
+    assert stopping.row(still)[4:6] == ("+0", "never")
+
+
+@pytest.mark.slow
+def test_a_run_is_followed_to_its_end(monkeypatch):
+    monkeypatch.setattr(stopping, "EVALUATIONS", 2)
+    case = replace(stopping.CASES[-1], every=2)
+    found = stopping.follow(case)
+    assert found.steps == [2, 4] and case.images == 30
+    assert len(found.fids) == len(found.distances) == len(found.fits) == 2

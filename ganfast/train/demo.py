@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +89,7 @@ def run_demo(out: Path, *, seed: int = 0, workers: int = WORKERS) -> dict[str, l
 
     Raises:
         InputError: ``out`` can't be written.
+        ChildProcessError: a process of the demo was killed.
     """
     start = time.perf_counter()
     writable_folder(out)  # before the first minute is spent
@@ -102,8 +105,8 @@ def run_demo(out: Path, *, seed: int = 0, workers: int = WORKERS) -> dict[str, l
     print(line("real digits", floors, []), flush=True)
     print(line("noise", [noise], []), flush=True)
     found: dict[str, list[Played]] = {}
-    with mapper(workers) as each:
-        for played in each(play, jobs):
+    with player(workers) as plays:
+        for played in plays(jobs):
             rows = found.setdefault(played.row, [])
             rows.append(played)
             if len(rows) == sum(job.row == played.row for job in jobs):
@@ -141,6 +144,8 @@ def jobs_of(out: Path, seed: int) -> Iterator[Job]:
 
 def play(job: Job) -> Played:
     """Train, sample and judge."""
+    if job.config.data == "digits":
+        eyes()  # they take their time, which is not the run's
     start = time.process_time()
     run = train(job.config, source=Few(digits(), FEW) if job.row == OVERFITTING.name else None)
     seconds = time.process_time() - start - run.watch.seconds
@@ -150,9 +155,8 @@ def play(job: Job) -> Played:
         modes, at_mode = modes_of(source, samples)
         judged: dict[str, float] = {"modes": modes, "at_mode": at_mode}
     else:
-        judge = eyes()
-        samples = trainer.sample(judge.count, job.config.seed + 1)
-        judged = judge(samples)
+        samples = trainer.sample(eyes().count, job.config.seed + 1)
+        judged = eyes()(samples)
     name = run.out.name
     return Played(job.row, name, trainer.steps_done, seconds, judged, samples.numpy(), run.lines)
 
@@ -163,18 +167,36 @@ def eyes() -> Judge:
     return Judge(digits().held_out.all(), seen_by("digits"))
 
 
+def play_and_obey(job: Job) -> Played:
+    """``play``, in a process that ends with a run that was interrupted, which has saved itself."""
+    try:
+        return play(job)
+    except KeyboardInterrupt:
+        os._exit(1)  # nobody waits for what it would say
+
+
 @contextmanager
-def mapper(workers: int) -> Iterator[Callable[..., Any]]:
-    """``map``, by so many processes. What ends the demo lets runs in progress save themselves, for
-    Ctrl-C reaches them as well, and drops the others."""
+def player(workers: int) -> Iterator[Callable[[Sequence[Job]], Iterable[Played]]]:
+    """What plays jobs, in so many processes (1: in this one). If it is left early, runs in progress
+    save themselves and the others are dropped.
+
+    Raises:
+        ChildProcessError: a process ended without having been asked to.
+    """
     if workers == 1:
-        yield map
+        yield lambda jobs: map(play, jobs)
         return
     # Not forked: a process that has run threads of OpenMP may hang in a copy of itself.
     context = multiprocessing.get_context("spawn")
     ignore = (signal.SIGINT, signal.SIG_IGN)  # between runs; a run has a handler of its own
     pool = ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=ignore)
     try:
-        yield pool.map
+        yield lambda jobs: pool.map(play_and_obey, jobs)
+    except BaseException as error:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise ChildProcessError("a process of the demo was killed: out of memory?") from None
+        raise
     finally:
         pool.shutdown(cancel_futures=True)

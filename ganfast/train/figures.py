@@ -80,10 +80,11 @@ def save_stopping(path: Path, runs: Sequence[Played]) -> None:
         "training critic's estimate": ("wasserstein", _has("wasserstein")),
         "training critic's loss": ("critic_loss", lambda run: not _has("wasserstein")(run)),
     }
+    colours = {run.row: colour for run, colour in zip(runs, pictures.COLOURS, strict=False)}
     panels = []
     for title, (name, fits) in kinds.items():
         curves = {run.row: over_fid(run, name) for run in runs if fits(run)}
-        panels.append(Panel(curves, "FID", title, marked=True, x_logarithmic=True))
+        panels.append(Panel(curves, "FID", title, x_logarithmic=True, marked=True, colours=colours))
     pictures.save_curves(path, panels)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ganfast.train.environment import need
 
 # One colour per series, told apart by colour-blind readers too (Okabe and Ito).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 
 STEPS = "generator steps"
 MOST_COLUMNS = 3
@@ -77,6 +77,7 @@ class Panel:
     logarithmic: bool = False
     x_logarithmic: bool = False
     marked: bool = False
+    colours: Mapping[str, str] | None = None  # by name; else one after the other
 
 
 def save_curves(
@@ -92,17 +93,29 @@ def save_curves(
     for axes, panel in zip(places, panels, strict=False):
         for (name, (xs, ys)), colour in zip(panel.curves.items(), cycle(COLOURS), strict=False):
             label, marker = name.replace("_", " "), "." if panel.marked else ""
+            colour = panel.colours[name] if panel.colours else colour
             axes.plot(xs, ys, label=label, color=colour, marker=marker)
         axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
-        axes.set_xscale("log" if panel.x_logarithmic else "linear")
-        axes.set_yscale("log" if panel.logarithmic else "linear")
+        if panel.x_logarithmic:
+            _logarithmic(axes, axes.xaxis, "x")
+        if panel.logarithmic:
+            _logarithmic(axes, axes.yaxis, "y")
         axes.set_ylim(*panel.y_limits)
         axes.grid(alpha=0.3)
-        if len(panel.curves) > 1:
-            axes.legend()
+        if len(panel.curves) > 1 or panel.colours:
+            axes.legend(fontsize="small", framealpha=0.6)
     if title:
         figure.suptitle(title)
     figure.savefig(path)
+
+
+def _logarithmic(axes: Any, axis: Any, which: str) -> None:
+    """A scale with 1, 2, 5, 10 on it, and no powers between that write over each other."""
+    ticker = need("matplotlib.ticker")
+    getattr(axes, f"set_{which}scale")("log")
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 PANELS: dict[str, tuple[tuple[str, ...], bool]] = {
@@ -110,7 +123,7 @@ PANELS: dict[str, tuple[tuple[str, ...], bool]] = {
     "distances to held-out data": (("distance", "distance_fit", "wasserstein"), False),
     "FID": (("fid",), True),
     "shares": (
-        ("precision", "recall", "coverage", "far", "at_mode", "d_of_fake", "clipped")
+        ("precision", "recall", "density", "coverage", "far", "at_mode", "d_of_fake", "clipped")
         + ("zero_gradient", "skipped"),
         False,
     ),

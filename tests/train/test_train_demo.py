@@ -2,6 +2,11 @@
 
 import dataclasses
 import functools
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -90,14 +95,16 @@ def test_what_is_said_of_the_ring_is_what_was_seen():
         "minimax": [ring_run("minimax", n) for n in (1, 2, 4)],
         "minimax + R1": [ring_run("minimax + R1", n) for n in (8, 7, 8)],
         "hinge": [ring_run("hinge", n) for n in (3, 8, 8)],
+        "wgan": [ring_run("wgan", n, 0.1) for n in (0, 1, 0)],
     }
     text = report._collapse(points)
     assert "are missing in every seed of minimax." in text
     assert "found in every seed of minimax + R1." in text
     assert "missing, in hinge." in text
-    assert "between minimax and its cure:" in text
+    assert "at any mode in wgan: no collapse" in text
+    assert "With R1, and nothing else changed, minimax finds them" in text
     points["minimax + R1"] = points["minimax"]
-    assert "its cure" not in report._collapse(points) and "At least" not in report._collapse(points)
+    assert "With R1" not in report._collapse(points) and "At least" not in report._collapse(points)
 
 
 def test_what_is_said_of_the_digits_is_what_was_seen():
@@ -109,12 +116,12 @@ def test_what_is_said_of_the_digits_is_what_was_seen():
     text = report._compared(facts_of(found))
     assert "By mean FID: hinge, wgan, minimax." in text
     assert "between wgan and minimax; other" in text  # of hinge one seed is worse than all of wgan
-    assert "Real digits are at 10.0; the worst run is at 40.0 times that." in text
+    assert "Real digits have FID 10.0; the worst run is at 40.0 times that." in text
     assert "**Failed**: minimax." in text
-    assert "50% to 50%" in text and "far from equally many in minimax." in text
+    assert "50% to 50%" in text and "as uneven as that, in minimax." in text
     del found["minimax"]
     text = report._compared(facts_of(found))
-    assert "No two neighbours" in text and "Failed" not in text and "No game lost a class" in text
+    assert "No two neighbours" in text and "Failed" not in text and "No class is missing" in text
 
 
 def test_what_is_said_of_stopping_is_what_was_seen():
@@ -127,7 +134,7 @@ def test_what_is_said_of_stopping_is_what_was_seen():
     assert stop is not None and f"would have saved {1 - (stop + 1) / 7:.0%} of the steps" in text
     assert f"kept FID {[9, 5, 3, 4, 6, 8, 9][best]}, where the end has 9." in text
     wrong = digits_run("wrong", fids=[9, 8, 7], distances=[1, 2, 3])
-    assert "It does not in wrong." in report._stopping([wrong])
+    assert "It is less sure of that in wrong." in report._stopping([wrong])
 
 
 def short(row):
@@ -164,3 +171,32 @@ def test_a_short_demo_shows_everything(tmp_path, capsys, monkeypatch):
     assert not stale.exists()
     jobs = [job for job in demo.jobs_of(tmp_path, 1) if job.config.out.endswith("wgan-1")]
     assert np.array_equal(demo.play(*jobs).samples, found["wgan"][1].samples)  # whoever plays
+
+
+def test_a_process_that_is_killed_is_a_message(monkeypatch):
+    monkeypatch.setattr(demo, "play_and_obey", os._exit)
+    killed = pytest.raises(ChildProcessError, match="^a process of the demo was killed")
+    with killed, demo.player(2) as plays:
+        list(plays([9]))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes, and their signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_demo_that_is_interrupted_keeps_its_runs(tmp_path, number, code):
+    command = [sys.executable, "-m", "ganfast", "demo", "--out", str(tmp_path)]
+    demo_process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 300
+    while len(logs := list(tmp_path.glob("*/log.jsonl"))) < 2:
+        assert demo_process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    if number == signal.SIGINT:
+        os.killpg(demo_process.pid, number)  # as a terminal does
+    else:
+        demo_process.send_signal(number)
+    _, err = demo_process.communicate(timeout=300)
+    assert demo_process.returncode == code, err
+    assert len(err.splitlines()) == 1 and "Traceback" not in err
+    assert all((log.parent / "checkpoint.safetensors").is_file() for log in logs)
