@@ -195,6 +195,8 @@ def survives(mutant: Mutant, folder: Path, broken: bool = True) -> bool:
         capture_output=True,
         text=True,
     )
+    if broken and run.returncode < 0:  # it wrote where nothing was, and a signal ended the tests
+        return False
     # 1: a test failed. Whatever else is no answer: nothing was collected, pytest did not start.
     if run.returncode not in (0, 1) or re.search(
         r"\bno tests ran\b|[1-9]\d* errors?\b", run.stdout

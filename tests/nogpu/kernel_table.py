@@ -53,8 +53,8 @@ BYTES = {
     r"rmsprop_step_\w+": 5,
     r"adam_step_amsgrad_\w+": 9,
     r"adam_step_\w+": 7,
-    r"loss, (small-)?sum.*": 1,
-    r"loss, (values|gradient-of-a-pair|gradient).*": 2,
+    r"loss, sum.*": 1,
+    r"loss, (values|gradient)(-of-a-pair)?": 2,
     r"loss, gradient-of-each.*": 3,
     r"features, value": 2,
     r"features, gradient": 3,
@@ -66,7 +66,7 @@ BYTES = {
     r"preprocessing, .*": 1,
 }
 """By the kernel (as above): how often memory moves an element, read or written; of a picture, the
-result. What is not here works in shared memory or multiplies matrices."""
+result. What is not here works in shared memory, multiplies matrices, or is one program."""
 
 WIDTH = {"float64": 8, "float16": 2, "bfloat16": 2}
 
