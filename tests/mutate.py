@@ -27,8 +27,41 @@ LARGER_LOSSES = (*OPS, "discriminator_loss and float64")  # in several programs
 PENALTY = (*OPS, "(penalty or interpolate) and float32")
 PREPROCESS = (*OPS, "preprocess")
 STEPS = ("pytest", "tests/nogpu/test_cuda_ops.py", "-k", "rmsprop or adam or clip")
+CHUNKS = ("pytest", "tests/nogpu/test_cuda_tables.py", "-k", "each_block_finds")
+SCALER = ("pytest", "tests/nogpu/test_cuda_optim.py", "-k", "scaler_is_read")
+COUNTERS = ("pytest", "tests/nogpu/test_cuda_optim.py", "-k", "other_counters")
+CAPTURED = ("testing.simulated_gpu", "tests/gpu/test_gpu_optim.py", "-k", "captured")
 MATRICES = ("pytest", "tests/nogpu/test_cuda_ops.py", "-k", "sqrtm")
 RACES = ("pytest", "tests/nogpu/test_races.py", "-k", "test_no_race")
+
+
+OF_OPTIM_CU = (
+    ("index: the chunk", "table[mine] <= static_cast", "table[mine] < static_cast", CHUNKS),
+    (
+        "index: what is left over",
+        "i = packed + threadIdx.x;",
+        "i = packed + threadIdx.x + 1;",
+        CHUNKS,
+    ),
+    (
+        "index: the words of a thread",
+        "i += kThreads * kWords",
+        "i += 2 * kThreads * kWords",
+        CHUNKS,
+    ),
+    ("sign: maximize", "maximize ? -1.0 : 1.0", "maximize ? 1.0 : -1.0", STEPS),
+    ("sign: found_inf", "found_inf && *found_inf != 0", "found_inf && *found_inf == 0", SCALER),
+    ("scale: the gradient", "1.0 / *grad_scale", "1.0 * *grad_scale", SCALER),
+    (
+        "store: the gradient",
+        "bit(kG), kWritten>(chunk, unscale != 1",
+        "bit(kG), kWritten>(chunk, false",
+        SCALER,
+    ),
+    ("number: a later step", "more == 0) return o", "more >= 0) return o", COUNTERS),
+    ("number: a step on the device", "if (!counter && more", "if (more", CAPTURED),
+    ("number: a rate on the device", "lr_at ? static_cast<double>(*lr_at) : lr", "lr", CAPTURED),
+)
 
 
 @dataclass
@@ -111,6 +144,13 @@ def mutants() -> Iterator[Mutant]:
         PREPROCESS,
     )
     yield Mutant(
+        "index: the picture of a block",
+        f"{kernels}/preprocess.py",
+        "image = 2 * image + over",
+        "image = image + over",
+        PREPROCESS,
+    )
+    yield Mutant(
         "order: the losses' counter", losses, 'sem="acq_rel"', 'sem="relaxed"', LARGER_LOSSES
     )
     yield Mutant("order: the penalty's counter", rows, 'sem="acq_rel"', 'sem="relaxed"', PENALTY)
@@ -119,6 +159,8 @@ def mutants() -> Iterator[Mutant]:
         for i in range((ROOT / source).read_text().count("G::sync();")):
             yield Mutant(f"barrier {i + 1} of {file}", source, "G::sync();", "", RACES, which=i)
     yield Mutant("barrier of optim.cu", "csrc/cuda/optim.cu", "__syncthreads();", "", RACES)
+    for name, old, new, gate in OF_OPTIM_CU:
+        yield Mutant(f"{name} of optim.cu", "csrc/cuda/optim.cu", old, new, gate)
     yield Mutant(
         "sign: a rotation",
         "csrc/cuda/jacobi.h",
@@ -153,6 +195,8 @@ def survives(mutant: Mutant, folder: Path, broken: bool = True) -> bool:
         capture_output=True,
         text=True,
     )
+    if broken and run.returncode < 0:  # it wrote where nothing was, and a signal ended the tests
+        return False
     # 1: a test failed. Whatever else is no answer: nothing was collected, pytest did not start.
     if run.returncode not in (0, 1) or re.search(
         r"\bno tests ran\b|[1-9]\d* errors?\b", run.stdout

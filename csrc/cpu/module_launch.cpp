@@ -98,8 +98,9 @@ struct Launch {
       py::gil_scoped_release release;  // it waits where a thousand launches are waiting already
       failed = driver.launch(function, grid, 1, 1, threads, 1, 1, shared, on, parameters.data(), nullptr);
     }
-    if (failed != 0) throw std::runtime_error("cuLaunchKernel: CUDA error " + std::to_string(failed));
-    return true;
+    if (failed == 0) return true;
+    PyErr_Format(PyExc_RuntimeError, "cuLaunchKernel: CUDA error %d", failed);
+    throw py::error_already_set();
   }
 };
 

@@ -12,9 +12,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPABILITIES = (80, 90, 100)
@@ -42,6 +43,34 @@ more in.
 """
 
 
+BANDWIDTH = 3.35e12
+"""Bytes a second of an H100, by its maker: what has to be moved takes no less than that."""
+
+BYTES = {
+    r"clip_weights_\w+": 2,
+    r"rmsprop_step_centered_momentum_\w+": 9,
+    r"rmsprop_step_(centered|momentum)_\w+": 7,
+    r"rmsprop_step_\w+": 5,
+    r"adam_step_amsgrad_\w+": 9,
+    r"adam_step_\w+": 7,
+    r"loss, sum.*": 1,
+    r"loss, (values|gradient)(-of-a-pair)?": 2,
+    r"loss, gradient-of-each.*": 3,
+    r"features, value": 2,
+    r"features, gradient": 3,
+    r"penalty, interpolate.*": 3,
+    r"penalty, (short|long)-penalty": 1,
+    r"penalty, gradient": 2,
+    r"penalty, long-product": 2,
+    r"penalty, (long-)?second-order": 3,
+    r"preprocessing, .*": 1,
+}
+"""By the kernel (as above): how often memory moves an element, read or written; of a picture, the
+result. What is not here works in shared memory, multiplies matrices, or is one program."""
+
+WIDTH = {"float64": 8, "float16": 2, "bfloat16": 2}
+
+
 class Row(NamedTuple):
     kernel: str
     capability: int
@@ -55,18 +84,27 @@ class Row(NamedTuple):
         each = -(-32 * self.registers // 256) * 256  # given out in units of 256
         return min(MOST_WARPS, 4 * (16384 // each))  # by each of its four quarters
 
+    @property
+    def bytes(self) -> int | None:
+        """Of each element, that memory has to move."""
+        times = next((BYTES[name] for name in BYTES if re.fullmatch(name, self.kernel)), None)
+        width = next((WIDTH[name] for name in WIDTH if self.kernel.endswith(f"_{name}")), 4)
+        return None if times is None or self.kernel.endswith("_mixed") else times * width
+
     def markdown(self) -> str:
         share = f"{100 * self.warps // MOST_WARPS} %"
+        moved = "- | -"
+        if self.bytes is not None:
+            moved = f"{self.bytes} | {1e6 * 2**24 * self.bytes / BANDWIDTH:.1f}"
         return (
             f"| {self.kernel} | sm_{self.capability} | {self.registers} | {self.warps} ({share}) "
-            f"| {self.stack} | {self.spills} |"
+            f"| {self.stack} | {self.spills} | {moved} |"
         )
 
 
 HEAD = (
-    "| kernel | GPU | registers | warps (of 64) | stack, bytes | spilled, bytes |\n"
-    + "|---" * 6
-    + "|"
+    "| kernel | GPU | registers | warps (of 64) | stack, bytes | spilled, bytes "
+    "| bytes an element | us for 16 M elements, at least |\n" + "|---" * 8 + "|"
 )
 
 
@@ -99,16 +137,46 @@ def rows(told: str) -> Iterator[Row]:
         yield Row(name, int(capability), int(registers), int(stack), int(stores) + int(loads))
 
 
-def triton_rows(folder: Path) -> Iterator[Row]:
-    """The losses in float32, as a launch asks for them: the mean, its gradient, a loss of each."""
+def triton_kernels() -> Iterator[tuple[str, Any, Callable[[int], Any]]]:
+    """Every Triton kernel, in float32 and as a launch asks for it: what it is called here, itself,
+    and what compiles it for a GPU."""
     import aot
-    from test_aot import VARIANTS
+    import test_aot as losses
+    import test_aot_features as features
+    import test_aot_neighbours as neighbours
+    import test_aot_penalty as penalty
+    import test_aot_preprocess as pictures
 
-    for capability in CAPABILITIES:
-        for name, (kernel, fixed) in VARIANTS.items():
-            made = aot.build(kernel, "float32", capability, PHI="cross_entropy", **fixed)
-            used = aot.resources(made.asm["cubin"], folder)
-            yield Row(f"loss, {name}", capability, used["REG"], used["STACK"], used["LOCAL"])
+    for name, (kernel, fixed) in losses.VARIANTS.items():
+        given = {"PHI": "cross_entropy", **fixed}
+        yield f"loss, {name}", kernel, partial(aot.build, kernel, "float32", **given)
+    for name, kernel in features.KERNELS.items():
+        made = partial(features.build, kernel, "float32", pairs=8, square=False)
+        yield f"features, {name}", kernel, made
+    for name, (kernel, _) in penalty.KERNELS.items():
+        given = penalty.constants_of(name, "float32", name == "short-penalty")
+        yield f"penalty, {name}", kernel, partial(penalty.build, kernel, "float32", **given)
+    for name, (down, across, clip) in pictures.TAPS.items():
+        for kernel in (pictures.preprocess_kernel, pictures.preprocess_each_kernel):
+            each = ", of many sizes" if kernel is pictures.preprocess_each_kernel else ""
+            given = {"down": down, "across": across, "clip": clip, "kernel": kernel}
+            made = partial(pictures.build, dtype="float32", **given)
+            yield f"preprocessing, {name}{each}", kernel, made
+    for name, kernel, given in (
+        ("nearest 5", neighbours.nearest_kernel, {"K": 5, "KEPT": 8}),
+        ("balls", neighbours.ball_kernel, {"P": 2, "Q": 1}),
+    ):
+        made = partial(neighbours.build, kernel, dtype="float32", **given)
+        yield f"neighbours, {name}", kernel, made
+
+
+def triton_rows(folder: Path) -> Iterator[Row]:
+    import aot
+
+    for name, _, compiled in triton_kernels():
+        for capability in CAPABILITIES:
+            used = aot.resources(compiled(capability=capability).asm["cubin"], folder)
+            yield Row(name, capability, used["REG"], used["STACK"], used["LOCAL"])
 
 
 def main() -> None:

@@ -5,10 +5,15 @@ aligned, and one atomic operation with the memory order that the last program's 
 """
 
 import re
+from importlib import import_module
+from pathlib import Path
 
+import kernel_table
 import pytest
+import triton
 from aot import VECTOR, build, resources
 
+from ganfast.backends.triton import kernels
 from ganfast.backends.triton.kernels.losses import (
     map_kernel,
     map_pair_kernel,
@@ -117,3 +122,25 @@ def test_statistics(capability, dtype, variant, paired, tmp_path):
 def test_unaligned_addresses(variant, tmp_path):
     """A slice that starts at an odd element: correct, without vectors."""
     check(variant, "float32", 90, tmp_path, aligned=False, PHI="cross_entropy", NOISY=False)
+
+
+def test_the_table_has_a_row_for_each_kernel():
+    """``python tests/nogpu/kernel_table.py`` prints it."""
+    folder = Path(kernels.__file__).parent
+    modules = [import_module(f"{kernels.__name__}.{path.stem}") for path in folder.glob("*.py")]
+    there = {
+        name
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, triton.JITFunction) and name.endswith("_kernel")
+    }
+    rows = list(kernel_table.triton_kernels())
+    assert {kernel.__name__ for _, kernel, _ in rows} == there
+    for name, _, compile_for in rows[::9]:
+        assert "cubin" in compile_for(capability=90).asm
+        row = kernel_table.Row(name, 90, 32, 0, 0)
+        assert f"| {row.bytes or '-'} |" in row.markdown()
+    assert kernel_table.Row("loss, gradient-of-each-of-a-pair", 90, 32, 0, 0).bytes == 12
+    assert kernel_table.Row("adam_step_float32", 90, 44, 0, 0).bytes == 28
+    assert kernel_table.Row("clip_weights_float16", 90, 32, 0, 0).bytes == 4
+    assert kernel_table.Row("sqrtm_2_float32", 90, 148, 0, 0).bytes is None

@@ -72,6 +72,15 @@ def build(kernel, dtype, capability, **constants):
     )
 
 
+def constants_of(name, dtype, short):
+    """What a launch on short rows, or on long ones, gives the kernel of that name."""
+    kernel, constants = KERNELS[name]
+    wide = dtype == "float64"
+    given = {"WIDE": wide, "BLOCK_LOG2": BLOCK_LOG2[wide], "SHORT": short}
+    given |= {"WIDTH": 16 if short else 256, "TOGETHER": (256 if wide else 1024) // 256}
+    return constants | {key: value for key, value in given.items() if key in kernel.arg_names}
+
+
 ONE_FOR_EVERY_LENGTH = ("long-penalty", "second-order", "long-product", "long-second-order")
 
 
@@ -87,12 +96,8 @@ ONE_FOR_EVERY_LENGTH = ("long-penalty", "second-order", "long-product", "long-se
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_kernels(capability, dtype, name, short, tmp_path):
-    kernel, constants = KERNELS[name]
     wide = dtype == "float64"
-    given = {"WIDE": wide, "BLOCK_LOG2": BLOCK_LOG2[wide], "SHORT": short}
-    given |= {"WIDTH": 16 if short else 256, "TOGETHER": (256 if wide else 1024) // 256}
-    wanted = {key: value for key, value in given.items() if key in kernel.arg_names}
-    compiled = build(kernel, dtype, capability, **constants, **wanted)
+    compiled = build(KERNELS[name][0], dtype, capability, **constants_of(name, dtype, short))
     ptx, used = compiled.asm["ptx"], resources(compiled.asm["cubin"], tmp_path)
     assert used["STACK"] == used["LOCAL"] == 0 and ".local" not in ptx, f"spills: {used}"
     assert used["REG"] <= (128 if wide else 96), used
@@ -107,8 +112,6 @@ def test_kernels(capability, dtype, name, short, tmp_path):
 @pytest.mark.parametrize("name", sorted(KERNELS))
 def test_no_length_of_a_row_is_narrowed(name):
     """A row may have 2^31 elements and more. (Short rows, of less than a block, may be.)"""
-    kernel, constants = KERNELS[name]
-    given = {"WIDE": False, "BLOCK_LOG2": 10, "SHORT": False, "WIDTH": 256, "TOGETHER": 4}
-    wanted = {key: value for key, value in given.items() if key in kernel.arg_names}
-    text = build(kernel, "float32", 90, **constants, **wanted).asm["ttir"]
+    constants = constants_of(name, "float32", short=False)
+    text = build(KERNELS[name][0], "float32", 90, **constants).asm["ttir"]
     assert "%length" in text and not re.search(r"arith\.trunci %length\w* :", text)

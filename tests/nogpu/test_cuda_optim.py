@@ -208,9 +208,11 @@ class Counted(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_groups_idle_weights_and_other_counters():
+@pytest.mark.parametrize("later_last", [True, False])
+def test_groups_idle_weights_and_other_counters(later_last):
     a, b, c = (nn.Parameter(torch.full((5,), float(i + 10))) for i in range(3))
-    optimizer = Adam([{"params": [a, b], "weight_clip": 0.5}, {"params": [c]}], lr=0.25)
+    first = [a, b] if later_last else [b, a]
+    optimizer = Adam([{"params": first, "weight_clip": 0.5}, {"params": [c]}], lr=0.25)
     a.grad = c.grad = torch.ones(5)
     optimizer.step()
     assert (a == 0.5).all() and (b == 0.5).all()
@@ -219,6 +221,7 @@ def test_groups_idle_weights_and_other_counters():
     b.grad = torch.ones(5)
     optimizer.step()
     torch.testing.assert_close(b.detach(), torch.full((5,), 0.25))
+    torch.testing.assert_close(a.detach(), torch.full((5,), 0.25))
     assert [int(optimizer.state[p]["step"]) for p in (a, b, c)] == [2, 1, 2]
 
 

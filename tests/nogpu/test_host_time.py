@@ -28,17 +28,14 @@ MOST = {True: 1.3, False: 1.9}
 (With Triton's own launches it was 4.)"""
 
 
-class Launcher:
-    """Of Triton, for a kernel that wants no more of it than the launch."""
-
-    num_ctas = 1
-    global_scratch_size = profile_scratch_size = launch_cooperative_grid = launch_pdl = 0
-
-    def __init__(self, count: list[int]) -> None:
-        self.count = count
-
-    def __call__(self, *arguments: object) -> None:
-        self.count[0] += 1
+NO_MORE = {
+    "num_ctas": 1,
+    "global_scratch_size": 0,
+    "profile_scratch_size": 0,
+    "launch_cooperative_grid": False,
+    "launch_pdl": False,
+}
+"""Triton's launcher of a kernel that wants no more of it than the launch says so."""
 
 
 @pytest.fixture
@@ -46,7 +43,15 @@ def no_launches(monkeypatch):
     """Every op on CPU tensors by the Triton backend, whose launches are only counted."""
     stub = StubDriver()
     count = [0]
-    stub.launcher_cls = lambda source, metadata: Launcher(count)
+
+    def launcher(source, metadata):
+        def launch(*arguments):
+            count[0] += 1
+
+        vars(launch).update(NO_MORE)
+        return launch
+
+    stub.launcher_cls = launcher
     stub.utils.load_binary = lambda *_: (object(), 0x1234, 32, 0, 1024)
     monkeypatch.setattr(kept, "LIBRARY", "no library")
     monkeypatch.setattr(losses, "_SPECS", {})  # what they remember, too, is of this driver

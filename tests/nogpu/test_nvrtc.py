@@ -18,8 +18,10 @@ from ganfast._csrc_path import csrc_dir
 from ganfast.backends.cuda.module import compile_options
 
 HERE = Path(__file__).parent
-CUPY_ADDS = ("-ftz=true", "--device-as-default-execution-space")
-"""What CuPy 14.2 appends to every RawModule's options: the second one stands there twice then."""
+CUPY_ADDS = ("-ftz=true", "-arch=sm_{capability}", "--device-as-default-execution-space")
+"""What CuPy appends to a RawModule's options, in its order, behind the folders of its headers and
+CUDA's, which these files do not ask for; the last one stands there twice then. Read in compiler.py
+and core.pyx of CuPy 14.0 to 14.2; with CUPY_NVRTC_USE_PCH=1, 14.1 and later add ``--pch``."""
 
 SOURCES = [
     HERE / "gan_math.cu",
@@ -49,15 +51,25 @@ def nvrtc():
     return ctypes.CDLL(path)
 
 
+def version(nvrtc) -> tuple[int, int]:
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+    return major.value, minor.value
+
+
+@pytest.mark.parametrize("more", [(), ("--pch",)], ids=" ".join)
 @pytest.mark.parametrize("capability", ["80", "90", "100"])
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
-def test_compiles(nvrtc, source, capability):
+def test_compiles(nvrtc, source, capability, more):
+    if more and (version(nvrtc) < (12, 8) or capability != "90"):
+        pytest.skip("CuPy gives --pch from NVRTC 12.8 on; once for each file will do")
     program = ctypes.c_void_p()
     created = nvrtc.nvrtcCreateProgram(
         ctypes.byref(program), source.read_bytes(), source.name.encode(), 0, None, None
     )
     assert created == 0
-    options = [*compile_options(csrc_dir()), *CUPY_ADDS, f"--gpu-architecture=sm_{capability}"]
+    added = [option.format(capability=capability) for option in CUPY_ADDS]
+    options = [*compile_options(csrc_dir()), *added, *more]
     given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     failed = nvrtc.nvrtcCompileProgram(program, len(options), given)
     size = ctypes.c_size_t()

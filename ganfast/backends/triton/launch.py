@@ -47,6 +47,7 @@ class Compiled(NamedTuple):
     function: Any
     metadata: Any  # warps, blocks of a cluster, bytes of shared memory
     types: dict[str, str]  # of the parameters
+    owner: Any  # whose end unloads the function, from Triton 3.8 on
 
 
 class Bound:
@@ -86,7 +87,7 @@ class Bound:
             if isinstance(compiled, CompiledKernel):  # not in the interpreter
                 _compiled[key] = _needed(compiled)
             return None
-        run, function, metadata, _ = compiled
+        run, function, metadata, _, _ = compiled
         stream = driver.active.get_current_stream(device.index)
         run(grid, 1, 1, stream, function, metadata, None, None, None,
             *tensors, *numbers, *self.values)  # fmt: skip
@@ -112,7 +113,8 @@ def _needed(compiled: CompiledKernel) -> Compiled:
         key if isinstance(key, str) else names[key[0]]: kind
         for key, kind in compiled.src.signature.items()
     }
-    return Compiled(compiled.run, compiled.function, compiled.packed_metadata, types)
+    run, function, metadata = compiled.run, compiled.function, compiled.packed_metadata
+    return Compiled(run, function, metadata, types, compiled)
 
 
 def _watched() -> bool:

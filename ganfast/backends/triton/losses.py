@@ -49,9 +49,10 @@ def adversarial_loss(
     statistics: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
     """sum_j weight_j * sum_i phi(logits_j[i], target_j[i]), or each phi, as in the reference."""
+    kept = None
     if key is None and statistics is None and spec.reduction != "none":
-        kept = spec.memo.get(dtype)  # see kept.py
-        if kept is not None and kept.launches:
+        kept = spec.memo.get(dtype) or _remember(spec, dtype, Kept())
+        if kept.launches:
             out = logits[0].new_empty((), dtype=dtype)
             if kept.run((out, *logits)):
                 return out
@@ -61,7 +62,7 @@ def adversarial_loss(
         values = tuple(torch.empty_like(x, dtype=dtype) for x in logits[: len(spec.targets)])
         _map(logits, (None,) * len(values), None, values, spec, key, slope=False)
         return values
-    return _sum(logits, spec, key, dtype, statistics)
+    return _sum(logits, spec, key, dtype, statistics, kept)
 
 
 def adversarial_loss_gradient(
@@ -72,7 +73,9 @@ def adversarial_loss_gradient(
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
     """weight_j * phi'(logits_j, target_j) * grad_output where needed, as in the reference."""
-    kept = spec.memo.get("gradients") if key is None and False not in needed else None
+    kept = None
+    if key is None and spec.reduction != "none" and False not in needed:
+        kept = spec.memo.get("gradients") or _remember(spec, "gradients", Kept())
     if kept is not None and kept.launches:
         found = tuple([torch.empty_like(x) for x in logits])
         if kept.run((*grad_outputs, *logits, *found)):
@@ -94,7 +97,7 @@ def adversarial_loss_gradient(
         _map(xs, grads, None, gradients, spec, key, slope=True)
     else:
         grad = grad_outputs[0].resolve_neg()
-        _map(xs, (None,) * targets, grad, gradients, spec, key, slope=True)
+        _map(xs, (None,) * targets, grad, gradients, spec, key, slope=True, kept=kept)
     if spec.paired:
         return tuple([x if need else None for x, need in zip(gradients, needed, strict=True)])
     return gradients
@@ -117,6 +120,7 @@ def _sum(
     key: Key | None,
     dtype: torch.dtype,
     statistics: Tensor | None,
+    kept: Kept | None,
 ) -> Tensor:
     first = logits[0]
     assert first is not None
@@ -127,7 +131,6 @@ def _sum(
     plan = spec.memo.get(memo)
     if plan is None:
         plan = _remember(spec, memo, _plan_of_sum(spec, counts, wide))
-    kept = None if key is not None or statistics is not None else _kept(spec, dtype)
     given = (out, *logits) if kept is not None and kept.open else None
     if spec.paired:
         logits = _spread(logits, len(counts))
@@ -141,10 +144,9 @@ def _sum(
             arrivals = counter(device, once=len(plan) == 1)
         for kernel, grid, here, absent, before, after in plan:
             tensors = out, partials, arrivals, statistics, pointer, *logits[here], *absent
-            numbers = *before, number, *after
-            done = kernel(device, grid, tensors, *numbers)
-            if kept is not None and given is not None and done and partials is None:
-                kept.add(done, kernel, grid, tensors, numbers, given)
+            done = kernel(device, grid, tensors, *before, number, *after)
+            if given is not None and kept is not None and done and partials is None:
+                kept.add(done, kernel, grid, tensors, (*before, number, *after), given)
     return out
 
 
@@ -174,6 +176,7 @@ def _map(
     spec: LossSpec,
     key: Key | None,
     slope: bool,
+    kept: Kept | None = None,
 ) -> None:
     counts = _counts(logits, spec)
     if not all(counts):
@@ -203,10 +206,7 @@ def _map(
             for some_counts in [counts[at : at + step]]
         ]
         _remember(spec, memo, plan)
-    kept = None if grad is None or key is not None else _kept(spec, "gradients")
-    given: tuple[Any, ...] | None = None
-    if kept is not None and kept.open and all(x is not None for x in outputs):
-        given = grad, *logits, *outputs
+    given = (grad, *logits, *outputs) if kept is not None and kept.open else None
     if spec.paired:
         logits, grads, outputs = (_spread(items, len(counts)) for items in (logits, grads, outputs))
     pointer, number = (None, 0) if key is None else key_argument(key)
@@ -216,15 +216,9 @@ def _map(
                 grad, pointer, *logits[here], *absent, *grads[here], *absent, *outputs[here],
                 *absent,
             )  # fmt: skip
-            numbers = *before, number, *after
-            done = kernel(first.device, grid, tensors, *numbers)
-            if kept is not None and given is not None and done and len(plan) == 1:
-                kept.add(done, kernel, grid, tensors, numbers, given)
-
-
-def _kept(spec: LossSpec, kind: Any) -> Kept:
-    kept: Kept = spec.memo.get(kind) or _remember(spec, kind, Kept())
-    return kept
+            done = kernel(first.device, grid, tensors, *before, number, *after)
+            if given is not None and kept is not None and done and len(plan) == 1:
+                kept.add(done, kernel, grid, tensors, (*before, number, *after), given)
 
 
 def _remember(spec: LossSpec, key: Any, plan: Any) -> Any:

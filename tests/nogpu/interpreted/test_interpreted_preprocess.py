@@ -47,6 +47,12 @@ def test_preprocess(protocol, size):
     check(images, protocol, size[2:], HALVES[sum(size) % 2])
 
 
+@pytest.mark.parametrize("size", [(16, 16), (32, 16), (1, 1), (5, 7), (19, 27)], ids=str)
+def test_blocks_that_begin_anywhere(size):
+    """At an image's very beginning, too, and many images in one block."""
+    check(random_images(13, 4, 6), "pytorch-fid", size)
+
+
 @pytest.mark.parametrize("protocol", ["torch-fidelity", "clean"])
 def test_any_layout(protocol):
     base = random_images(3, 15, 12)

@@ -76,9 +76,14 @@ def preprocess_kernel(
     lanes = tl.minimum(tl.arange(0, BLOCK), tl.minimum(left, BLOCK).to(tl.int32) - 1)
     rows, columns = wide_integer(height).to(tl.int32), wide_integer(width).to(tl.int32)
     values = rows * columns * 3
-    image = first // values
-    # What certainly fits is divided in int32: int64's division is a subroutine.
-    within = (first - image * values).to(tl.int32) + lanes
+    # first / values, bit by bit: int64's division is a subroutine, for which threads keep a stack.
+    image = wide_integer(tl.program_id(0) // values)
+    rest = tl.program_id(0) % values
+    for _ in range(BLOCK_LOG2):
+        over = rest >= values - rest
+        image = 2 * image + over
+        rest = rest - tl.where(over, values - rest, -rest)
+    within = rest + lanes
     image = image + within // values
     within = within % values
     channel, place = within % 3, within // 3
