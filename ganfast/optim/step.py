@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
@@ -32,10 +33,8 @@ class StepAndClip(Optimizer):
         """
         # torch wraps every step in a range for the profiler and in its hooks, which takes as long
         # as the step of a small network: only if somebody listens.
-        arguments = () if closure is None else (closure,)
-        if torch.compiler.is_compiling() or not self._is_watched():
-            return self._step(*arguments)
-        return self._watched_step(*arguments)
+        step = self._step if is_compiling() or not self._is_watched() else self._watched_step
+        return step() if closure is None else step(closure)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch need not wrap it
 
@@ -53,13 +52,17 @@ class StepAndClip(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        params = (p for group in self.param_groups for p in group["params"])
-        first = next(params, None)
+        first = None
+        for group in self.param_groups:
+            if group["params"]:
+                first = group["params"][0]
+                break
         if first is None:
             return loss
         if not first.is_floating_point():
+            params = (p for group in self.param_groups for p in group["params"])
             first = next((p for p in params if p.is_floating_point()), first)
-        if not self.state and not torch.compiler.is_compiling() and self._makes_state_alone():
+        if not self.state and not is_compiling() and self._makes_state_alone():
             return self._without_clip(loss)
         kernels = serve(self._op, (first,))
         try:
