@@ -15,7 +15,7 @@ def rows(n, d, seed, dtype=torch.float32, far=0.0):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("n, d, k", [(2, 1, 1), (9, 3, 8), (64, 5, 3), (130, 7, 5), (200, 2, 33)])
+@pytest.mark.parametrize("n, d, k", [(2, 1, 1), (9, 3, 8), (64, 5, 3), (130, 7, 5), (140, 2, 33)])
 def test_nearest_distances(n, d, k, dtype):
     x = rows(n, d, seed=n, dtype=dtype, far=1e3)
     x[n // 2 :: 5] = x[0]
@@ -41,9 +41,9 @@ def test_ball_counts(n, m, p, q):
 
 
 def test_parts_share_the_neighbours_of_a_row(monkeypatch):
-    x = rows(300, 4, seed=3)
+    x = rows(140, 4, seed=3)
     expected = backend.nearest_distances(x, 5)
-    for programs in (1, 13, 1000):
+    for programs in (1, 3, 1000):
         monkeypatch.setattr(backend, "_PROGRAMS", programs)
         assert torch.equal(backend.nearest_distances(x, 5), expected)
 
