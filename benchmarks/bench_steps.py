@@ -9,7 +9,8 @@ torch.compile has the loss and its backward, with torch.func's gradient for the 
 is the flops of the convolutions and linear layers at the rate of torch's float32 matrix product.
 
 With R1, R1 + R2 and the approximate R1, at every step or every 16: against R3GAN's and APT's code
-in plain torch; the limit is the step without a penalty.
+in plain torch, and where it is due at every step that loss compiled, R1 by torch.func, whose one
+forward gives the scores, too; the limit is the step without a penalty.
 
 Of an autoencoder's generator: forward, losses and backward with VQGAN's adaptive weight, against
 two gradients through a retained graph as people copy them; the limit is the same step with a weight

@@ -15,7 +15,8 @@ from ganfast.functional.critics import Critic
 from ganfast.functional.gradient_penalty import AT, gradient_penalty
 from ganfast.functional.inputs import Inputs
 from ganfast.functional.logits import Logits
-from ganfast.functional.penalty import make_spec
+from ganfast.functional.loss_specs import discriminator_spec
+from ganfast.functional.penalty import spec_of
 from ganfast.functional.scores import Scores
 from ganfast.games import Reduction
 
@@ -80,7 +81,7 @@ class GANLoss(torch.nn.Module):
             "label_flip": label_flip,
         }
         self.generator = generator
-        losses.discriminator_spec(
+        discriminator_spec(
             "D",
             self._meaning.discriminator,
             1,
@@ -230,7 +231,7 @@ class GradientPenalty(torch.nn.Module):
     ) -> None:
         super().__init__()
         _checks.one_of("at", at, AT)
-        make_spec(target, one_sided, weight, group_size)
+        spec_of(target, one_sided, weight, group_size)
         self.settings: dict[str, Any] = {
             "weight": weight,
             "target": target,

@@ -12,12 +12,13 @@ from benchmarks import bench_manifold, networks, stopping
 from benchmarks.bench_linalg import cases as linalg_cases
 from benchmarks.bench_losses import cases as loss_cases
 from benchmarks.bench_losses import distinct
+from benchmarks.bench_steps import cases as steps_cases
 from benchmarks.gpu import suites as gpu
 from benchmarks.harness import Harness
 from benchmarks.linalg import features, pairs, statistics
 from benchmarks.run import SUITES
 from benchmarks.steps import cases as steps
-from benchmarks.steps import generator_step, zero_centred
+from benchmarks.steps import critic_step, generator_step, zero_centred
 from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP
 from benchmarks.steps.on_device import device_step
 from ganfast import games
@@ -150,7 +151,7 @@ def test_the_gradients_of_a_step_are_checked_without_moving_it(game, kind):
     ]
     assert len(off) >= 3 and max(off) < 1e-3
     assert all(torch.equal(w, b) for w, b in zip(step.weights, before, strict=True))
-    shares = step.shares(rounds=2)
+    shares = critic_step.seconds_of(step.parts, rounds=2)
     assert list(shares) == list(step.parts) and min(shares.values()) > 0
 
 
@@ -166,6 +167,27 @@ def test_a_step_with_r1_has_the_gradients_of_the_recipe(kind, every):
     plain = zero_centred.PenaltyStep(zero_centred.PLAIN, "ganfast", networks.MLP, 16).gradients()
     assert not torch.allclose(own[0], plain[0], rtol=1e-2)
     assert made[1]().gradients()[0].equal(own[0])
+
+
+@pytest.mark.parametrize("kind", zero_centred.KINDS)
+def test_the_compilers_step_with_r1_has_the_gradients_of_the_recipe(monkeypatch, kind):
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    recipe, compilers = (
+        zero_centred.PenaltyStep(kind, by, networks.MLP, 16).double().gradients()
+        for by in (zero_centred.RECIPE, COMPILED)
+    )
+    torch.testing.assert_close(compilers, recipe)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_step_without_a_compiler_tells_the_share_of_each_part(quick):
+    """But where a call is 16 steps, of which one has the penalty."""
+    for case in steps_cases(quick, "cpu"):
+        whole = "every 16" in case.label or case.section.startswith("Feature matching")
+        assert (case.after is None) == whole, case.name
+    step = generator_step.GeneratorStep("ganfast", 8, 32, 2)()
+    found = critic_step.shares_of({"ganfast": step}, 1)["shares"]["ganfast"]
+    assert list(found) == list(step.parts) and min(found.values()) > 0
 
 
 def test_a_generator_step_has_the_gradients_of_the_recipe():

@@ -250,9 +250,8 @@ def test_vmap_draws_as_its_randomness_says(draw, compiled):
         assert torch.equal(same, same[:1].expand_as(same))
         different = run(of, argument, randomness="different")
         assert different.shape == (8, 64) and len(different.unique(dim=0)) == 8
-        if not compiled:  # torch.compile does not look for it, neither in torch.rand
-            with pytest.raises(RuntimeError, match="randomness error mode"):
-                run(of, argument, randomness="error")
+        with pytest.raises(RuntimeError, match="randomness error mode"):
+            run(of, argument, randomness="error")
 
 
 def test_vmap_draws_independent_uniform_noise():

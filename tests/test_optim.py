@@ -670,3 +670,26 @@ def test_asking_for_the_state_changes_no_weight(kind, chosen, backend):
         module(torch.ones(1, 3)).sum().backward()
         fresh.step()
     assert max(p.abs().max() for p in module.parameters()) <= 0.01
+
+
+@pytest.mark.parametrize("kind", [RMSprop, Adam])
+@pytest.mark.parametrize(
+    "parametrise, name",
+    [
+        (torch.nn.utils.parametrizations.spectral_norm, "0.weight"),
+        (torch.nn.utils.parametrizations.weight_norm, "0.weight"),
+        (torch.nn.utils.spectral_norm, "0.weight"),
+    ],
+)
+def test_a_clip_of_what_a_weight_is_made_from_is_told_by_name(kind, parametrise, name):
+    critic = torch.nn.Sequential(parametrise(torch.nn.Linear(2, 1)))
+    with pytest.warns(UserWarning, match=f"weight_clip: {name} is parametrised") as told:
+        kind(critic.named_parameters(), weight_clip=0.1)
+    assert len(told) == 1 and told[0].filename == __file__
+    plain = torch.nn.Linear(2, 1)
+    optimizer = kind(plain.named_parameters(), weight_clip=0.1)  # warnings are errors here
+    with pytest.warns(UserWarning, match=name) as told:
+        optimizer.add_param_group({"params": critic.named_parameters()})
+    assert len(told) == 1 and told[0].filename == __file__
+    kind(critic.named_parameters())  # nothing is clipped
+    kind(critic.parameters(), weight_clip=0.1)  # nothing can be known

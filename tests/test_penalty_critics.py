@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 import ganfast
 import ganfast.functional as GF
+from ganfast.functional import critics
 
 
 def seeded(seed=0):
@@ -611,3 +612,22 @@ def test_r1_finds_an_operation_without_a_second_derivative_at_the_call():
         with torch.enable_grad():
             found = scores(x)
         assert GF.r1_penalty(found, x) > 0
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_gradient_is_autograd_grads_with_torchs_inner_function_and_without(
+    monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    layer = torch.nn.Linear(3, 1).double()
+    x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    scores = [layer(x).square(), layer(x).exp()][: 1 + several]
+    expected = torch.autograd.grad(sum(s.sum() for s in scores), x)[0]
+    scores = [layer(x).square(), layer(x).exp()][: 1 + several]
+    assert critics._run_backward is not None  # of this torch
+    (found,) = critics.gradients(scores, [x], True)
+    assert found.requires_grad
+    torch.testing.assert_close(found, expected)
+    monkeypatch.setattr(critics, "_run_backward", None)
+    (found,) = critics.gradients(scores, [x], True)
+    assert found.requires_grad
+    torch.testing.assert_close(found, expected)

@@ -212,3 +212,47 @@ def test_scores_that_cannot_be_those_of_the_inputs():
             GF.finite_difference_penalty(critic, x, sigma=0.1, inputs_scores=scores)
     with torch.no_grad():  # nothing needs a graph there
         assert GF.finite_difference_penalty(critic, x, sigma=0.1, inputs_scores=critic(x)) >= 0
+
+
+@pytest.mark.parametrize("form", [list, tuple, lambda x: dict(zip("ab", x, strict=True))])
+@pytest.mark.parametrize("known", [False, True])
+def test_several_inputs(form, known):
+    """By hand, each tensor with noise of its own, drawn in order from one generator."""
+    a, b = torch.randn(6, 3).double(), torch.randn(6, 2, 2).double()
+    one, two = torch.randn(3).double(), torch.randn(2, 2).double()
+
+    def score(a, b):
+        return (a @ one).tanh() * (b * two).sum((1, 2)) + b.square().sum((1, 2))
+
+    def critic(inputs):
+        assert type(inputs) is type(form([a, b]))
+        return score(*(inputs.values() if isinstance(inputs, dict) else inputs))
+
+    got = GF.finite_difference_penalty(
+        critic, form([a, b]), sigma=0.1, gamma=3.0, generator=seeded(),
+        inputs_scores=score(a, b) if known else None,
+    )  # fmt: skip
+    source = seeded()
+    of_a = 0.1 * torch.empty_like(a).normal_(generator=source)
+    of_b = 0.1 * torch.empty_like(b).normal_(generator=source)
+    behind = score(a, b) if known else score(a - of_a, b - of_b)
+    slope = (score(a + of_a, b + of_b) - behind) / (0.1 if known else 0.2)
+    torch.testing.assert_close(got, 1.5 * slope.square().mean())
+
+
+def test_several_inputs_estimate_r1_over_all_of_them():
+    n, g = 200_000, torch.tensor([3.0, -1.0, 2.0]).double()
+    x = torch.zeros(n, 3).double()
+    got = GF.finite_difference_penalty(
+        lambda each: each[0] @ g[:1] + each[1] @ g[1:], [x[:, :1], x[:, 1:]], sigma=0.01, gamma=2.0,
+        generator=seeded(),
+    )  # fmt: skip
+    exact = float(g.square().sum())
+    assert abs(float(got) - exact) < 4 * exact * math.sqrt(2 / n)
+
+
+def test_several_inputs_of_other_numbers_of_samples():
+    with pytest.raises(ValueError, match=r"inputs\[1\]: got 3 samples where inputs\[0\] has 2"):
+        GF.finite_difference_penalty(lambda x: x[0], [torch.ones(2), torch.ones(3)], sigma=0.1)
+    with pytest.raises(TypeError, match="inputs: got a str"):
+        GF.finite_difference_penalty(lambda x: x, "images", sigma=0.1)

@@ -261,11 +261,12 @@ def test_statistics_of_heads_and_noise(backend):
 def test_statistics_cost_no_call_of_a_kernel_more(monkeypatch):
     """The loss's own kernel forms them: one call of the backend, whichever it is."""
     calls = []
-    call = _dispatch.call
-    monkeypatch.setattr(
-        "ganfast._autograd.losses.call", lambda *a: (calls.append(a[2]), call(*a))[1]
-    )
     with ganfast.backend(*BACKENDS):
+        kernels = _dispatch.serve("discriminator_loss", (torch.ones(5),))
+        for name in _dispatch.OPS["discriminator_loss"].functions:
+            own = getattr(kernels, name)
+            counted = partial(lambda name, own, *a: (calls.append(name), own(*a))[1], name, own)
+            monkeypatch.setattr(kernels, name, counted)
         GF.discriminator_loss(torch.ones(5), torch.ones(5), return_statistics=True)
     assert calls == ["adversarial_loss"]
 
@@ -290,3 +291,56 @@ def test_no_statistics_without_a_sum():
         )
     with pytest.raises((TypeError, ValueError), match="^return_statistics: got 'yes'"):
         GF.discriminator_loss(torch.ones(2), torch.ones(2), return_statistics="yes")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("statistics", [False, True])
+def test_esrgans_discriminator_detaches_the_means(dtype, statistics):
+    """BasicSR's two backward passes for ESRGAN, each with the other side's mean as a constant."""
+    real, fake = logits(9, 12, dtype)
+    bce = F.binary_cross_entropy_with_logits
+
+    def basicsr(real, fake):
+        of_real, of_fake = real - fake.detach().mean(), fake - real.detach().mean()
+        return (
+            bce(of_real, torch.ones_like(of_real)) + bce(of_fake, torch.zeros_like(of_fake))
+        ) / 2
+
+    def own(real, fake, **options):
+        found = GF.discriminator_loss(
+            real, fake, game="ragan", return_statistics=statistics, **options
+        )
+        return 0.5 * (found.loss if statistics else found)
+
+    got = outcomes(partial(own, detach_means=True), real, fake)
+    exact = outcomes(basicsr, real.double(), fake.double())
+    for mine, theirs, right in zip(got, outcomes(basicsr, real, fake), exact, strict=True):
+        assert_as_good_as_torch(mine, theirs, right, size=1.0)
+    attached = outcomes(own, real.double(), fake.double())
+    torch.testing.assert_close(attached[0], exact[0])
+    assert not torch.allclose(attached[1], exact[1], rtol=1e-2), "or this test could not fail"
+
+
+def test_esrgans_generator_is_half_of_ours():
+    real, fake = (x.double() for x in logits(9, 9, torch.float32))
+    bce = F.binary_cross_entropy_with_logits
+
+    def basicsr(real, fake):
+        of_real, of_fake = real.detach() - fake.mean(), fake - real.detach().mean()
+        return (
+            bce(of_real, torch.zeros_like(of_real)) + bce(of_fake, torch.ones_like(of_fake))
+        ) / 2
+
+    a, b = (fake.clone().requires_grad_() for _ in range(2))
+    own, theirs = 0.5 * GF.generator_loss(a, real=real, game="ragan"), basicsr(real, b)
+    torch.testing.assert_close(own, theirs)
+    torch.testing.assert_close(*(torch.autograd.grad(v, x)[0] for v, x in ((own, a), (theirs, b))))
+
+
+@pytest.mark.parametrize("game", ["hinge", "relativistic"])
+def test_detached_means_belong_to_the_game_of_means(game):
+    x = torch.ones(3)
+    with pytest.raises(ValueError, match="detach_means: got True, but game"):
+        GF.discriminator_loss(x, x, game=game, detach_means=True)
+    with pytest.raises(TypeError, match="detach_means: got 1"):
+        GF.discriminator_loss(x, x, game="ragan", detach_means=1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import networks
-from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP, CriticStep
+from benchmarks.steps.critic_step import WGAN_CLIP, WGAN_GP, CriticStep, shares_of
 from benchmarks.steps.providers import STEPS
 from ganfast.bench.case import COMPILED, GANFAST, Case, ErrorOf, Provider, multiplying
 
@@ -84,8 +84,7 @@ def whole_step(
         return error
 
     def shares(steps: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        timed = {name: step for name, step in steps.items() if name != COMPILED}
-        return {"shares": {name: step.shares(rounds) for name, step in timed.items()}}
+        return shares_of({name: x for name, x in steps.items() if name != COMPILED}, rounds)
 
     return Case(
         name=f"{game} {network} {options}".lower().replace(",", "").replace(" ", "-"),

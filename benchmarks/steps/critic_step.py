@@ -23,6 +23,24 @@ FORWARD, GRADIENT, LOSS = "forward", "penalty's gradient", "loss"
 BACKWARD, UPDATE = "backward", "optimizer + clip"
 
 
+Parts = dict[str, Callable[[], Any]]
+
+
+def shares_of(steps: dict[str, Any], rounds: int) -> dict[str, dict[str, Any]]:
+    """Of each step that has ``parts``, the median seconds of each: for ``Case.after``."""
+    return {"shares": {name: seconds_of(step.parts, rounds) for name, step in steps.items()}}
+
+
+def seconds_of(parts: Parts, rounds: int) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for _ in range(rounds):
+        for name, part in parts.items():
+            start = perf_counter()
+            part()
+            times[name].append(perf_counter() - start)
+    return {name: quantile(found, 0.5) for name, found in times.items()}
+
+
 class CriticStep:
     """The parts in their order; calling it takes the whole step.
 
@@ -44,7 +62,7 @@ class CriticStep:
         self.weights = list(self.critic.parameters())
         self.parts = self.make_parts()
 
-    def make_parts(self) -> dict[str, Callable[[], Any]]:
+    def make_parts(self) -> Parts:
         raise NotImplementedError
 
     def autocast(self) -> torch.autocast:
@@ -67,16 +85,6 @@ class CriticStep:
         for part in self.parts.values():
             part()
         return self
-
-    def shares(self, rounds: int) -> dict[str, float]:
-        """Median seconds of each part."""
-        times: dict[str, list[float]] = {name: [] for name in self.parts}
-        for _ in range(rounds):
-            for name, part in self.parts.items():
-                start = perf_counter()
-                part()
-                times[name].append(perf_counter() - start)
-        return {name: quantile(found, 0.5) for name, found in times.items()}
 
     def gradients(self, fake: Tensor) -> list[Tensor]:
         """Of the weights at their start, for other fakes. The step goes on from where it was.

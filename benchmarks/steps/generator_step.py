@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ganfast.functional as GF
+from benchmarks.steps.critic_step import BACKWARD, FORWARD, Parts, shares_of
 from ganfast.bench.case import (
     COMPILED,
     GANFAST,
@@ -28,6 +29,7 @@ from ganfast.bench.case import (
 from ganfast.bench.losses import step
 
 RECIPE, PLAIN = "the recipe", "no adaptive weight"
+NETWORKS, WEIGHT = "perceptual network and critic", "adaptive weight"
 FACTOR = 0.8
 """What the adversarial loss counts beside its weight."""
 
@@ -96,15 +98,40 @@ class GeneratorStep:
         self.features = self.vgg(self.images)
         return self
 
+    @property
+    def parts(self) -> Parts:
+        return {
+            FORWARD: self.forward,
+            NETWORKS: self.networks,
+            WEIGHT: self.weigh,
+            BACKWARD: self.backward,
+        }
+
     def __call__(self) -> GeneratorStep:
+        for part in self.parts.values():
+            part()
+        return self
+
+    output: Tensor
+    reconstruction: Tensor
+    adversarial: Tensor
+    loss: Tensor
+
+    def forward(self) -> None:
         self.decoder.zero_grad()
-        output, layer = self.decoder(self.z), self.decoder.last.weight
-        reconstruction = F.l1_loss(output, self.images)
-        reconstruction = reconstruction + F.mse_loss(self.vgg(output), self.features)
-        adversarial = -self.critic(output).mean()
+        self.output = self.decoder(self.z)
+
+    def networks(self) -> None:
+        reconstruction = F.l1_loss(self.output, self.images)
+        self.reconstruction = reconstruction + F.mse_loss(self.vgg(self.output), self.features)
+        self.adversarial = -self.critic(self.output).mean()
+
+    def weigh(self) -> None:
+        layer = self.decoder.last.weight
+        reconstruction, adversarial = self.reconstruction, self.adversarial
         if self.kind == GANFAST:
-            loss, _ = GF.adaptive_weight(
-                reconstruction, adversarial, output, last_layer=layer, weight=FACTOR
+            self.loss, _ = GF.adaptive_weight(
+                reconstruction, adversarial, self.output, last_layer=layer, weight=FACTOR
             )
         elif self.kind == RECIPE:
             norms = [
@@ -112,11 +139,12 @@ class GeneratorStep:
                 for each in (reconstruction, adversarial)
             ]
             weight = (norms[0] / (norms[1] + 1e-4)).clamp(0.0, 1e4).detach()
-            loss = reconstruction + FACTOR * weight * adversarial
+            self.loss = reconstruction + FACTOR * weight * adversarial
         else:
-            loss = reconstruction + FACTOR * adversarial
-        loss.backward()
-        return self
+            self.loss = reconstruction + FACTOR * adversarial
+
+    def backward(self) -> None:
+        self.loss.backward()
 
     def gradients(self) -> list[Tensor]:
         return [p.grad.double() for p in self.decoder.parameters() if p.grad is not None]
@@ -150,6 +178,7 @@ def adaptive_step(width: int = 64, size: int = 64, batch: int = 4) -> Case:
         error_of=error_of,
         limit=limit,
         seconds=10.0,
+        after=partial(shares_of, rounds=5),
     )
 
 

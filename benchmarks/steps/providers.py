@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,10 +9,16 @@ from torch import Tensor
 
 import ganfast.functional as GF
 from benchmarks.steps import critic_step as game
-from benchmarks.steps.critic_step import BACKWARD, FORWARD, GRADIENT, LOSS, UPDATE, CriticStep
+from benchmarks.steps.critic_step import (
+    BACKWARD,
+    FORWARD,
+    GRADIENT,
+    LOSS,
+    UPDATE,
+    CriticStep,
+    Parts,
+)
 from ganfast import optim
-
-Parts = dict[str, Callable[[], Any]]
 
 
 class EagerClip(CriticStep):

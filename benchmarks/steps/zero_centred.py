@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,10 @@ from torch import Tensor
 
 import ganfast.functional as GF
 from benchmarks import networks
+from benchmarks.steps.critic_step import BACKWARD, FORWARD, LOSS, UPDATE, Parts, shares_of
+from benchmarks.steps.providers import COMPILED_LOSS
 from ganfast import optim
-from ganfast.bench.case import GANFAST, Case, ErrorOf, Limit, Provider
+from ganfast.bench.case import COMPILED, GANFAST, Case, ErrorOf, Limit, Provider
 
 PLAIN, R1, BOTH, APPROXIMATE = "no penalty", "R1", "R1 + R2", "approximate R1"
 KINDS = (R1, BOTH, APPROXIMATE)
@@ -21,32 +24,75 @@ GAMMA, SIGMA, RATE = 1.0, 1e-2, 1e-4
 
 
 class PenaltyStep:
-    """Forward of both sides, loss, penalty, backward and Adam; the recipe is R3GAN's in plain
-    torch, or APT's. ``every``: a call is as many steps, the first of which has the penalty."""
+    """Forward of both sides, loss with its penalty, backward and Adam; the recipe is R3GAN's in
+    plain torch, or APT's, and the compiler's R1 is by torch.func, whose forward gives the scores.
+    ``every``: a call is as many steps, the first of which has the penalty."""
 
     def __init__(self, kind: str, by: str, network: str, batch: int, every: int = 1) -> None:
         self.critic = networks.critic(network)
         self.real, self.fake = networks.samples(network, batch)
         self.kind, self.by, self.every = kind, by, every
+        self.due = True
         self.start = {name: x.clone() for name, x in self.critic.state_dict().items()}
         adam = optim.Adam if by == GANFAST else torch.optim.Adam
         self.optimizer = adam(self.critic.parameters(), lr=RATE, betas=(0.0, 0.9))
+        self.parts: Parts = {FORWARD: self.forward, LOSS: self.compare}
+        if by == COMPILED:
+            fast: Any = torch.compile(self.whole, dynamic=False, fullgraph=True)
+            self.parts = {COMPILED_LOSS: partial(self.compiled, fast)}
+        self.parts |= {BACKWARD: self.backward, UPDATE: self.optimizer.step}
 
     def __call__(self) -> PenaltyStep:
         for step in range(self.every):
-            self.backward(self.kind if step == 0 else PLAIN)
-            self.optimizer.step()
+            self.due = step == 0
+            for part in self.parts.values():
+                part()
+        self.due = True
         return self
 
-    def backward(self, kind: str) -> None:
-        real = self.real.clone().requires_grad_(kind in (R1, BOTH))
-        fake = self.fake.clone().requires_grad_(kind == BOTH)
-        real_scores, fake_scores = self.critic(real), self.critic(fake)
-        sides = real_scores, real, fake_scores, fake
+    sides: tuple[Tensor, Tensor, Tensor, Tensor]
+    loss: Tensor
+
+    def forward(self) -> None:
+        real = self.real.clone().requires_grad_(self.due and self.kind in (R1, BOTH))
+        fake = self.fake.clone().requires_grad_(self.due and self.kind == BOTH)
+        self.sides = self.critic(real), real, self.critic(fake), fake
+
+    def compare(self) -> None:
         make = self.own if self.by == GANFAST else self.recipe
-        loss = make(kind, *sides)
+        self.loss = make(self.kind if self.due else PLAIN, *self.sides)
+
+    def compiled(self, fast: Any) -> None:
+        noise = torch.empty(self.real.shape).normal_(generator=seeded()).to(self.real)
+        self.loss = fast(self.kind if self.due else PLAIN, self.real, self.fake, noise)
+
+    def backward(self) -> None:
         self.optimizer.zero_grad()
-        loss.backward()
+        self.loss.backward()
+
+    def whole(self, kind: str, real: Tensor, fake: Tensor, noise: Tensor) -> Tensor:
+        a, of_real = self.scores(real, kind in (R1, BOTH))
+        b, of_fake = self.scores(fake, kind == BOTH)
+        loss = F.softplus(-(a - b)).mean()
+        for gradient in (of_real, of_fake):
+            if gradient is not None:
+                penalty = gradient.square().flatten(1).sum(1).mean()
+                loss = loss + GAMMA / 2 * self.every * penalty
+        if kind == APPROXIMATE:
+            difference = (self.critic(real + SIGMA * noise) - a).square().mean()
+            loss = loss + GAMMA / 2 / SIGMA**2 * difference
+        return loss
+
+    def scores(self, x: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor | None]:
+        if not with_gradient:
+            return self.critic(x), None
+
+        def total(x: Tensor) -> tuple[Tensor, Tensor]:
+            scores = self.critic(x)
+            return scores.sum(), scores
+
+        gradient, scores = torch.func.grad(total, has_aux=True)(x)
+        return scores, gradient
 
     def own(self, kind: str, a: Tensor, real: Tensor, b: Tensor, fake: Tensor) -> Tensor:
         loss: Tensor = GF.discriminator_loss(a, b, game="relativistic")
@@ -75,7 +121,9 @@ class PenaltyStep:
         """Of the weights at their start; the step goes on from where it was."""
         now = {name: x.clone() for name, x in self.critic.state_dict().items()}
         self.critic.load_state_dict(self.start)
-        self.backward(self.kind)
+        for name, part in self.parts.items():
+            if name != UPDATE:
+                part()
         found = [p.grad.double() for p in self.critic.parameters() if p.grad is not None]
         self.critic.load_state_dict(now)
         return found
@@ -118,10 +166,12 @@ def penalty_step(kind: str, network: str, batch: int, every: int = 1) -> Case:
             by: Provider(
                 partial(PenaltyStep, kind, by, network, batch, every),
                 5e-2 if kind == APPROXIMATE else 1e-3,
+                optional=by == COMPILED,
             )
-            for by in (RECIPE, GANFAST)
+            for by in (RECIPE, *((COMPILED,) if every == 1 else ()), GANFAST)
         },
         error_of=error_of,
         limit=limit,
         seconds=5.0,
+        after=partial(shares_of, rounds=5) if every == 1 else None,
     )

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast._dispatch import call, must_trace, serve
+from ganfast._dispatch import call, must_trace, refused, serve
 from ganfast._philox import Key
+from ganfast.errors import Refusal
 from ganfast.reference import penalty as reference
 
 _OP = "interpolate"
@@ -20,7 +21,14 @@ def interpolate(real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor
     differentiated = (real.requires_grad or fake.requires_grad) and torch.is_grad_enabled()
     if differentiated and kernels is not reference:
         return _apply_interpolate(kernels, key, group_size, real, fake)
-    points: Tensor = call(_OP, kernels, "interpolate", real, fake, key, group_size)
+    return _points(kernels, real, fake, key, group_size)
+
+
+def _points(kernels: Any, real: Tensor, fake: Tensor, key: Key, group_size: int) -> Tensor:
+    try:  # call() without its frame
+        points: Tensor = kernels.interpolate(real, fake, key, group_size)
+    except Refusal as refusal:
+        points = refused(_OP, refusal).interpolate(real, fake, key, group_size)
     return points
 
 
@@ -30,7 +38,7 @@ class _Interpolate(torch.autograd.Function):
         ctx: Any, kernels: Any, key: Key, group_size: int, real: Tensor, fake: Tensor
     ) -> Tensor:
         ctx.arguments = kernels, key, group_size
-        return call(_OP, kernels, "interpolate", real, fake, key, group_size)
+        return _points(kernels, real, fake, key, group_size)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:

@@ -53,12 +53,12 @@ def loss_and_statistics(
     return _served((op, kernels, spec, key, dtype, statistics), logits), statistics
 
 
-def means_compared(op: str, logits: tuple[Tensor, ...], spec: LossSpec) -> Any:
+def means_compared(op: str, logits: tuple[Tensor, ...], spec: LossSpec, detach_means: bool) -> Any:
     """The loss of the first half of ``logits`` against the means of the other half, and the other
     way round: (loss, None) or, with ``spec.statistics``, (loss, statistics)."""
     statistics = reference.loss_statistics(logits, spec) if spec.statistics else None
     dtype = _result_dtype(logits[0])
-    centred = reference.minus_means(logits, spec.heads)
+    centred = reference.minus_means(logits, spec.heads, detach_means)
     loss = adversarial_loss(op, centred, spec, None)
     return (tuple(x.to(dtype) for x in loss) if isinstance(loss, tuple) else loss.to(dtype)), (
         statistics

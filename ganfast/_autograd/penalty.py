@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfast._dispatch import call, must_trace, serve
+from ganfast._dispatch import call, must_trace, refused, serve
+from ganfast.errors import Refusal
 from ganfast.reference import penalty as reference
 from ganfast.reference.penalty import PenaltySpec
 
@@ -24,14 +25,21 @@ def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
     kernels = serve(_OP, (x,))
     if kernels is not reference and torch.is_grad_enabled() and x.requires_grad:
         return _apply_penalty(kernels, spec, x)
-    value, norms = call(_OP, kernels, "penalty", x, spec)
+    return _value(kernels, x, spec)
+
+
+def _value(kernels: Any, x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
+    try:  # call() without its frame
+        value, norms = kernels.penalty(x, spec)
+    except Refusal as refusal:
+        value, norms = refused(_OP, refusal).penalty(x, spec)
     return value, norms
 
 
 class _Penalty(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kernels: Any, spec: PenaltySpec, x: Tensor) -> tuple[Tensor, Tensor]:
-        value, norms = call(_OP, kernels, "penalty", x, spec)
+        value, norms = _value(kernels, x, spec)
         ctx.arguments = kernels, spec
         ctx.save_for_backward(x, norms)
         ctx.mark_non_differentiable(norms)
@@ -47,7 +55,11 @@ class _Penalty(torch.autograd.Function):
         if must_trace((grad, x)) is not None:
             return None, None, reference.penalty_gradient(grad, x, norms, spec)
         if not torch.is_grad_enabled():
-            return None, None, call(_OP, kernels, "penalty_gradient", grad, x, norms, spec)
+            try:
+                return None, None, kernels.penalty_gradient(grad, x, norms, spec)
+            except Refusal as refusal:
+                kernels = refused(_OP, refusal)
+                return None, None, kernels.penalty_gradient(grad, x, norms, spec)
         return None, None, _apply_penalty_gradient(kernels, spec, grad, x, norms)
 
 

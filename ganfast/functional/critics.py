@@ -11,12 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import has_torch_function
 
 from ganfast.errors import InputError, one_line
 from ganfast.functional.inputs import Inputs, joined, tensors_of
 from ganfast.functional.scores import Scores, scores_of
 
 Critic = Callable[..., Any]
+
+_run_backward: Any = getattr(torch.autograd.graph, "_engine_run_backward", None)
+"""What torch.autograd.grad calls when it has compared shapes, which takes as long as the backward
+of a small layer: ours are right by construction."""
 
 _twice: weakref.WeakSet[Any] = weakref.WeakSet()
 """Critics whose graph was looked through and has a second derivative everywhere."""
@@ -49,34 +54,51 @@ def input_gradient(
 ) -> Tensor:
     """d (sum of all scores) / d points, ready to be differentiated again where gradients are
     enabled. ``points`` is detached; of several tensors the gradient is :func:`joined`."""
-    again = torch.is_grad_enabled()
-    if torch.is_inference_mode_enabled():
-        raise InputError("a penalty needs gradients; call it under no_grad, not inference_mode")
-    if again:
-        refuse_compiled(critic)
-    with torch.enable_grad():
-        for x in tensors_of(points):
-            x.requires_grad_()
-        found = scores_of(critic(points, **kwargs), scores, depth=5)
-        gradient = differentiate(found, points, again, "critic")
-    if again:
-        check_twice(critic, gradient, points, found)
+    if not torch.is_grad_enabled():
+        if torch.is_inference_mode_enabled():
+            raise InputError("a penalty needs gradients; call it under no_grad, not inference_mode")
+        with torch.enable_grad():
+            return _scores_and_gradient(critic, points, kwargs, scores, False)[1]
+    refuse_compiled(critic)
+    found, gradient = _scores_and_gradient(critic, points, kwargs, scores, True)
+    check_twice(critic, gradient, points, found)
     return gradient
+
+
+def _scores_and_gradient(
+    critic: Critic, points: Inputs, kwargs: dict[str, Any], scores: Scores, again: bool
+) -> tuple[list[Tensor], Tensor]:
+    for x in (points,) if isinstance(points, Tensor) else tensors_of(points):
+        x.requires_grad_()
+    found = scores_of(critic(points, **kwargs), scores, depth=6)
+    return found, differentiate(found, points, again, "critic")
 
 
 def differentiate(scores: list[Tensor], points: Inputs, again: bool, name: str) -> Tensor:
     """The gradient of the sum of ``scores`` at ``points``, with errors that say what to do."""
+    if isinstance(points, Tensor):
+        found = gradients(scores, [points], again)
+        return gradient_of(points, found, name) if found[0] is None else found[0]
     return gradient_of(points, gradients(scores, tensors_of(points), again), name)
 
 
-def gradients(scores: list[Tensor], tensors: list[Tensor], again: bool) -> Sequence[Tensor | None]:
+def gradients(
+    scores: Sequence[Tensor], tensors: Sequence[Tensor], again: bool
+) -> Sequence[Tensor | None]:
     """torch.autograd.grad of the sum of ``scores``; of nothing where none has a graph."""
-    depending = [score for score in scores if score.requires_grad]
-    if not depending:
+    depending = scores
+    if len(scores) > 1:
+        depending = [score for score in scores if score.requires_grad]
+    if not depending or not depending[0].requires_grad:
         return [None] * len(tensors)
     # Ones, not .sum(): the sum of many half precision scores may be inf.
-    ones = [torch.ones_like(score) for score in depending]
+    ones = tuple(map(torch.ones_like, depending))
     try:
+        if _run_backward is not None and not has_torch_function((*depending, *tensors)):
+            depending, tensors = tuple(depending), tuple(tensors)
+            return _run_backward(
+                depending, ones, again, again, tensors, True, accumulate_grad=False
+            )
         return torch.autograd.grad(depending, tensors, ones, create_graph=again, allow_unused=True)
     except RuntimeError as error:
         raise _explained(error) from error
@@ -108,25 +130,42 @@ def _explained(error: RuntimeError) -> RuntimeError:
 
 def refuse_compiled(critic: Critic) -> None:
     """InputError for what torch.compile made: its backward cannot be differentiated again."""
-    # Asked of the instance's own dictionary: nn.Module's __getattr__ would look through it all.
-    own = getattr(critic, "__dict__", {})
-    if "_torchdynamo_orig_callable" in own:
-        raise InputError(_COMPILED.format(what="it"))
-    if isinstance(critic, nn.Module):
-        batch_norm = None
-        for name, module in critic.named_modules():
-            own = module.__dict__
-            if own.get("_compiled_call_impl") is not None or "_torchdynamo_orig_callable" in own:
-                raise InputError(_COMPILED.format(what=repr(name) if name else "it"))
-            if isinstance(module, _BatchNorm) and module.training:
-                batch_norm = batch_norm or name or type(module).__name__
-        if batch_norm:
-            warnings.warn(
-                f"critic: {batch_norm!r} is a BatchNorm in training mode, which ties the samples "
-                "of a batch together: the penalty is then not about each one's own gradient. "
-                "Use LayerNorm, InstanceNorm or GroupNorm in a critic with a gradient penalty",
-                stacklevel=4,
-            )
+    if not isinstance(critic, nn.Module):
+        if "_torchdynamo_orig_callable" in getattr(critic, "__dict__", ()):
+            raise InputError(_COMPILED.format(what="it"))
+        return
+    # Of each module's own dictionary: nn.Module's __getattr__ would look through it all, and
+    # named_modules() takes as long as the forward of a small layer.
+    seen, todo = {critic}, [critic]
+    for module in todo:
+        own = module.__dict__
+        if (
+            own.get("_compiled_call_impl") is not None
+            or "_torchdynamo_orig_callable" in own
+            or (isinstance(module, _BatchNorm) and module.training)
+        ):
+            return _refuse_by_name(critic)
+        for child in own["_modules"].values():
+            if child is not None and child not in seen:
+                seen.add(child)
+                todo.append(child)
+
+
+def _refuse_by_name(critic: nn.Module) -> None:
+    """What is said of the first module of ``critic`` that :func:`refuse_compiled` found."""
+    batch_norm = None
+    for name, module in critic.named_modules():
+        own = module.__dict__
+        if own.get("_compiled_call_impl") is not None or "_torchdynamo_orig_callable" in own:
+            raise InputError(_COMPILED.format(what=repr(name) if name else "it"))
+        if isinstance(module, _BatchNorm) and module.training:
+            batch_norm = batch_norm or name or type(module).__name__
+    warnings.warn(
+        f"critic: {batch_norm!r} is a BatchNorm in training mode, which ties the samples "
+        "of a batch together: the penalty is then not about each one's own gradient. "
+        "Use LayerNorm, InstanceNorm or GroupNorm in a critic with a gradient penalty",
+        stacklevel=5,
+    )
 
 
 def check_twice(critic: Critic, gradient: Tensor, points: Inputs, scores: Sequence[Tensor]) -> None:
@@ -189,14 +228,13 @@ def _last_weight(score: Tensor, points: Inputs) -> Tensor | None:
             break
         onwards = None
         for following, _index in node.next_functions:
-            if hasattr(following, "variable"):  # what adds up a leaf's gradient
-                leaf: Tensor = following.variable
-                if leaf is not points and (
-                    isinstance(points, Tensor) or all(leaf is not x for x in tensors_of(points))
-                ):
-                    return leaf
-            else:
+            leaf: Tensor | None = getattr(following, "variable", None)  # of what adds up a gradient
+            if leaf is None:
                 onwards = onwards or following
+            elif leaf is not points and (
+                isinstance(points, Tensor) or all(leaf is not x for x in tensors_of(points))
+            ):
+                return leaf
         node = onwards
     return None
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.functional.critics import Critic
-from ganfast.functional.inputs import check_samples, noise_like
+from ganfast.functional.inputs import Inputs, check_inputs, like, noise_like
 from ganfast.functional.scores import Scores, scores_of
 
 __all__ = ["finite_difference_penalty"]
@@ -18,7 +18,7 @@ __all__ = ["finite_difference_penalty"]
 
 def finite_difference_penalty(
     critic: Critic,
-    inputs: Tensor,
+    inputs: Inputs,
     *,
     sigma: float,
     gamma: float = 10.0,
@@ -59,7 +59,9 @@ def finite_difference_penalty(
     Args:
         critic: a module or function of a batch of samples; its scores have the batch in front, and
             the sum of all scores of a sample is what is differentiated.
-        inputs: samples (n, ...); detached.
+        inputs: samples (n, ...), detached; or several tensors of them in a list, tuple or dict, as
+            for :func:`gradient_penalty`: each has its own noise, of the one ``sigma``, and the
+            penalty is that of the gradient over all of them.
         sigma: the step, > 0, in the units of the inputs.
         gamma: the weight; the factor 1/2 is R1's.
         target: must be 0. For another target a random projection is biased: E[(c |n . g| - 1)^2],
@@ -74,9 +76,11 @@ def finite_difference_penalty(
 
     Raises:
         ValueError: a sigma that is not positive, a target other than 0, scores without the batch
-            in front, or ``inputs_scores`` of other shapes than the critic's or without a graph.
+            in front, ``inputs_scores`` of other shapes than the critic's or without a graph, or
+            several tensors that differ in samples, dtype or device.
+        TypeError: ``inputs`` is not a tensor, or a list, tuple or dict of tensors.
     """
-    check_samples(inputs, "inputs")
+    tensors = check_inputs(inputs, "inputs")
     if target != 0:
         raise InputError(
             f"target: got {target!r}; a random projection can only aim at 0 (for 1 its optimum "
@@ -84,18 +88,25 @@ def finite_difference_penalty(
         )
     sigma = _checks.number("sigma", sigma, above=0, hint="a step in the inputs' units")
     gamma = _checks.number("gamma", gamma, least=0)
-    if inputs.shape[0] == 0:
+    samples = tensors[0].shape[0]
+    if samples == 0:
         raise InputError("inputs: has no samples, and the mean of nothing is undefined")
-    inputs = inputs.detach()
-    step = sigma * noise_like(inputs, "normal", generator)
-    ahead = scores_of(critic(inputs + step, **(critic_kwargs or {})), scores)
+    kwargs = critic_kwargs or {}
+    tensors = [x.detach() for x in tensors]
+    steps = [sigma * noise_like(x, "normal", generator) for x in tensors]
+
+    def moved(sign: int) -> list[Tensor]:
+        points = [torch.add(x, step, alpha=sign) for x, step in zip(tensors, steps, strict=True)]
+        return scores_of(critic(like(inputs, points), **kwargs), scores, depth=5)
+
+    ahead = moved(1)
     if inputs_scores is None:
-        behind = scores_of(critic(inputs - step, **(critic_kwargs or {})), scores)
+        behind = moved(-1)
         sigma = 2.0 * sigma
     else:
         behind = scores_of(inputs_scores, scores)
         _check_known(behind, ahead)
-    slopes = sum(_difference(a, b, len(inputs)) for a, b in zip(ahead, behind, strict=True))
+    slopes = sum(_difference(a, b, samples) for a, b in zip(ahead, behind, strict=True))
     return (slopes / sigma).square().mean() * (gamma / 2.0)
 
 

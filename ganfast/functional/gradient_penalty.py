@@ -13,7 +13,7 @@ from ganfast.errors import InputError, InputTypeError
 from ganfast.functional.critics import Critic, input_gradient
 from ganfast.functional.inputs import Inputs, check_inputs, joined, like, noise_like, tensors_of
 from ganfast.functional.interpolate import interpolate
-from ganfast.functional.penalty import make_spec, penalty_from_gradient
+from ganfast.functional.penalty import penalty_and_norms, spec_of
 from ganfast.functional.scores import Scores, scores_of
 
 __all__ = ["AT", "gradient_penalty"]
@@ -125,10 +125,11 @@ def gradient_penalty(
         >>> critic.weight.grad is not None
         True
     """
-    _checks.one_of("at", at, AT)
+    if at not in AT:
+        _checks.one_of("at", at, AT)
     if not callable(critic):
         raise InputTypeError(f"critic: got a {type(critic).__name__}; give a module or a function")
-    spec = make_spec(target, one_sided, weight, group_size)  # before the critic's work
+    spec = spec_of(target, one_sided, weight, group_size)  # before the critic's work
     samples = _samples(real, fake, at, group_size)
     if at == "perturbed":
         tensors = [_perturbed(x, generator) for x in tensors_of(samples[0])]
@@ -142,30 +143,32 @@ def gradient_penalty(
             gradient = _traced_gradient(critic, points, critic_kwargs or {}, scores)
         else:
             gradient = input_gradient(critic, points, critic_kwargs or {}, scores)
-        term = penalty_from_gradient(
-            gradient,
-            target=spec.target,
-            one_sided=one_sided,
-            weight=spec.weight,
-            group_size=group_size,
-        )
+        term = penalty_and_norms(gradient, spec)[0]
         total = term if total is None else total + term
     assert total is not None
     return total
 
 
+_ELSEWHERE = {"real": ("fake",), "fake": ("real", "perturbed")}
+"""The penalties that don't look at a side."""
+
+
 def _samples(real: Any, fake: Any, at: str, group_size: int) -> list[Any]:
     """What the penalty is about, checked and detached: the real samples, the fake ones or both."""
-    wanted = {"real": [("real", real)], "fake": [("fake", fake)]}
-    wanted["perturbed"] = wanted["real"]
     found: list[Any] = []
     dtype = None
-    for name, x in wanted.get(at, [("real", real), ("fake", fake)]):
+    for name, x in (("real", real), ("fake", fake)):
+        if at in _ELSEWHERE[name]:
+            continue
         tensors = check_inputs(x, name, group_size)
-        if tensors[0].shape[0] == 0:
+        first = tensors[0]
+        if first.shape[0] == 0:
             raise InputError(f"{name}: has no samples, and the mean of nothing is undefined")
-        dtype = dtype or tensors[0].dtype
-        found.append(like(x, [each.detach().to(dtype) for each in tensors]))
+        dtype = dtype or first.dtype
+        if first is x and first.dtype is dtype:
+            found.append(x.detach())
+        else:
+            found.append(like(x, [each.detach().to(dtype) for each in tensors]))
     return found
 
 

@@ -82,7 +82,7 @@ def _checked(
     check_samples(real, of_real, group_size)
     if not isinstance(fake, Tensor) or fake.dtype is not real.dtype or fake.shape != real.shape:
         real, fake = _matched(real, fake, of_real, of_fake)
-    if not (real.is_cpu and fake.is_cpu) and fake.device != real.device:
+    if not (real.is_cpu and fake.is_cpu or fake.device == real.device):
         raise InputError(
             f"{of_fake}: is on {fake.device} but {of_real} is on {real.device}; move one"
         )

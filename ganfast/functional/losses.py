@@ -13,15 +13,12 @@ from ganfast._autograd.losses import adversarial_loss, loss_and_statistics, mean
 from ganfast._philox import new_key
 from ganfast.errors import InputError
 from ganfast.functional.logits import Logits, check_logits, check_pairs, heads_of, pair_of_heads
-from ganfast.games import FAKE, REAL, REDUCTIONS, LossSpec, Reduction
+from ganfast.functional.loss_specs import SPECS, discriminator_spec, generator_spec
+from ganfast.games import LossSpec, Reduction
 
 __all__ = ["LossAndStatistics", "discriminator_loss", "generator_loss"]
 
 Heads = tuple[Tensor, ...]
-
-
-_SPECS: dict[tuple[Any, ...], LossSpec] = {}
-"""Specs that passed the checks, by the arguments that made them: the checks outlast the kernel."""
 
 
 class LossAndStatistics(NamedTuple):
@@ -31,6 +28,12 @@ class LossAndStatistics(NamedTuple):
     the second. ``real_share`` is the share of D(x) > 0 and ``fake_share`` that of D(G(z)) < 0: how
     often the sign is right. StyleGAN2-ADA's E[sign(D(x))] (arXiv:2006.06676) is 2 * real_share - 1
     but for logits of exactly 0. Of several heads each is the mean over heads.
+
+    The shares mean what their names say where the sign of a logit is D's answer: in the
+    cross-entropy games and hinge. In "wasserstein" scores have no zero, since a constant added to
+    the critic changes nothing: a good critic may show shares of 1 and 0. In "least_squares" the
+    answer lies at 1/2, between the targets 0 and 1, so that D(G(z)) < 0 is no measure of being
+    right. In the relativistic games, too, only differences count. Take ``gap`` there.
     """
 
     loss: Tensor
@@ -52,6 +55,7 @@ def discriminator_loss(
     label_flip: float = 0.0,
     generator: torch.Generator | None = None,
     return_statistics: bool = False,
+    detach_means: bool = False,
 ) -> Any:
     """What the discriminator (critic) minimises: E[f_real(D(x))] + E[f_fake(D(G(z)))].
 
@@ -66,6 +70,8 @@ def discriminator_loss(
       E[softplus(-(D(x) - D(G(z))))], over pairs: sample i of one side with sample i of the other;
     * "relativistic_average" (ragan): E[softplus(-(D(x) - E[D(G(z))]))] +
       E[softplus(D(G(z)) - E[D(x)])], with the means of this batch, which are differentiated too.
+      Half of it with ``detach_means=True`` is the discriminator's loss of ESRGAN in BasicSR
+      (arXiv:1809.00219); its generator's is half of :func:`generator_loss`.
 
     Args:
         real: logits D(x), raw scores before any sigmoid, of any shape and strides; or a list or
@@ -87,6 +93,7 @@ def discriminator_loss(
             None. The same CPU generator state gives the same targets on every device and backend.
         return_statistics: also give the means of both sides, the gap between them and the shares of
             right signs, which the loss's kernel forms beside it. Not with reduction="none".
+        detach_means: for "relativistic_average" alone: no gradient flows through the means.
 
     Returns:
         a 0-d tensor of the logits' dtype (float32 for half precision under autocast); with
@@ -116,12 +123,16 @@ def discriminator_loss(
     try:
         if is_dynamo_compiling():  # a lookup would compile anew for each value of a float
             raise KeyError
-        spec = _SPECS[arguments]
+        spec = SPECS[arguments]
     except (KeyError, TypeError):  # new, or unhashable: the checks will name what is wrong
         spec = discriminator_spec(*arguments)
     check_logits(logits, reduction, ("real", "fake"))
     if spec.compares:
-        return _relativistic("discriminator_loss", logits, spec, ("real", "fake"), many)
+        return _relativistic(
+            "discriminator_loss", logits, spec, ("real", "fake"), many, detach_means
+        )
+    if detach_means:
+        _refuse_detached_means(detach_means, game)
     key = new_key(logits[0].device, generator) if spec.noisy else None
     if spec.statistics:
         found = loss_and_statistics("discriminator_loss", logits, spec, key)
@@ -174,9 +185,9 @@ def generator_loss(
     try:
         if is_dynamo_compiling():
             raise KeyError
-        spec = _SPECS[arguments]
+        spec = SPECS[arguments]
     except (KeyError, TypeError):
-        spec = _generator_spec(*arguments)
+        spec = generator_spec(*arguments)
     if spec.compares:
         if real is None:
             raise InputError(
@@ -194,7 +205,12 @@ def generator_loss(
 
 
 def _relativistic(
-    op: str, logits: Heads, spec: LossSpec, sides: tuple[str, str], many: bool
+    op: str,
+    logits: Heads,
+    spec: LossSpec,
+    sides: tuple[str, str],
+    many: bool,
+    detach_means: bool = False,
 ) -> Any:
     """The loss of the player whose logits come first, compared with the other side's."""
     heads = len(logits) // 2
@@ -202,14 +218,25 @@ def _relativistic(
         check_logits(logits, "mean", sides)
     else:
         check_pairs(logits, sides)
+        if detach_means:
+            _refuse_detached_means(detach_means, "relativistic")
         if spec.statistics:
             return _with_statistics(*loss_and_statistics(op, logits, spec, None))
         loss = adversarial_loss(op, logits, spec, None)
         return loss[0] if spec.reduction == "none" and not many else loss
-    loss, statistics = means_compared(op, logits, spec)
+    detach = _checks.flag("detach_means", detach_means)
+    loss, statistics = means_compared(op, logits, spec, detach)
     if spec.statistics:
         return _with_statistics(loss, statistics)
     return (loss[:heads], loss[heads:]) if many and spec.reduction == "none" else loss
+
+
+def _refuse_detached_means(got: Any, game: str) -> None:
+    if _checks.flag("detach_means", got):
+        raise InputError(
+            f"detach_means: got True, but game={game!r} compares with no means; leave it out or "
+            "play 'relativistic_average'"
+        )
 
 
 def _with_statistics(loss: Tensor, statistics: Tensor) -> LossAndStatistics:
@@ -235,7 +262,7 @@ def one_sided_loss(
     try:
         if is_dynamo_compiling():
             raise KeyError
-        spec = _SPECS[arguments]
+        spec = SPECS[arguments]
     except (KeyError, TypeError):
         spec = discriminator_spec(*arguments)
     check_logits(logits, spec.reduction, ("prediction",))
@@ -249,70 +276,3 @@ if discriminator_loss.__doc__ and generator_loss.__doc__:  # they are gone under
         "{games}", games.table("f_real", "f_fake", "paper")
     )
     generator_loss.__doc__ = generator_loss.__doc__.replace("{games}", games.table("f_gen"))
-
-
-# ---- specs: what the arguments mean, checked once and remembered ---------------------
-
-
-def _remember(arguments: tuple[Any, ...], spec: LossSpec) -> LossSpec:
-    if not torch.compiler.is_compiling():
-        if len(_SPECS) >= 1024:  # a value that changes at each step must not keep the others out
-            _SPECS.clear()
-        _SPECS[arguments] = spec
-    return spec
-
-
-def discriminator_spec(
-    side: str,
-    game: str,
-    heads: int,
-    reduction: Reduction,
-    smoothing: float,
-    noise: float,
-    flip: float,
-    statistics: bool = False,
-) -> LossSpec:
-    row = games.find(game)
-    _checks.one_of("reduction", reduction, REDUCTIONS)
-    smoothing = _checks.number("label_smoothing", smoothing, least=0, below=1)
-    noise = _checks.number("label_noise", noise, least=0)
-    flip = _checks.number("label_flip", flip, least=0, most=1)
-    rates = {"label_smoothing": smoothing, "label_noise": noise, "label_flip": flip}
-    for name, rate in rates.items():
-        if rate and not row.soft_labels:
-            soft = ", ".join(name for name, game in games.GAMES.items() if game.soft_labels)
-            raise InputError(
-                f"{name}: got {rate}, but {row.name} has no labels to soften; "
-                f"leave it at 0 or play one of {soft}"
-            )
-    if statistics and reduction == "none":
-        raise InputError(
-            "return_statistics: got True with reduction='none', which sums nothing; give 'mean' or "
-            "'sum'"
-        )
-    of_side = {"real": (REAL - smoothing,), "fake": (FAKE,), "D": (REAL - smoothing, FAKE)}[side]
-    if row.compares == "pairs":
-        of_side = (REAL,)
-    spec = LossSpec(
-        games.PHIS[row.discriminator],
-        tuple(target for target in of_side for _ in range(heads)),
-        heads,
-        reduction,
-        flip,
-        noise,
-        row.compares,
-        statistics,
-    )
-    arguments = side, game, heads, reduction, smoothing, noise, flip
-    return _remember((*arguments, True) if statistics else arguments, spec)
-
-
-def _generator_spec(side: str, game: str, heads: int, reduction: Reduction) -> LossSpec:
-    row = games.find(game)
-    if row.compares:  # the same with the sides swapped
-        spec = discriminator_spec("D", game, heads, reduction, 0.0, 0.0, 0.0)
-        return _remember((side, game, heads, reduction), spec)
-    _checks.one_of("reduction", reduction, REDUCTIONS)
-    target = (row.generator_target,) * heads
-    spec = LossSpec(games.PHIS[row.generator], target, heads, reduction)
-    return _remember((side, game, heads, reduction), spec)

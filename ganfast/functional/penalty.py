@@ -71,24 +71,34 @@ def penalty_from_gradient(
         >>> penalty_from_gradient(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).item()  # (16 + 1) / 2
         8.5
     """
-    try:
-        if is_dynamo_compiling():  # as in losses.py
-            raise KeyError
-        spec = _SPECS[target, one_sided, weight, group_size]
-    except (KeyError, TypeError):  # new, or unhashable: the checks will name what is wrong
-        spec = make_spec(target, one_sided, weight, group_size)
+    spec = spec_of(target, one_sided, weight, group_size)
     check_samples(grad, "grad", group_size)
-    if grad.shape[0] == 0:
+    value, norms = penalty_and_norms(grad, spec)
+    return PenaltyAndNorms(value, norms.mean(), norms.amax()) if return_norms else value
+
+
+def penalty_and_norms(grad: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
+    """The penalty on ``grad``, the gradient at samples that :func:`check_samples` has accepted, and
+    its norms."""
+    if not grad.numel() and grad.shape[0] == 0:
         raise InputError(
             f"grad: has no samples (shape {tuple(grad.shape)}), and the mean of nothing is "
             "undefined; give at least one"
         )
-    value, norms = _autograd.penalty(grad, spec)
-    return PenaltyAndNorms(value, norms.mean(), norms.amax()) if return_norms else value
+    return _autograd.penalty(grad, spec)
 
 
-def make_spec(target: float, one_sided: bool, weight: float, group_size: int) -> PenaltySpec:
+def spec_of(target: float, one_sided: bool, weight: float, group_size: int) -> PenaltySpec:
     """The checked numbers of a penalty."""
+    try:
+        if is_dynamo_compiling():  # as in losses.py
+            raise KeyError
+        return _SPECS[target, one_sided, weight, group_size]
+    except (KeyError, TypeError):  # new, or unhashable: the checks will name what is wrong
+        return _make_spec(target, one_sided, weight, group_size)
+
+
+def _make_spec(target: float, one_sided: bool, weight: float, group_size: int) -> PenaltySpec:
     spec = PenaltySpec(
         _checks.number("target", target, least=0),
         _checks.flag("one_sided", one_sided),

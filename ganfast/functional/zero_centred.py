@@ -10,10 +10,11 @@ from torch.compiler import is_compiling
 
 from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError
-from ganfast.functional.critics import check_graph, gradient_of, gradients
+from ganfast.functional.critics import check_graph, differentiate, gradient_of, gradients
 from ganfast.functional.inputs import Inputs, check_inputs, names_of
-from ganfast.functional.penalty import penalty_from_gradient
+from ganfast.functional.penalty import penalty_and_norms, spec_of
 from ganfast.functional.scores import Scores, scores_of
+from ganfast.reference.penalty import PenaltySpec
 
 __all__ = ["lazy_adam", "r1_penalty", "r1_r2_penalty", "r2_penalty"]
 
@@ -64,8 +65,11 @@ def r1_penalty(
         TypeError: one of the outputs is no tensor, such as None.
         RuntimeError: under torch.compile, or an operation without a second derivative.
     """
-    sides = [("real", real_scores, real_inputs)]
-    return _penalty("r1_penalty", "real", sides, gamma, every, scores)
+    spec = _spec("r1_penalty", "real", gamma, every)
+    _checked(real_inputs, "real_inputs")
+    found = scores_of(real_scores, scores)
+    gradient = differentiate(found, real_inputs, torch.is_grad_enabled(), "real_scores")
+    return _term(gradient, real_inputs, found, spec)
 
 
 def r2_penalty(
@@ -85,8 +89,11 @@ def r2_penalty(
 
     Returns, Raises: as :func:`r1_penalty`.
     """
-    sides = [("fake", fake_scores, fake_inputs)]
-    return _penalty("r2_penalty", "fake", sides, gamma, every, scores)
+    spec = _spec("r2_penalty", "fake", gamma, every)
+    _checked(fake_inputs, "fake_inputs")
+    found = scores_of(fake_scores, scores)
+    gradient = differentiate(found, fake_inputs, torch.is_grad_enabled(), "fake_scores")
+    return _term(gradient, fake_inputs, found, spec)
 
 
 def r1_r2_penalty(
@@ -121,14 +128,16 @@ def r1_r2_penalty(
 
     Returns, Raises: as :func:`r1_penalty`.
     """
-    sides = [("real", real_scores, real_inputs), ("fake", fake_scores, fake_inputs)]
-    return _penalty("r1_r2_penalty", "both", sides, gamma, every, scores)
+    spec = _spec("r1_r2_penalty", "both", gamma, every)
+    reals, fakes = _checked(real_inputs, "real_inputs"), _checked(fake_inputs, "fake_inputs")
+    of_real, of_fake = scores_of(real_scores, scores), scores_of(fake_scores, scores)
+    taken = gradients(of_real + of_fake, reals + fakes, torch.is_grad_enabled())
+    r1 = gradient_of(real_inputs, taken[: len(reals)], "real_scores")
+    r2 = gradient_of(fake_inputs, taken[len(reals) :], "fake_scores")
+    return _term(r1, real_inputs, of_real, spec) + _term(r2, fake_inputs, of_fake, spec)
 
 
-def _penalty(
-    name: str, at: str, sides: list[tuple[str, Any, Inputs]], gamma: float, every: int, scores: Any
-) -> Tensor:
-    tensors = [check_inputs(inputs, f"{side}_inputs") for side, _, inputs in sides]
+def _spec(name: str, at: str, gamma: float, every: int) -> PenaltySpec:
     if is_compiling() or _transforms_active():
         raise RuntimeError(
             f"{name}: a graph cannot be differentiated inside torch.compile; use "
@@ -137,29 +146,26 @@ def _penalty(
     gamma = _checks.number("gamma", gamma, least=0)
     if every != 1:
         every = _checks.integer("every", every, least=1)
-    for (side, _, inputs), its in zip(sides, tensors, strict=True):
-        for index, x in enumerate(its):
-            if not x.requires_grad:
-                where = names_of(inputs, f"{side}_inputs")[index]
-                raise InputError(
-                    f"{where}: do not require gradients; call {where}.requires_grad_() before the "
-                    "critic sees them"
-                )
-    again = torch.is_grad_enabled()
-    found = []
-    for _, outputs, _ in sides:  # no comprehension: its frame would shift the warnings' line
-        found.append(scores_of(outputs, scores, depth=5))
-    taken = gradients(sum(found[1:], found[0]), sum(tensors[1:], tensors[0]), again)
-    total = None
-    for (side, _, inputs), its, outputs in zip(sides, tensors, found, strict=True):
-        mine, taken = taken[: len(its)], taken[len(its) :]
-        gradient = gradient_of(inputs, mine, f"{side}_scores")
-        if again and gradient.requires_grad:
-            check_graph(gradient, inputs, outputs)
-        term = penalty_from_gradient(gradient, target=0.0, weight=gamma / 2 * every)
-        total = term if total is None else total + term
-    assert total is not None
-    return total
+    return spec_of(0.0, False, gamma / 2 * every, 1)
+
+
+def _term(gradient: Tensor, inputs: Inputs, found: list[Tensor], spec: PenaltySpec) -> Tensor:
+    if gradient.requires_grad:  # and not under no_grad
+        check_graph(gradient, inputs, found)
+    return penalty_and_norms(gradient, spec)[0]
+
+
+def _checked(inputs: Inputs, name: str) -> list[Tensor]:
+    """The tensors of ``inputs``, which require gradients."""
+    tensors = check_inputs(inputs, name)
+    for index, x in enumerate(tensors):
+        if not x.requires_grad:
+            where = names_of(inputs, name)[index]
+            raise InputError(
+                f"{where}: do not require gradients; call {where}.requires_grad_() before the "
+                "critic sees them"
+            )
+    return tensors
 
 
 def lazy_adam(every: int, *, lr: float, betas: tuple[float, float]) -> dict[str, Any]:

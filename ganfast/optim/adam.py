@@ -27,6 +27,10 @@ class Adam(StepAndClip, torch_adam.Adam):
 
     State, schedulers, GradScaler and fallback: as :class:`ganfast.optim.RMSprop`.
 
+    Warns:
+        UserWarning: with a weight_clip, ``module.named_parameters()`` has a parametrised weight,
+            which the clip does not bound. Parameters without their names don't tell.
+
     Raises:
         ValueError: as torch; a weight_clip that is neither None nor a finite number above 0, or
             one together with differentiable.

@@ -36,6 +36,10 @@ class RMSprop(StepAndClip, torch_rmsprop.RMSprop):
     With ``centered`` the variance v - mean^2 is held at 0 where rounding would make it negative;
     torch gives NaN there.
 
+    Warns:
+        UserWarning: with a weight_clip, ``module.named_parameters()`` has a parametrised weight,
+            which the clip does not bound. Parameters without their names don't tell.
+
     Raises:
         ValueError: as torch; a weight_clip that is neither None nor a finite number above 0, or
             one together with differentiable.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
@@ -33,10 +36,8 @@ class StepAndClip(Optimizer):
         """
         # torch wraps every step in a range for the profiler and in its hooks, which takes as long
         # as the step of a small network: only if somebody listens.
-        arguments = () if closure is None else (closure,)
-        if torch.compiler.is_compiling() or not self._is_watched():
-            return self._step(*arguments)
-        return self._watched_step(*arguments)
+        step = self._step if is_compiling() or not self._is_watched() else self._watched_step
+        return step() if closure is None else step(closure)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch need not wrap it
 
@@ -54,13 +55,17 @@ class StepAndClip(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        params = (p for group in self.param_groups for p in group["params"])
-        first = next(params, None)
+        first = None
+        for group in self.param_groups:
+            if group["params"]:
+                first = group["params"][0]
+                break
         if first is None:
             return loss
         if not first.is_floating_point():
+            params = (p for group in self.param_groups for p in group["params"])
             first = next((p for p in params if p.is_floating_point()), first)
-        compiling = torch.compiler.is_compiling()
+        compiling = is_compiling()
         if first.is_cuda and not compiling and torch.cuda.is_current_stream_capturing():
             capturing.check(self)
         if not self.state and not compiling and self._makes_state_alone():
@@ -163,6 +168,7 @@ class StepAndClip(Optimizer):
         for group in self.param_groups:
             group.setdefault("weight_clip", weight_clip)
             check_clip(group)
+            _warn_of_recomputed(group, 4)
         # A GradScaler then hands over its scale and what it found as tensors (self.grad_scale,
         # self.found_inf), to be read on the device. Not always: torch sets it for its fused steps
         # alone, and Lightning clips no gradients where it is set.
@@ -172,6 +178,8 @@ class StepAndClip(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         super().add_param_group(param_group)
         check_clip(self.param_groups[-1])
+        if "weight_clip" in self.defaults:  # else __init__ is at work, and will ask of all groups
+            _warn_of_recomputed(self.param_groups[-1], 3)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for group in state.get("param_groups", ()):
@@ -181,6 +189,26 @@ class StepAndClip(Optimizer):
         self.defaults.setdefault("weight_clip", None)
         for index, group in enumerate(self.param_groups):
             group.setdefault("weight_clip", before[index] if index < len(before) else None)
+
+
+_RECOMPUTED = re.compile(r"parametrizations\.(\w+)\.original\d*$|(\w+)_orig$")
+
+
+def _warn_of_recomputed(group: dict[str, Any], depth: int) -> None:
+    """Says which weight is made at each forward from what the clip bounds, as clip_weights_ does
+    for a module. Only names tell: those of ``module.named_parameters()``."""
+    if group.get("weight_clip") is None:
+        return
+    for name in group.get("param_names", ()):
+        if _RECOMPUTED.search(name):
+            weight = _RECOMPUTED.sub(lambda found: found[1] or found[2], name)
+            warnings.warn(
+                f"weight_clip: {weight} is parametrised (spectral_norm, weight_norm, ...): it is "
+                "made anew from what is clipped, and need not lie within the bound; clip a critic "
+                "without parametrisations",
+                stacklevel=depth,
+            )
+            return
 
 
 def counter(p: Tensor, *, on_device: bool, single: bool = False) -> Tensor:

@@ -157,10 +157,15 @@ def arguments_of_phi(logits: Sequence[Tensor], spec: LossSpec) -> list[Tensor]:
     return [x - y for x, y in zip(wide[: spec.heads], wide[spec.heads :], strict=True)]
 
 
-def minus_means(logits: Sequence[Tensor], heads: int) -> tuple[Tensor, ...]:
-    """Each tensor minus the mean of the other side's of the same head, in the dtype of the sums."""
+def minus_means(
+    logits: Sequence[Tensor], heads: int, detach_means: bool = False
+) -> tuple[Tensor, ...]:
+    """Each tensor minus the mean of the other side's of the same head, in the dtype of the sums;
+    a mean that is detached counts as constant."""
     wide = [x.to(accumulation_dtype(x.dtype)) for x in logits]
     others = wide[heads:] + wide[:heads]
+    if detach_means:
+        others = [y.detach() for y in others]
     return tuple([x - y.mean() for x, y in zip(wide, others, strict=True)])
 
 

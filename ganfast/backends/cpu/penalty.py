@@ -43,14 +43,15 @@ def interpolate_gradient(
 
 
 def _numbers(x: Tensor, spec: PenaltySpec) -> tuple[int, float, bool, float]:
-    return x.shape[0] // spec.group_size, spec.target, spec.one_sided, spec.weight
+    return x.size(0) // spec.group_size, spec.target, spec.one_sided, spec.weight
 
 
 def penalty(x: Tensor, spec: PenaltySpec) -> tuple[Tensor, Tensor]:
     """As in the reference."""
     value = torch.empty_like(_SCALAR[x.dtype])
-    norms = value.new_empty(x.shape[0] // spec.group_size)
-    _penalty(*_numbers(x, spec), x, norms, value)
+    groups, *numbers = _numbers(x, spec)
+    norms = value.new_empty(groups)
+    _penalty(groups, *numbers, x, norms, value)
     return value, norms
 
 
