@@ -30,6 +30,7 @@ STEPS = ("pytest", "tests/nogpu/test_cuda_ops.py", "-k", "rmsprop or adam or cli
 CHUNKS = ("pytest", "tests/nogpu/test_cuda_tables.py", "-k", "each_block_finds")
 SCALER = ("pytest", "tests/nogpu/test_cuda_optim.py", "-k", "scaler_is_read")
 COUNTERS = ("pytest", "tests/nogpu/test_cuda_optim.py", "-k", "other_counters")
+PICTURES = ("testing.simulated_gpu", "tests/gpu/test_gpu_formulas.py", "-k", "begin_anywhere")
 CAPTURED = ("testing.simulated_gpu", "tests/gpu/test_gpu_optim.py", "-k", "captured")
 MATRICES = ("pytest", "tests/nogpu/test_cuda_ops.py", "-k", "sqrtm")
 RACES = ("pytest", "tests/nogpu/test_races.py", "-k", "test_no_race")
@@ -148,7 +149,7 @@ def mutants() -> Iterator[Mutant]:
         f"{kernels}/preprocess.py",
         "image = 2 * image + over",
         "image = image + over",
-        PREPROCESS,
+        PICTURES,
     )
     yield Mutant(
         "order: the losses' counter", losses, 'sem="acq_rel"', 'sem="relaxed"', LARGER_LOSSES

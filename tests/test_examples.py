@@ -15,6 +15,7 @@ LAST_WORDS = {
     "wgan_gp": ("--steps 3", "of 8 modes"),
     "r3gan": ("--steps 3", "of 25 modes"),
     "vqgan_adversarial": ("--steps 3", "weight"),
+    "report": ("--images 40", "95 % interval"),
     "fid_in_loop": ("--steps 6 --every 3", "FID of digits"),
 }
 
@@ -32,6 +33,7 @@ def test_an_example_runs(name, tmp_path, monkeypatch, capsys):
     path = FOLDER / f"{name}.py"
     assert len(path.read_text(encoding="utf-8").splitlines()) < 100
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(FOLDER))  # as for a script
     monkeypatch.setattr(sys, "argv", [str(path), *arguments.split()])
     runpy.run_path(str(path), run_name="__main__")
     assert words in capsys.readouterr().out.splitlines()[-1]

@@ -16,7 +16,8 @@ from ganfast.train.recipe import CHAPTER, PENALTIES, Penalty
 from ganfast.train.run import new_trainer
 from ganfast.train.speed import Speed
 
-SMALL = {"data": "ring", "width": 2, "batch_size": 8, "pretraining": 0, "device": "cuda"}
+SMALL = {"data": "ring", "width": 2, "norm_g": "none", "batch_size": 8, "pretraining": 0}
+SMALL["device"] = "cuda"
 
 
 def trainer_of(source=ring, networks=None, **settings):
@@ -56,7 +57,9 @@ def both(**settings):
 
 @pytest.mark.parametrize("game", CHAPTER)
 def test_captured_steps_are_those_one_by_one(game):
-    same(*both(game=game))
+    # Before batch norm a bias has no gradient but round-off, which Adam makes whole steps of.
+    norm_d = CHAPTER[game].norm_d.replace("batch", "none")
+    same(*both(game=game, norm_d=norm_d))
 
 
 @pytest.mark.parametrize(
@@ -64,8 +67,8 @@ def test_captured_steps_are_those_one_by_one(game):
     [
         {"game": "hinge", "norm_d": "none", "penalty": "r1", "penalty_every": 2},
         {"game": "wgan-gp", "penalty_every": 2, "n_critic": 2},
-        {"game": "relativistic", "preset": "r3gan", "steps": 4, "batch_size": 8},  # its rate decays
-        {"game": "minimax", "label_noise": 0.1, "label_flip": 0.1},
+        {"game": "relativistic", "preset": "r3gan", "steps": 4},  # its rate decays
+        {"game": "minimax", "norm_d": "none", "label_noise": 0.1, "label_flip": 0.1},
         {"game": "wgan-gp", "merge": True, "n_critic": 1},
     ],
     ids=["lazy r1", "lazy penalty", "decay", "labels", "merge"],
@@ -94,8 +97,17 @@ def test_penalties_that_take_turns():
     assert len(pair[1].graphs._captured) == 5
 
 
-def test_images():
-    same(*both(source=digits, game="nonsaturating", data="digits", width=1, batch_size=4))
+def test_batch_norm_of_images():
+    same(
+        *both(
+            source=digits,
+            game="nonsaturating",
+            data="digits",
+            norm_g="batch",
+            width=1,
+            batch_size=4,
+        )
+    )
 
 
 @pytest.mark.parametrize("taken_over", [False, True], ids=["captured", "steps one by one"])

@@ -41,7 +41,7 @@ def sides(tmp_path):
 
 
 ASKED = {"kid": True, "prdc": True, "swd": True, "cmmd": True, "bootstrap": 8}
-TIMES = ("seconds", "stages", "images_per_second", "by_extractor", "skipped")
+TIMES = ("seconds", "stages", "images_per_second", "by_extractor", "skipped", "decoders")
 
 
 def test_each_gives_what_it_gives_alone(sides, monkeypatch):

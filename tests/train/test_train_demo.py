@@ -67,10 +67,9 @@ def digits_run(row="wgan", number=0, fids=(), distances=(), **judged):
     return Played(row, f"{row}-{number}", 100, 12.0, ten, samples, lines)
 
 
-def ring_run(row, modes):
-    return Played(
-        f"ring, {row}", "x", 9, 1.0, {"modes": modes, "at_mode": 0.9}, np.zeros((2, 2)), []
-    )
+def ring_run(row, modes, at_mode=0.9):
+    judged = {"modes": modes, "at_mode": at_mode}
+    return Played(f"ring, {row}", "x", 9, 1.0, judged, np.zeros((2, 2)), [])
 
 
 def facts_of(found, **changes):
