@@ -30,6 +30,7 @@ def capture(
     *example_inputs: Tensor,
     restore: Iterable[Keeper] = (),
     warm_up: int = 3,
+    generators: Iterable[torch.Generator] = (),
 ) -> CapturedStep:
     """Captures a whole step of training in a CUDA graph: one launch replays all of it.
 
@@ -54,7 +55,8 @@ def capture(
     such as a learning rate keep the values of that time. A learning rate that changes must be a
     tensor on the device; a call refuses to replay where an optimizer's options are no longer those
     of the capture. Optimizers need ``capturable=True``. Random numbers of the device's default
-    generator are new at each replay; a generator on the CPU is refused. The running means of
+    generator and of ``generators`` are new at each replay, those that the step itself would draw; a
+    generator on the CPU is refused. The running means of
     :class:`ganfast.LeCAM` and :class:`ganfast.LossBalancer` go on in the replays. What is done in
     some steps only, as a penalty with ``every=16``, takes a captured step with it and one without.
 
@@ -66,6 +68,8 @@ def capture(
             are then put back to where they were. Optimizer state that was not there yet is zeroed.
         warm_up: steps before the capture, at least 2. The last of them is watched for anything that
             waits for the device, which a graph cannot hold.
+        generators: on the device, those of your own that ``step`` draws from. They end where the
+            warm-up leaves them.
 
     Returns:
         The captured step.
@@ -84,7 +88,7 @@ def capture(
     warm_up = _checks.integer("warm_up", warm_up, least=2)
     device = _device(example_inputs)
     with torch.cuda.device(device):
-        return CapturedStep(step, example_inputs, list(restore), warm_up)
+        return CapturedStep(step, example_inputs, list(restore), warm_up, generators)
 
 
 class CapturedStep:
@@ -104,12 +108,16 @@ class CapturedStep:
         example_inputs: Sequence[Tensor],
         restore: Sequence[Keeper],
         warm_up: int,
+        generators: Iterable[torch.Generator] = (),
     ) -> None:
         self.inputs = tuple(
             x.detach().clone().requires_grad_(x.requires_grad) for x in example_inputs
         )
         self.step = step  # what it works on has to stay
         self.graph = torch.cuda.CUDAGraph()
+        for index, generator in enumerate(generators):
+            _check_generator(f"generators[{index}]", generator)
+            self.graph.register_generator_state(generator)
         side = torch.cuda.Stream()
         with _put_back(restore):
             side.wait_stream(torch.cuda.current_stream())
@@ -179,6 +187,13 @@ def _device(inputs: Sequence[Any]) -> torch.device:
     return device
 
 
+def _check_generator(name: str, generator: Any) -> None:
+    if not isinstance(generator, torch.Generator):
+        raise InputTypeError(f"{name}: got {generator!r}; give a torch.Generator on the device")
+    if generator.device.type != "cuda":
+        raise InputError(f"{name}: got one on {generator.device}; give one on the device")
+
+
 def _form(x: Tensor) -> str:
     return f"{tuple(x.shape)}, {str(x.dtype).removeprefix('torch.')}"
 
@@ -229,11 +244,11 @@ def _explained(step: Callable[..., Any]) -> Iterator[None]:
 
 
 def _line(step: Callable[..., Any], error: BaseException) -> str:
-    """The innermost line of the step's own file, or of one that is neither torch's nor ours."""
+    """The innermost line of the step's own file, or of another that is neither torch's nor ours."""
     own = getattr(getattr(inspect.unwrap(step), "__code__", None), "co_filename", None)
     frames = list(traceback.extract_tb(error.__traceback__))
-    found = [frame for frame in frames if frame.filename == own]
-    found = found or [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    others = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
+    found = [frame for frame in others if frame.filename == own] or others
     if not found:
         return ""
     return f" at {Path(found[-1].filename).name}:{found[-1].lineno} ({found[-1].line})"

@@ -134,6 +134,8 @@ def restore(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any])
     trainer.meter.sums = {name: sums[name].to(trainer.device) for name in trainer.meter.counts}
     trainer.steps_done, trainer.rollbacks = facts["step"], facts["rollbacks"]
     trainer.grow()
+    if trainer.graphs is not None:
+        trainer.graphs.forget()
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:

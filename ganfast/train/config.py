@@ -21,7 +21,7 @@ PRECISIONS = ("fp32", "bf16")
 MAY_CHANGE = frozenset(
     ("steps", "out", "overwrite", "resume", "on_error", "threads", "progress")
     + ("sample_every", "checkpoint_every", "log_every", "watch_every", "watch_with")
-    + ("patience", "on_nan", "keep", "tensorboard", "compile", "channels_last")
+    + ("patience", "on_nan", "keep", "tensorboard", "compile", "channels_last", "capture")
 )
 """The settings that a resumed run may have other values of, and still be the same run."""
 
@@ -71,6 +71,12 @@ class TrainConfig(GameOptions):
         False,
         "score real and generated samples in one pass: fewer and larger operations; not with batch "
         "or spectral norm in the critic, which see whole batches, or with r1 or r2 in a step",
+    )
+    capture: bool = option(
+        False,
+        "on a GPU: each critic and generator step is one CUDA graph, which spares a small network "
+        "most of its time; the same samples and the same run to round-off; not with compile, "
+        "grow_from, on_nan 'skip' or several processes",
     )
     sample_every: int = option(
         500, "steps between sample pictures, 0 for none but the last", least=0
@@ -169,9 +175,28 @@ class TrainConfig(GameOptions):
                 "give norm_d 'none' or 'layer', or leave merge out"
             )
         self.device = str(_checks.device("device", self.device))
+        if self.capture:
+            self._check_capture()
+
+    def _check_capture(self) -> None:
+        if not self.device.startswith("cuda"):
+            raise InputError(
+                f"capture: got True with the device {self.device!r}, which has no CUDA graphs; "
+                "give device 'cuda', or leave capture out"
+            )
+        for name, refused in (
+            ("on_nan", self.on_nan == "skip"),
+            ("grow_from", self.grow_from is not None),
+            ("compile", self.compile),
+        ):
+            if refused:
+                raise InputError(
+                    f"capture: got True with {name} {getattr(self, name)!r}; leave one of the two "
+                    "out"
+                )
 
     def speed(self) -> Speed:
         """How the networks run."""
         from ganfast.train.speed import Speed  # not without torch
 
-        return Speed(self.compile, self.precision, self.channels_last, self.merge)
+        return Speed(self.compile, self.precision, self.channels_last, self.merge, self.capture)

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 import ganfast.functional as GF
 from ganfast.train import players, schedule
+from ganfast.train.graphs import Graphs
 from ganfast.train.log import Meter
 from ganfast.train.processes import Processes
-from ganfast.train.recipe import PENALTIES, Recipe
+from ganfast.train.recipe import PENALTIES, Penalty, Recipe
 from ganfast.train.source import Source
 from ganfast.train.speed import Speed
 
@@ -36,16 +39,20 @@ class Trainer:
         self.generate, self.score = map(self.speed.forward_of, (self.generator, self.critic))
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.following = players.Average(self.average, self.generator)
-        self.generator_optimizer = players.make_optimizer(self.generator, recipe)
-        self.critic_optimizer = players.make_optimizer(self.critic, recipe, recipe.clip)
+        optimizer = functools.partial(players.make_optimizer, capturable=self.speed.capture)
+        self.generator_optimizer = optimizer(self.generator, recipe)
+        self.critic_optimizer = optimizer(self.critic, recipe, recipe.clip)
         # All that is drawn in training comes from here: its state is enough to continue the run.
         self.random = torch.Generator(device).manual_seed(seed)
         self.steps_done, self.rollbacks, self.meter = 0, 0, Meter()
         self.guard = players.Guard(self.meter, self.generator, self.critic) if skip_nan else None
         self.grow()
+        self.graphs = Graphs(self) if self.speed.capture else None
 
     def step(self) -> None:
         """One generator step, after the critic steps that come before it."""
+        if self.graphs is not None:
+            self.graphs.prepare()
         for number in range(schedule.critic_steps(self.steps_done, self.recipe)):
             self.critic_step(number)
         self.generator_step()
@@ -55,11 +62,21 @@ class Trainer:
 
     def critic_step(self, number: int = 0) -> None:
         """Teach the critic to tell real from fake; ``number`` counts within a step."""
-        recipe, count = self.recipe, self.steps_done * self.recipe.n_critic + number
-        penalties = [row for row in recipe.penalties if schedule.is_due(count, row.every)]
-        real = self.real()
+        penalties = self.due(self.steps_done * self.recipe.n_critic + number)
+        players.set_rate(self, self.critic_optimizer)
+        given = self.real(), self.noise(self.recipe.batch_size)
+        if self.graphs is not None:
+            self.meter.add(**self.graphs.critic_step(penalties, *given))
+        else:
+            self.meter.add(**self.teach_critic(penalties, *given))
+
+    def teach_critic(
+        self, penalties: Sequence[Penalty], real: Tensor, noise: Tensor
+    ) -> dict[str, Tensor]:
+        """What a critic step does with its batch, and what it has to log: on the device alone."""
+        recipe = self.recipe
         with torch.no_grad():  # the critic's loss has nothing to say to the generator
-            fake = self.fake()
+            fake = self.fake(noise)
         scores = players.scores_of(self, real, fake, penalties)
         loss = GF.discriminator_loss(
             *map(self.processes.whole, scores),
@@ -72,35 +89,54 @@ class Trainer:
             part = players.penalty_of(self, row, real, fake, scores)
             parts[PENALTIES[row.kind].logged] = part.detach()
             loss = loss + row.every * PENALTIES[row.kind].factor * row.weight * part
-        if players.take(self, self.critic_optimizer, loss, parts.values()):  # and clip, if it is to
-            if recipe.clip is not None:  # near 1 the critic is made of signs alone
-                logged["clipped"] = players.share_at_bound(self.critic, recipe.clip)
-            self.meter.add(**logged, **parts)
+        # This clips, too, if the game is to.
+        if not players.take(self, self.critic_optimizer, loss, parts.values()):
+            return {}
+        if recipe.clip is not None:  # near 1 the critic is made of signs alone
+            logged["clipped"] = players.share_at_bound(self.critic, recipe.clip)
+        return logged | parts
 
     def generator_step(self) -> None:
         """Teach the generator to be taken for real."""
-        self.critic.requires_grad_(False)  # no gradients for weights that this step leaves alone
-        fake = self.processes.whole(self.score(self.fake(), **self.size))
-        real = None
+        players.set_rate(self, self.generator_optimizer)
+        given = [self.noise(self.recipe.batch_size)]
         if self.recipe.compares:
+            given.append(self.real())
+        if self.graphs is not None:
+            self.meter.add(**self.graphs.generator_step(*given))
+        else:
+            self.meter.add(**self.teach_generator(*given))
+
+    def teach_generator(self, noise: Tensor, real: Tensor | None = None) -> dict[str, Tensor]:
+        """As ``teach_critic``, of a generator step; ``real`` where the game compares."""
+        self.critic.requires_grad_(False)  # no gradients for weights that this step leaves alone
+        fake = self.processes.whole(self.score(self.fake(noise), **self.size))
+        if real is not None:
             with torch.no_grad():
-                real = self.processes.whole(self.score(self.real(), **self.size))
-        loss = GF.generator_loss(fake, real=real, game=self.recipe.loss)
+                real = self.processes.whole(self.score(real, **self.size))
+        loss, logged = GF.generator_loss(fake, real=real, game=self.recipe.loss), {}
         if players.take(self, self.generator_optimizer, loss):
             norm = players.gradient_norm(self.generator)
-            self.meter.add(generator_loss=loss, generator_gradient=norm)
+            logged = {"generator_loss": loss, "generator_gradient": norm}
             if self.recipe.scores_are_logits:
-                self.meter.add(d_of_fake=torch.sigmoid(fake.detach()).mean())
+                logged["d_of_fake"] = torch.sigmoid(fake.detach()).mean()
         self.critic.requires_grad_(True)
+        return logged
+
+    def due(self, count: int) -> tuple[Penalty, ...]:
+        """The penalties of critic step ``count`` of the run."""
+        rows = self.recipe.penalties
+        return tuple(row for row in rows if schedule.is_due(count, row.every))
 
     def real(self) -> Tensor:
         """A batch of real samples, as large and in the range as the generator makes them."""
         batch = self.source.train.batch(self.recipe.batch_size, self.random)
         return players.like_generated(self, self.processes.part(batch))
 
-    def fake(self) -> Tensor:
-        """A batch of the generator's samples."""
-        return self.generate(self.noise(self.recipe.batch_size), **self.size)
+    def fake(self, noise: Tensor | None = None) -> Tensor:
+        """A batch of the generator's samples, of ``noise`` or of some that is drawn here."""
+        noise = self.noise(self.recipe.batch_size) if noise is None else noise
+        return self.generate(noise, **self.size)
 
     def noise(self, n: int) -> Tensor:
         """The generator's input, (n, latent_dim)."""

@@ -21,13 +21,27 @@ if TYPE_CHECKING:
 
 
 def make_optimizer(
-    module: nn.Module, recipe: Recipe, clip: float | None = None
+    module: nn.Module, recipe: Recipe, clip: float | None = None, capturable: bool = False
 ) -> torch.optim.Optimizer:
     """The optimizer that the recipe names, over all weights of ``module``, kept in [-clip, clip]
-    by each of its steps: the critic that the generator learns from is inside the bound."""
+    by each of its steps: the critic that the generator learns from is inside the bound. A CUDA
+    graph reads a rate that changes from the device."""
+    options: dict[str, Any] = {"lr": recipe.lr, "weight_clip": clip, "capturable": capturable}
+    if capturable and recipe.decay != "none":
+        options["lr"] = torch.tensor(recipe.lr, device=next(module.parameters()).device)
     if recipe.optimizer == "rmsprop":
-        return RMSprop(module.parameters(), lr=recipe.lr, weight_clip=clip)
-    return Adam(module.parameters(), lr=recipe.lr, betas=recipe.betas, weight_clip=clip)
+        return RMSprop(module.parameters(), **options)
+    return Adam(module.parameters(), betas=recipe.betas, **options)
+
+
+def set_rate(trainer: Trainer, optimizer: torch.optim.Optimizer) -> None:
+    """Give ``optimizer`` the learning rate that it is time for."""
+    rate = schedule.learning_rate(trainer.steps_done, trainer.recipe, trainer.steps)
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 @torch.no_grad()
@@ -94,13 +108,10 @@ class Guard:
 def take(
     trainer: Trainer, optimizer: torch.optim.Optimizer, loss: Tensor, parts: Iterable[Tensor] = ()
 ) -> bool:
-    """One step of ``optimizer`` down ``loss``, at the rate that it is time for; whether it was
-    taken, which is for the guard to say. Of several processes each has its part of the gradients,
-    and of the scalars ``parts``: they become the sums."""
+    """One step of ``optimizer`` down ``loss``; whether it was taken, which is for the guard to say.
+    Of several processes each has its part of the gradients, and of the scalars ``parts``: they
+    become the sums."""
     processes, guard = trainer.processes, trainer.guard
-    rate = schedule.learning_rate(trainer.steps_done, trainer.recipe, trainer.steps)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if processes.count > 1:

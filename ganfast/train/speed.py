@@ -22,6 +22,7 @@ class Speed:
     precision: str = "fp32"
     channels_last: bool = False
     merge: bool = False
+    capture: bool = False
 
     def lay_out(self, *modules: nn.Module) -> None:
         """Bring the weights of convolutions into channels_last, in place, if so asked for."""

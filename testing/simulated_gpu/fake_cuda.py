@@ -84,6 +84,10 @@ class CUDAGraph:
 
     def __init__(self, keep_graph: bool = False) -> None:
         self.steps: list[Callable[[], object]] = []
+        self.generators: set[int] = set()
+
+    def register_generator_state(self, generator: torch.Generator) -> None:
+        self.generators.add(generator._cdata)
 
     def replay(self) -> None:
         with torch.inference_mode():  # as below autograd, into tensors of either kind
@@ -110,6 +114,9 @@ class _Recorder(TorchDispatchMode):
         name = func._schema.name
         if name in self.waits:
             raise RuntimeError(f"{name}: not permitted when a stream is capturing")
+        drawn_from = {x._cdata for x in kwargs.values() if isinstance(x, torch._C.Generator)}
+        if not drawn_from <= self.graph.generators:
+            raise RuntimeError("a generator that is not registered with the graph")
         for declared, given in zip(func._schema.arguments, args, strict=False):
             if declared.alias_info and declared.alias_info.is_write:
                 self.written += [(x, x.clone()) for x in tree_leaves(given)]

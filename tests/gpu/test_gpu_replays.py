@@ -154,6 +154,32 @@ def test_the_devices_own_generator_draws_anew(draws):
     assert len({fast().item() for _ in range(4)}) > 1
 
 
+@pytest.mark.parametrize("draws", [noisy_loss, points_between])
+def test_a_generator_of_ones_own_goes_on_in_the_replays(draws):
+    source, other = (torch.Generator(CUDA).manual_seed(3) for _ in range(2))
+    fast = ganfast.capture(lambda: draws(source), generators=[source])
+    source.manual_seed(3)
+    found = [fast().item() for _ in range(4)]
+    assert found == pytest.approx([draws(other).item() for _ in range(4)], rel=1e-6)
+    assert len(set(found)) > 1 and torch.equal(source.get_state(), other.get_state())
+
+
+def test_generators_that_no_graph_has():
+    for given, told in (
+        (torch.Generator("cpu"), r"generators\[0\]: got one on cpu; give one on the device"),
+        (3, r"generators\[0\]: got 3; give a torch.Generator on the device"),
+    ):
+        with pytest.raises(InputError, match=told):
+            ganfast.capture(lambda: torch.ones(1, device=CUDA), generators=[given])
+    source = torch.Generator(CUDA)
+    with pytest.raises(InputError, match="step: got noisy, which cannot be captured"):
+
+        def noisy():
+            return noisy_loss(source)
+
+        ganfast.capture(noisy)
+
+
 def running_means(kind):
     """A step with a module that has means of its own, and what they are after some steps."""
     torch.manual_seed(2)

@@ -20,6 +20,7 @@ from ganfast.train.schedule import critic_steps, learning_rate
             {"game": "wgangp"},
             "^game: got 'wgangp'; give one of minimax, .*, wgan, wgan-gp, .*; did you",
         ),
+        ({"capture": True}, "^capture: got True with the device 'cpu', .* give device 'cuda', or"),
         ({"data": "mnist"}, "^data: got 'mnist'; give one of digits, .* folder:PATH or idx:PATH"),
         ({"data": "folder:"}, "^data: got 'folder:'"),
         ({"data": "folder:PATH", "image_size": 31}, "^image_size: got 31; give a power of two"),
