@@ -166,6 +166,16 @@ def test_the_whole_table_from_one_command(weights, sides, seen, tmp_path, capsys
     assert names[:4] == ["FID", "sFID", "IS", "manifold"]
 
 
+def test_images_beside_statistics_are_for_precision_and_recall_alone(sides, tmp_path):
+    """They are a few of those that the statistics are of."""
+    features = np.random.default_rng(0).normal(size=(50, 2048))
+    file = tmp_path / "reference.npz"
+    np.savez(file, mu=features.mean(0), sigma=np.cov(features.T), arr_0=sides[0][:2])
+    for asked in ("kid", "memorisation", "swd"):
+        with pytest.raises(InputError, match=f"{asked}: it compares images and real is a file"):
+            metrics.evaluate(file, sides[1], prdc=True, **{asked: True}, device="cpu")
+
+
 def test_all_fake_images_count_in_adms_precision(monkeypatch, sides):
     """Where there are more than the sample has otherwise: recall rises with them."""
     monkeypatch.setattr(metrics.options, "SAMPLE", 6)

@@ -69,11 +69,11 @@ def _require_enough(
             f"extractor: got {extractors} of them, and {name} is a file of statistics, which one "
             "of them made; give the images, or one extractor"
         )
-    if options.sampled and not images:
-        asked = options.sampled[0]
+    asked = [one for one in options.sampled if not (images and one == "prdc")]
+    if asked:
         raise InputError(
-            f"{asked}: it compares images and {name} is a file of statistics; give the images, or "
-            f"leave {asked} out"
+            f"{asked[0]}: it compares images and {name} is a file of statistics; give the images, "
+            f"or leave {asked[0]} out"
         )
     if options.sfid and source.spatial is None:
         raise InputError(

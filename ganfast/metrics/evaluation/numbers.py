@@ -32,7 +32,7 @@ def numbers(evaluation: Evaluation) -> dict[str, Any]:
         if beside is not None:
             notes.append(
                 f"{name} is statistics, beside which its file has {beside.count:,} images: from "
-                f"these are {', '.join(options.sampled)}"
+                "these are precision, recall, density and coverage"
             )
     with evaluation.stopwatch("distance"):
         terms = frechet_terms(real, fake)

@@ -44,12 +44,13 @@ def images_beside(
     opened: Mapping[str, ImageSource | Statistics],
     options: EvaluationOptions,
 ) -> dict[str, ImageSource]:
-    """The images in files of statistics that hold both, as ADM's references do, where something
-    compares images one by one."""
+    """The images in files of statistics that hold both, as ADM's references do, for precision and
+    recall. They are a part of those that the statistics are of: near copies would be missed among
+    them, and KID is a distance that more images make better."""
     found = {}
     for name, side in opened.items():
         source = given[name]
-        if not options.sampled or isinstance(source, Statistics):
+        if not options.prdc or isinstance(source, Statistics):
             continue
         if isinstance(side, Statistics) and set(KEYS) & set(_members(source)):
             found[name] = open_images(source, name=name)
