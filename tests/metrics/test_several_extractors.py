@@ -140,3 +140,15 @@ def test_names_that_are_none(names, sides, capsys):
         cli.main(["fid", *map(str, sides), "--extractor", names])
     assert stopped.value.code == 2
     assert "give one of inception, digits, dinov2, clip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [torch.nn.Identity(), [], 3, [FIRST, None]], ids=repr)
+def test_what_is_no_extractor_is_told_by_its_type(sides, given):
+    with pytest.raises(TypeError, match=r"^extractor: got a \w+; give a name") as caught:
+        evaluate(*sides, extractor=given, **GIVEN)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_is_no_name():
+    with pytest.raises(TypeError, match="^name: got a Identity; give a name"):
+        load_extractor(torch.nn.Identity())

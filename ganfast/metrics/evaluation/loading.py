@@ -22,10 +22,13 @@ def several(given: Any) -> list[str | Extractor]:
         given = given.split(",")
     names = [given] if isinstance(given, Extractor) else given
     if not isinstance(names, Sequence) or not names:
-        raise InputTypeError(f"extractor: got {given!r}; give a name, an Extractor or a list")
+        names = [given]  # which is then told of
     for name in names:
         if not isinstance(name, (str, Extractor)):
-            raise InputTypeError(f"extractor: got {name!r}; give a name or an Extractor")
+            raise InputTypeError(
+                f"extractor: got a {type(name).__name__}; give a name, 'module:factory' for a "
+                "network of your own, or what load_extractor gives"
+            )
     called = [name if isinstance(name, str) else name.name for name in names]
     twice = next((name for name in called if called.count(name) > 1), None)
     if twice is not None:

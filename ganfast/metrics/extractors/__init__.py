@@ -7,7 +7,7 @@ import os
 import torch
 
 from ganfast import _checks
-from ganfast.errors import InputError
+from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.choices import DIMS, EXTRACTORS, LIBRARIES, PRESETS
 from ganfast.metrics.extractors.custom import load_custom
 from ganfast.metrics.extractors.extractor import Extractor
@@ -51,6 +51,11 @@ def load_extractor(
         ValueError: (an InputError of one line) a mistake in these, or weights that can be neither
             found nor downloaded.
     """
+    if not isinstance(name, str):
+        raise InputTypeError(
+            f"name: got a {type(name).__name__}; give a name, or 'module:factory' for a network of "
+            "your own"
+        )
     protocol = find_protocol(protocol)
     device = _checks.device("device", device)
     if dims is not None:
