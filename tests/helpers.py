@@ -1,7 +1,11 @@
-"""Stand-ins that several tests share."""
+"""What several tests share: stand-ins, and processes that are one group."""
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import cycle
 from typing import Any
@@ -27,3 +31,27 @@ class FakeClock:
             return result
 
         return run
+
+
+def pair(command: list[str], **environment: str) -> list[tuple[int, str, str]]:
+    """Two processes that nobody ends but themselves: exit code, stdout and stderr of each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *command],
+            env={**os.environ, **shared, **environment, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        said = [process.communicate(timeout=600) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, *texts) for process, texts in zip(processes, said, strict=True)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.distributed as dist
+from helpers import pair
 
 from ganfast.commands import distributed
 from ganfast.errors import InputError
@@ -85,30 +85,6 @@ def torchrun(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*launcher, *command], env=environment, capture_output=True, text=True, timeout=600
     )
-
-
-def pair(command: list[str]) -> list[tuple[int, str, str]]:
-    """Two processes that nobody ends but themselves: exit code, stdout and stderr of each."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *command],
-            env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        said = [process.communicate(timeout=600) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, *texts) for process, texts in zip(processes, said, strict=True)]
 
 
 @slow

@@ -3,9 +3,8 @@
 import pytest
 import torch
 import triton
-from stub_driver import StubDriver
 
-from ganfast.backends.triton import launch, losses
+from ganfast.backends.triton import losses
 from ganfast.backends.triton import why_not as triton_why_not
 from ganfast.backends.triton.losses import (
     adversarial_loss,
@@ -14,22 +13,6 @@ from ganfast.backends.triton.losses import (
 from ganfast.games import PHIS, LossSpec
 
 KERNELS = [k for k in vars(losses).values() if isinstance(k, triton.JITFunction)]
-
-
-@pytest.fixture
-def driver(monkeypatch):
-    stub = StubDriver()
-    # reset_active() would ask for the driver of a GPU.
-    monkeypatch.setattr(triton.runtime.driver, "_active", stub)
-    forget()
-    yield stub
-    forget()
-
-
-def forget():
-    launch._compiled.clear()
-    for kernel in KERNELS:
-        kernel.device_caches.clear()
 
 
 def spec_of(heads=1, reduction="mean", target=1.0, flip=0.0, noise=0.0):

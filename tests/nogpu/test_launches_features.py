@@ -1,26 +1,12 @@
 """How often feature matching launches and compiles, seen by a driver that only writes it down."""
 
-import pytest
 import torch
-import triton
-from stub_driver import StubDriver
 
 from ganfast.backends.triton import features as backend
 from ganfast.backends.triton.kernels.features import distance_gradient_kernel, distance_kernel
 from ganfast.reference.features import DistanceSpec
 
 KERNELS = (distance_kernel, distance_gradient_kernel)
-
-
-@pytest.fixture
-def driver(monkeypatch):
-    stub = StubDriver()
-    monkeypatch.setattr(triton.runtime.driver, "_active", stub)
-    for kernel in KERNELS:
-        kernel.device_caches.clear()
-    yield stub
-    for kernel in KERNELS:
-        kernel.device_caches.clear()
 
 
 def play(sizes, dtypes=(torch.float32,), needed=None, square=False, weight=0.5):

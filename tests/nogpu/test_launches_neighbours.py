@@ -1,26 +1,12 @@
 """How often nearest neighbours and balls launch and compile, seen by a driver that only writes it
 down."""
 
-import pytest
 import torch
-import triton
-from stub_driver import StubDriver
 
 from ganfast.backends.triton import neighbours as backend
 from ganfast.backends.triton.kernels.neighbours import ball_kernel, nearest_kernel
 
 KERNELS = (nearest_kernel, ball_kernel)
-
-
-@pytest.fixture
-def driver(monkeypatch):
-    stub = StubDriver()
-    monkeypatch.setattr(triton.runtime.driver, "_active", stub)
-    for kernel in KERNELS:
-        kernel.device_caches.clear()
-    yield stub
-    for kernel in KERNELS:
-        kernel.device_caches.clear()
 
 
 def play(n, m, d, k=5, dtype=torch.float32):

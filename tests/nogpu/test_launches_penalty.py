@@ -3,28 +3,11 @@
 import pytest
 import torch
 import triton
-from stub_driver import StubDriver
 
-from ganfast.backends.triton import launch
 from ganfast.backends.triton import penalty as backend
 from ganfast.reference.penalty import PenaltySpec
 
 KERNELS = [k for k in vars(backend).values() if isinstance(k, triton.JITFunction)]
-
-
-@pytest.fixture
-def driver(monkeypatch):
-    stub = StubDriver()
-    monkeypatch.setattr(triton.runtime.driver, "_active", stub)
-    forget()
-    yield stub
-    forget()
-
-
-def forget():
-    launch._compiled.clear()
-    for kernel in KERNELS:
-        kernel.device_caches.clear()
 
 
 def play(shape, key=5, target=1.0, weight=10.0, group=1):

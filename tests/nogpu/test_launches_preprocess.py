@@ -3,9 +3,7 @@
 import pytest
 import torch
 import triton
-from stub_driver import StubDriver
 
-from ganfast.backends.triton import launch as launches
 from ganfast.backends.triton import preprocess as backend
 from ganfast.backends.triton.kernels.preprocess import (
     COLUMNS,
@@ -15,17 +13,7 @@ from ganfast.backends.triton.kernels.preprocess import (
 from ganfast.metrics.protocols import PROTOCOLS
 from ganfast.reference.preprocess import PreprocessSpec, resize_taps
 
-
-@pytest.fixture
-def driver(monkeypatch):
-    stub = StubDriver()
-    monkeypatch.setattr(triton.runtime.driver, "_active", stub)
-    monkeypatch.setattr(launches, "_compiled", {})
-    for kernel in (preprocess_kernel, preprocess_each_kernel):
-        kernel.device_caches.clear()
-    yield stub
-    for kernel in (preprocess_kernel, preprocess_each_kernel):
-        kernel.device_caches.clear()
+KERNELS = (preprocess_kernel, preprocess_each_kernel)
 
 
 def play(images, protocol="pytorch-fid", size=(299, 299), dtype=torch.float32):

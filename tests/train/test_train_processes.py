@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 
 import pytest
 import torch
 import torch.distributed as dist
+from helpers import pair
 from safetensors.torch import load_file
 
 from ganfast.errors import InputError
@@ -63,31 +60,11 @@ dist.destroy_process_group()
 """
 
 
-def pair(folder, what, number=0):
-    """Two processes: exit code, stdout and stderr of each."""
+def workers(folder, what, number=0):
+    """Two of WORKER: exit code, stdout and stderr of each."""
     worker = folder / "worker.py"
     worker.write_text(WORKER)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    shared |= {"OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(worker), json.dumps(what), str(int(number))],
-            env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        said = [process.communicate(timeout=600) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    return [(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]
+    return pair([str(worker), json.dumps(what), str(int(number))], OMP_NUM_THREADS="1")
 
 
 def settings_of(name, out, steps=4):
@@ -100,7 +77,7 @@ def folders(tmp_path_factory):
     one, two, on = (tmp_path_factory.mktemp(name) for name in ("one", "two", "on"))
     asked = [settings_of(name, two) for name in RUNS]
     asked += [settings_of(name, on, steps=3) for name in RUNS]
-    for code, _, err in pair(two, asked):
+    for code, _, err in workers(two, asked):
         assert code == 0, err
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ganfast.train.pictures.save_log", lambda *_: None)
@@ -140,7 +117,7 @@ def command(out):
 def test_a_process_that_is_told_to_stop_stops_all_after_the_same_step(tmp_path):
     out = tmp_path / "run"
     flags, words = command(out)
-    _, told = pair(tmp_path, words, signal.SIGTERM)
+    _, told = workers(tmp_path, words, signal.SIGTERM)
     assert told[0] == 143 and told[2].startswith("ganfast: terminated; the run so far is kept")
     assert checkpoint.load(out / NAME)[1]["step"] == 5
     train(TrainConfig(**flags, resume=out))
@@ -155,7 +132,7 @@ def test_a_process_that_is_told_to_stop_stops_all_after_the_same_step(tmp_path):
 def test_a_lost_process_ends_the_run_and_the_checkpoint_is_whole(tmp_path):
     out = tmp_path / "run"
     flags, words = command(out)
-    waiting, killed = pair(tmp_path, words, signal.SIGKILL)
+    waiting, killed = workers(tmp_path, words, signal.SIGKILL)
     assert killed[0] == -signal.SIGKILL
     assert waiting[:2] == (1, ""), waiting
     assert waiting[2].startswith("ganfast: error: lost the other processes"), waiting
