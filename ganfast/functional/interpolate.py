@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -22,6 +22,22 @@ from ganfast.functional.inputs import (
 __all__ = ["interpolate"]
 
 
+@overload
+def interpolate(
+    real: Tensor,
+    fake: Tensor,
+    *,
+    group_size: int = ...,
+    generator: torch.Generator | None = ...,
+) -> Tensor: ...
+@overload
+def interpolate(
+    real: Inputs,
+    fake: Inputs,
+    *,
+    group_size: int = ...,
+    generator: torch.Generator | None = ...,
+) -> Any: ...
 def interpolate(
     real: Inputs,
     fake: Inputs,

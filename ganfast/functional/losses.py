@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -44,6 +44,34 @@ class LossAndStatistics(NamedTuple):
     fake_share: Tensor
 
 
+@overload
+def discriminator_loss(
+    real: Logits,
+    fake: Logits,
+    *,
+    game: str = ...,
+    reduction: Literal["mean", "sum"] = ...,
+    label_smoothing: float = ...,
+    label_noise: float = ...,
+    label_flip: float = ...,
+    generator: torch.Generator | None = ...,
+    return_statistics: Literal[False] = ...,
+    detach_means: bool = ...,
+) -> Tensor: ...
+@overload
+def discriminator_loss(
+    real: Logits,
+    fake: Logits,
+    *,
+    game: str = ...,
+    reduction: Reduction = ...,
+    label_smoothing: float = ...,
+    label_noise: float = ...,
+    label_flip: float = ...,
+    generator: torch.Generator | None = ...,
+    return_statistics: bool = ...,
+    detach_means: bool = ...,
+) -> Any: ...
 def discriminator_loss(
     real: Logits,
     fake: Logits,
@@ -141,6 +169,22 @@ def discriminator_loss(
     return (loss[:heads], loss[heads:]) if many and reduction == "none" else loss
 
 
+@overload
+def generator_loss(
+    fake: Logits,
+    *,
+    real: Logits | None = ...,
+    game: str = ...,
+    reduction: Literal["mean", "sum"] = ...,
+) -> Tensor: ...
+@overload
+def generator_loss(
+    fake: Logits,
+    *,
+    real: Logits | None = ...,
+    game: str = ...,
+    reduction: Reduction = ...,
+) -> Any: ...
 def generator_loss(
     fake: Logits,
     *,

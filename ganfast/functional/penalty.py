@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -28,6 +28,26 @@ class PenaltyAndNorms(NamedTuple):
     max_norm: Tensor
 
 
+@overload
+def penalty_from_gradient(
+    grad: Tensor,
+    *,
+    target: float = ...,
+    one_sided: bool = ...,
+    weight: float = ...,
+    group_size: int = ...,
+    return_norms: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def penalty_from_gradient(
+    grad: Tensor,
+    *,
+    target: float = ...,
+    one_sided: bool = ...,
+    weight: float = ...,
+    group_size: int = ...,
+    return_norms: bool = ...,
+) -> Any: ...
 def penalty_from_gradient(
     grad: Tensor,
     *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 from torch import Tensor
 
@@ -12,6 +12,10 @@ from ganfast.linalg.samples import Gaussian, centred, nuclear_norm
 from ganfast.linalg.trace import trace_of_checked
 
 
+@overload
+def frechet_distance(mu1: Tensor, sigma1: Tensor, mu2: Tensor, sigma2: Tensor) -> Tensor: ...
+@overload
+def frechet_distance(mu1: Any, sigma1: Any, mu2: Any, sigma2: Any) -> Any: ...
 def frechet_distance(mu1: Any, sigma1: Any, mu2: Any, sigma2: Any) -> Any:
     """|mu1 - mu2|^2 + Tr(sigma1 + sigma2 - 2 (sigma1 sigma2)^{1/2}), computed in float64.
 
@@ -65,6 +69,10 @@ def distance_of_moments(
     )
 
 
+@overload
+def frechet_distance_from_features(x: Tensor, y: Tensor) -> Tensor: ...
+@overload
+def frechet_distance_from_features(x: Any, y: Any) -> Any: ...
 def frechet_distance_from_features(x: Any, y: Any) -> Any:
     """The Fréchet distance between Gaussians fitted to two sets of feature vectors, in float64.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -27,7 +27,10 @@ _OF_A_PRODUCT = (
 )
 
 
-def sqrtm(a: Any, *, method: str = "auto") -> Any:
+Array = TypeVar("Array")
+
+
+def sqrtm(a: Array, *, method: str = "auto") -> Array:
     """The symmetric positive semi-definite X with X X = a.
 
     Derivatives (torch), of any order: dX solves the Sylvester (Lyapunov) equation

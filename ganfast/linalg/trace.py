@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -39,6 +39,10 @@ _NO_SECOND = (
 )
 
 
+@overload
+def trace_sqrtm(a: Tensor, b: Tensor) -> Tensor: ...
+@overload
+def trace_sqrtm(a: Any, b: Any) -> Any: ...
 def trace_sqrtm(a: Any, b: Any) -> Any:
     """Tr (a b)^{1/2} for symmetric positive semi-definite ``a`` and ``b``.
 
