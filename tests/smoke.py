@@ -1,5 +1,7 @@
 """What a wheel must do where nothing but it is installed: `python tests/smoke.py`."""
 
+from pathlib import Path
+
 import torch
 
 import ganfast
@@ -19,4 +21,8 @@ with ganfast.backend("cpu"):  # the compiled module, or an error that says why n
 eye = torch.eye(8, dtype=torch.float64)
 mean = torch.zeros(8, dtype=torch.float64)
 assert abs(float(linalg.frechet_distance(mean, eye, mean + 1, 4 * eye)) - 16.0) < 1e-9
+maps = Path("/proc/self/maps")
+if maps.exists():  # a second OpenMP runtime in the process would bring a second set of threads
+    runtimes = {line.split()[-1] for line in maps.read_text().splitlines() if "libgomp" in line}
+    assert len(runtimes) <= 1, f"several OpenMP runtimes: {sorted(runtimes)}"
 print("ganfast", ganfast.__version__, "works")
