@@ -8,9 +8,10 @@ that knows the families serves every game, and a soft, noisy or flipped label is
 ``t``.
 
 To add a game: a row in :data:`GAMES`, and its line in the table of docs/losses.md. If it needs a
-new family: a row in :data:`PHIS`, its formulas in ``reference/losses.py`` and ``csrc/gan_math.h``,
-and a branch in ``backends/triton/kernels/phi.py``. Nothing else: documentation, tests and
-benchmarks are made from these tables, and the formulas below are what the tests take for the truth.
+new family: a row in :data:`PHIS`, its value and slope in ``reference/losses.py`` (listed in ``PHI``
+there), ``csrc/gan_math.h`` (in ``GAN_PHIS``) and ``backends/triton/kernels/phi.py``. Docstrings,
+tests and benchmarks are made from these tables, and the formulas below (``^`` is a power) are what
+the tests take for the truth.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def find(name: str) -> Game:
     except (KeyError, TypeError, AttributeError):
         names = ", ".join(row.title for row in (*_ROWS, *_RELATIVISTIC))
         near = suggestion(name, _BY_ANY_NAME)
-        raise InputError(f"game: got {name!r}; the games are {names}{near}") from None
+        raise InputError(f"game: got {name!r}; give one of {names}{near}") from None
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,9 @@ def test_a_command_is_one(page, line):
 
 def check(words: list[str]) -> None:
     """That the program knows what it is given."""
-    program, *rest = words
+    variables = [word for word in words if re.match(r"[A-Z_]+=", word)]
+    program, *rest = words[len(variables) :] if words[: len(variables)] == variables else words
+    program = program.removeprefix(".venv/bin/")
     if program in ("torchrun", "python", "uv"):
         at = rest.index("-m") if "-m" in rest else None
         if at is not None:
@@ -152,6 +154,10 @@ def check(words: list[str]) -> None:
             assert importlib.util.find_spec(module), module
             if module == "ganfast":
                 cli._build_parser().parse_args(rest[at + 2 :])
+            if module == "pytest":
+                assert (ROOT / rest[at + 2]).exists()
+        elif rest[0].endswith(".py"):
+            assert (ROOT / rest[0]).exists()
     elif program == "ganfast":
         cli._build_parser().parse_args(rest)
     elif program == "make":

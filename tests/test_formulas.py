@@ -54,7 +54,10 @@ def check(name, order, function):
             expected = exact(name, order, x, t)
             if expected is not None:
                 compared += 1
-                assert close(got, x, t, expected, order), (x, t, got, float(expected))
+                assert close(got, x, t, expected, order), (
+                    f"{name}, {'slope' if order else 'value'} at x={x}, t={t}: "
+                    f"got {got}, not {float(expected)}"
+                )
     assert compared >= 0.9 * len(POINTS) * len(TARGETS)
 
 

@@ -102,7 +102,8 @@ def report(facts: dict[str, Any]) -> str:
     widths = [max(len(line[column]) for line in table) for column in range(5)]
     lines = [
         f"ganfast {facts['ganfast']}, torch {facts['torch']}, {facts['device']}, "
-        f"{facts['threads']} threads; medians of rounds in which both took turns",
+        f"{facts['threads']} threads; medians of rounds in which both took turns, the "
+        "speed-up's of the rounds' ratios",
         "",
     ]
     for line in table:

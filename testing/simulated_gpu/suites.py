@@ -41,7 +41,6 @@ _LARGE = "a launch of a thousand programs takes a minute"
 _SEQUENTIAL = "everything runs in the order in which it was asked for"
 _COMPILED = "Inductor wants a device that is there"
 _CPU = "about the CPU"
-_SUMS = "its bound is for the CPU's order of float32 sums; tests/gpu has the GPU's"
 
 NOT_SIMULATED = {
     "test_gpu_runtime.py::test_no_memory_but_the_results": "memory is the CPU's",
@@ -50,8 +49,6 @@ NOT_SIMULATED = {
     "test_gpu_linalg.py::test_the_callers_stream": _SEQUENTIAL,
     "test_gpu_linalg.py::test_the_polar_route[1000": "torch's own products, as at 300",
     "test_gpu_evaluate.py::test_lower_precisions_come_near": "TF32 and cuDNN are the hardware's",
-    "test_losses.py::test_layouts[wasserstein G-triton": _SUMS,
-    "test_losses.py::test_layouts[hinge G-triton": _SUMS,
     "test_losses.py::test_autocast_returns_float32_for_half_precision": _CPU,
     "test_linalg_transforms.py::test_in_a_compiled_function": _COMPILED,
     "test_optim.py::test_inside_torch_compile": _COMPILED,

@@ -90,7 +90,7 @@ def value(x, t, PHI: tl.constexpr):
     elif PHI == "half_square":
         y = 0.5 * ((x - t) * (x - t))
     else:
-        tl.static_assert(PHI == "negative_exponential")
+        tl.static_assert(PHI == "negative_exponential", "phi.py has no branch for this PHI")
         y = -exp(x)
     return y
 
@@ -110,6 +110,6 @@ def slope(x, t, PHI: tl.constexpr):
     elif PHI == "half_square":
         y = x - t
     else:
-        tl.static_assert(PHI == "negative_exponential")
+        tl.static_assert(PHI == "negative_exponential", "phi.py has no branch for this PHI")
         y = -exp(x)
     return y
