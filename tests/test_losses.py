@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import truth
-from truth import DTYPES, EXTREMES, LOSSES, SIZES, assert_as_good_as_torch, run
+from truth import DTYPES, EXTREMES, LOSSES, OUTCOMES, SIZES, assert_as_good_as_torch, run
 
 import ganfast
 import ganfast.functional as GF
@@ -33,8 +33,8 @@ def compare(loss, backend, real, fake, **options):
     for x, gradient in zip(wide, expected[1:], strict=True):
         weight = 1 if options.get("reduction") == "sum" else 1 / max(1, x.numel())
         sizes.append((1 + x.abs()) * weight + gradient.abs())
-    for a, b, c, size in zip(got, same_dtype, expected, sizes, strict=True):
-        assert_as_good_as_torch(a, b, c, size)
+    for found in zip(got, same_dtype, expected, sizes, OUTCOMES, strict=True):
+        assert_as_good_as_torch(*found)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -81,7 +81,7 @@ def test_unreduced_at_extremes(name, dtype, backend):
         size = c.abs().nan_to_num(0, 0, 0)
         if i >= len(got) // 2:
             size = size + grad.double().abs()  # slopes are differences of numbers up to 1
-        assert_as_good_as_torch(a, b, c, size)
+        assert_as_good_as_torch(a, b, c, size, "gradient" if i >= len(got) // 2 else "value")
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

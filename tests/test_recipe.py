@@ -1,7 +1,7 @@
 """CONTRIBUTING.md's recipe for a new game, followed to the letter in a copy of the checkout.
 
-The copy gets a squared hinge, a game of a new family. It must take no other edits than these, and
-every test that is made from the tables must then be green.
+The copy gets a squared hinge by a name that no game will have, and so a game of a new family. It
+must take no other edits than these, and every test that is made from the tables must then be green.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from ganfast._csrc_path import csrc_dir
 
 ROOT = csrc_dir().parent
 
-ROW_OF_PHI = """        Phi("squared_hinge", {id}, "max(0, 1 + (1 - 2*t)*x)^2"),
+ROW_OF_PHI = """        Phi("hinge_of_the_recipe", {id}, "max(0, 1 + (1 - 2*t)*x)^2"),
 """
 
 ROW_OF_GAME = """    Game(
-        "squared_hinge", (), "squared_hinge", "linear", REAL, False,
+        "hinge_of_the_recipe", (), "hinge_of_the_recipe", "linear", REAL, False,
         "max(0, 1 - x)^2", "max(0, 1 + x)^2", "-x",
         "Zhao et al. 2016, Energy-based GAN, arXiv:1609.03126, squared",
     ),
 """
 
-REFERENCE = '''def squared_hinge(x: Tensor, t: Target) -> Tensor:
+REFERENCE = '''def hinge_of_the_recipe(x: Tensor, t: Target) -> Tensor:
     """max(0, 1 + (1 - 2t)*x)^2."""
     return hinge(x, t).square()
 
 
-def squared_hinge_slope(x: Tensor, t: Target) -> Tensor:
+def hinge_of_the_recipe_slope(x: Tensor, t: Target) -> Tensor:
     return 2.0 * (1.0 - 2.0 * t) * hinge(x, t)
 
 
@@ -40,7 +40,7 @@ def squared_hinge_slope(x: Tensor, t: Target) -> Tensor:
 
 GAN_MATH = """// max(0, 1 + (1 - 2t)*x)^2
 template <class A>
-struct SquaredHinge {
+struct HingeOfTheRecipe {
   using Real = typename A::Real;
   GAN_FN Real value(Real x, Real t) {
     const Real m = Hinge<A>::value(x, t);
@@ -53,23 +53,24 @@ struct SquaredHinge {
 
 """
 
-TRITON_VALUE = """    elif PHI == "squared_hinge":
+TRITON_VALUE = """    elif PHI == "hinge_of_the_recipe":
         margin = 1.0 + (1.0 - 2.0 * t) * x
         margin = tl.where(margin <= 0, 0.0, margin)
         y = margin * margin
 """
 
-TRITON_SLOPE = """    elif PHI == "squared_hinge":
+TRITON_SLOPE = """    elif PHI == "hinge_of_the_recipe":
         sign = 1.0 - 2.0 * t
         margin = 1.0 + sign * x
         y = 2.0 * sign * tl.where(margin <= 0, 0.0, margin)
 """
 
 PAGE = (
-    "| `squared_hinge` | max(0, 1 - x)^2 | max(0, 1 + x)^2 | -x | "
+    "| `hinge_of_the_recipe` | max(0, 1 - x)^2 | max(0, 1 + x)^2 | -x | "
     "[1609.03126](https://arxiv.org/abs/1609.03126) |\n"
 )
 
+END_OF_GAN_PHIS = "\n\n"  # the first after the macro's name, since its lines end in a backslash
 LAST_BRANCH = "    else:\n        tl.static_assert(PHI =="
 
 EDITS = {
@@ -79,10 +80,13 @@ EDITS = {
     ],
     "ganfast/reference/losses.py": [
         ("PHI: dict[", REFERENCE),
-        ("}\n\n\n# ---- the loss:", '    "squared_hinge": (squared_hinge, squared_hinge_slope),\n'),
+        (
+            "}\n\n\n# ---- the loss:",
+            '    "hinge_of_the_recipe": (hinge_of_the_recipe, hinge_of_the_recipe_slope),\n',
+        ),
     ],
     "csrc/gan_math.h": [
-        ("X(NegativeExponential)\n", "X(NegativeExponential) \\\n  X(SquaredHinge)\n"),
+        (END_OF_GAN_PHIS, " \\\n  X(HingeOfTheRecipe)"),
         ("}  // namespace\n}  // namespace gan", GAN_MATH),
     ],
     "ganfast/backends/triton/kernels/phi.py": [
@@ -91,13 +95,13 @@ EDITS = {
     ],
     "docs/losses.md": [("\nHere x is a logit", PAGE)],
 }
-"""Of each file: the texts before which something is inserted (or, in a macro's list, replaced)."""
+"""Of each file: the texts before which something is inserted."""
 
 
 def insert(text, before, new, start):
+    if before == END_OF_GAN_PHIS:
+        start = text.index("#define GAN_PHIS(X)")
     at = text.index(before, start)
-    if before.startswith("X("):
-        return text[:at] + new + text[at + len(before) :], at
     return text[:at] + new + text[at:], at + len(new) + len(before)
 
 
@@ -138,7 +142,7 @@ def test_a_new_game_of_a_new_family(copy):
     if shutil.which(os.environ.get("CXX", "c++")):
         arguments = "setup.py", "-q", "build_ext", "--inplace"
         run(copy, *arguments, GANFAST_REQUIRE_EXT="1", GANFAST_DEBUG="1")
-    tables = "squared_hinge or documentation or every_phi or every_loss or oracle or gan_math"
+    tables = "hinge_of_the_recipe or documentation or every_phi or every_loss or oracle or gan_math"
     pytest_ = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", tables)
     files = [f"tests/{name}" for name in TESTS]
     said = run(copy, *pytest_, *files)
@@ -167,6 +171,6 @@ def test_its_triton_branch(copy):
     triton = pytest.importorskip("triton", reason="Triton is not installed")
     if triton.__version__.startswith("3.6"):
         pytest.skip("the interpreter of Triton 3.6 cannot run loops with NumPy 2.4")
-    pytest_ = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "squared_hinge")
+    pytest_ = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "hinge_of_the_recipe")
     said = run(copy, *pytest_, "tests/nogpu/interpreted", TRITON_INTERPRET="1")
     assert " passed" in said

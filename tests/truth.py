@@ -43,8 +43,11 @@ for _game in GAMES:
     )
 
 
+OUTCOMES = ("value", "gradient of real", "gradient of fake")
+
+
 def run(loss: Callable[..., Tensor], real: Tensor, fake: Tensor, **options) -> tuple[Tensor, ...]:
-    """(value, gradient of real, gradient of fake); a gradient that does not exist is zero."""
+    """What OUTCOMES names; a gradient that does not exist is zero."""
     real, fake = (x.detach().clone().requires_grad_() for x in (real, fake))
     value = loss(real, fake, **options)
     gradients = torch.autograd.grad(value, (real, fake), allow_unused=True)
@@ -56,7 +59,7 @@ def run(loss: Callable[..., Tensor], real: Tensor, fake: Tensor, **options) -> t
 
 
 def assert_as_good_as_torch(
-    kernel: Tensor, torch_: Tensor, truth: Tensor, size: Tensor | float
+    kernel: Tensor, torch_: Tensor, truth: Tensor, size: Tensor | float, what: str = "result"
 ) -> None:
     """The rule above; ``size`` is that of the numbers whose rounding no result escapes."""
     assert kernel.dtype == torch_.dtype and kernel.shape == torch_.shape
@@ -74,7 +77,9 @@ def assert_as_good_as_torch(
     rounding = roundings * torch.finfo(kernel.dtype).eps * torch.as_tensor(size).double()
     rounding = rounding.expand(truth.shape)[finite]
     worst = (error - allowed - rounding).max() if error.numel() else torch.tensor(-1.0)
-    assert worst <= 0, f"error {error.max():.3g}, allowed {allowed:.3g} + {rounding.max():.3g}"
+    assert worst <= 0, (
+        f"{what}: error {error.max():.3g}, allowed {allowed:.3g} + {rounding.max():.3g}"
+    )
 
 
 @contextlib.contextmanager
