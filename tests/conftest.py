@@ -1,5 +1,7 @@
 """Every test draws the same numbers, whatever ran before it."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,15 @@ except ImportError:  # not built
     ISAS = []
 else:
     ISAS = _cpu.supported_isas()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What nogpu/cuda_host.py builds is built once for a run, whichever of its processes asks."""
+    if "CUDA_HOST_BUILDS" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="cuda_host_")
+        os.environ["CUDA_HOST_BUILDS"] = folder.name
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.environ.pop("CUDA_HOST_BUILDS"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
