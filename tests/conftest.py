@@ -26,12 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long come first, so that no process is left with one of them at the end."""
-    first = (
-        *("test_simulated_gpu", "test_interpreter", "test_races", "test_recipe", "test_packaging"),
-        *("test_nvcc", "test_nvrtc"),
-    )
-    items.sort(key=lambda item: item.path.stem not in first)
+    """Files with slow tests come first, so that no process is left with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,8 @@ import pytest
 from ganfast._csrc_path import csrc_dir
 from ganfast.backends.cuda.module import compile_options
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CUPY_ADDS = ("-ftz=true", "-arch={arch}", "--device-as-default-execution-space")
 """What CuPy appends to a RawModule's options, in its order, behind the folders of its headers and
