@@ -1,5 +1,6 @@
 """Every test draws the same numbers, whatever ran before it."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, so that no process is left with one of them at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """The modules and tests that are there now stay: no garbage collection needs to look at them."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
