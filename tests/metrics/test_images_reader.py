@@ -275,7 +275,7 @@ def test_a_killed_worker_is_one_line(folder, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Reset by peer"), EOFError()])
 def test_a_worker_killed_while_it_hands_a_batch_over_is_one_line(folder, monkeypatch, error):
     def broken(self, timeout=0):
         raise error
