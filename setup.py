@@ -97,6 +97,7 @@ class BuildPy(build_py):
 
 
 skipped = {"simd_generic"} if ON_X86 else set(LEAVES)
+skipped |= {path.stem for path in Path("csrc/cpu").glob("module_*.cpp")}  # module.cpp includes them
 sources = sorted(str(path) for path in Path("csrc/cpu").glob("*.cpp") if path.stem not in skipped)
 if not sources:
     raise SystemExit("csrc/cpu holds no .cpp file: this copy of ganfast is incomplete")

@@ -1,5 +1,8 @@
 """Every test draws the same numbers, whatever ran before it."""
 
+import gc
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -14,13 +17,30 @@ else:
     ISAS = _cpu.supported_isas()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """What nogpu/cuda_host.py builds is built once for a run, whichever of its processes asks."""
+    if "CUDA_HOST_BUILDS" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="cuda_host_")
+        os.environ["CUDA_HOST_BUILDS"] = folder.name
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.environ.pop("CUDA_HOST_BUILDS"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long come first, so that no process is left with one of them at the end."""
-    first = (
-        *("test_simulated_gpu", "test_interpreter", "test_races", "test_recipe", "test_packaging"),
-        *("test_nvcc", "test_nvrtc"),
-    )
-    items.sort(key=lambda item: item.path.stem not in first)
+    """Files with slow tests come first, so that no process is left with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """The modules and tests that are there afterwards stay: garbage collection leaves them out."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -198,17 +198,4 @@ void define(py::module_& m, const char* name, typename Signature<decltype(kFunct
   m.attr(name) = checked(PyCFunction_New(&definition, nullptr));
 }
 
-// Each adds the functions of one noun.
-void bind_features(py::module_& m);
-void bind_launch(py::module_& m);
-void bind_linalg(py::module_& m);
-void bind_losses(py::module_& m);
-void bind_matrices(py::module_& m);
-void bind_neighbours(py::module_& m);
-void bind_optim(py::module_& m);
-void bind_penalty(py::module_& m);
-void bind_preprocess(py::module_& m);
-void bind_syrk(py::module_& m);
-void bind_tables(py::module_& m);
-
 }  // namespace ganfast

@@ -1,7 +1,21 @@
 // ganfast._cpu: the C++ kernels for Python. No torch header: nothing here can break with a version of torch.
 // ganfast/backends/cpu calls it; those of the GPU only for their tables and launches.
+//
+// The functions themselves are in module_*.cpp, a file for each noun, all of one translation unit: pybind11's headers
+// take five times as long to compile as such a file does.
 #include "args.h"
 #include "leaf.h"
+#include "module_features.cpp"
+#include "module_launch.cpp"
+#include "module_linalg.cpp"
+#include "module_losses.cpp"
+#include "module_matrices.cpp"
+#include "module_neighbours.cpp"
+#include "module_optim.cpp"
+#include "module_penalty.cpp"
+#include "module_preprocess.cpp"
+#include "module_syrk.cpp"
+#include "module_tables.cpp"
 
 namespace ganfast {
 namespace {

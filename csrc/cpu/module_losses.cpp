@@ -69,9 +69,9 @@ std::int64_t elements(const Logits& logits) {
   return total;
 }
 
-using Key = std::optional<std::uint64_t>;
+using NoiseKey = std::optional<std::uint64_t>;
 
-void value(const Loss* loss, Key key, const std::vector<View>& views, const std::vector<Output>& outs,
+void value_of_loss(const Loss* loss, NoiseKey key, const std::vector<View>& views, const std::vector<Output>& outs,
            std::optional<Output> statistics) {
   Logits logits = logits_of(*loss, views);
   Scalar out{nullptr, outs.at(0).dtype};
@@ -93,7 +93,7 @@ void value(const Loss* loss, Key key, const std::vector<View>& views, const std:
   for (int i = 0; i < 5; ++i) write_scalar(numbers[i], {at(statistics->data, statistics->dtype, i), statistics->dtype});
 }
 
-void gradient(const Loss* loss, Key key, const std::vector<View>& views, const std::vector<View>& grads,
+void gradient_of_loss(const Loss* loss, NoiseKey key, const std::vector<View>& views, const std::vector<View>& grads,
               const std::vector<std::optional<Output>>& outs) {
   Logits logits = logits_of(*loss, views);
   Scalar grad{nullptr, grads.at(0).dtype};
@@ -130,9 +130,9 @@ double evaluate(std::int64_t phi, std::int64_t order, double x, double t) {
 void bind_losses(py::module_& m) {
   define<make_loss>(m, "loss", {"phi", "reduction", "heads", "targets", "flip", "noise", "paired"},
                     "games.LossSpec as the kernels have it.");
-  define<value>(m, "loss_value", {"loss", "key", "logits", "outs", "statistics"},
+  define<value_of_loss>(m, "loss_value", {"loss", "key", "logits", "outs", "statistics"},
                 "The loss, or with reduction \"none\" the phi of each element, into `outs`; and the statistics.");
-  define<gradient>(m, "loss_gradient", {"loss", "key", "logits", "grads", "outs"},
+  define<gradient_of_loss>(m, "loss_gradient", {"loss", "key", "logits", "grads", "outs"},
                    "The gradients with respect to the logits into those of `outs` that are there.");
   define<evaluate>(m, "evaluate", {"phi", "order", "x", "t"},
                    "phi(x, t) (order 0) or its derivative (1) by gan_math.h, in double.");

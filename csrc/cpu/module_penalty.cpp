@@ -52,14 +52,14 @@ Penalty penalty_of(std::int64_t rows, double target, bool one_sided, double weig
   return p;
 }
 
-void value(std::int64_t rows, double target, bool one_sided, double weight, const View& x, const Output& norms,
+void value_of_penalty(std::int64_t rows, double target, bool one_sided, double weight, const View& x, const Output& norms,
            const Output& out) {
   const Penalty p = penalty_of(rows, target, one_sided, weight, x, norms);
   const Scalar to = out.scalar();
   run(x.count, [&](int threads) { penalty(p, x.data, norms.data, to, threads); });
 }
 
-void gradient(std::int64_t rows, double target, bool one_sided, double weight, const View& x, const View& norms,
+void gradient_of_penalty(std::int64_t rows, double target, bool one_sided, double weight, const View& x, const View& norms,
               const View& grad, const Output& out) {
   const Penalty p = penalty_of(rows, target, one_sided, weight, x, norms);
   const Scalar by = grad.scalar();
@@ -83,9 +83,9 @@ void bind_penalty(py::module_& m) {
   define<blend>(m, "interpolate", {"key", "group", "real", "fake", "out"}, "eps real + (1 - eps) fake into `out`.");
   define<blend_gradient>(m, "interpolate_gradient", {"key", "group", "grad", "of_real", "of_fake"},
                          "eps grad and (1 - eps) grad into what is there.");
-  define<value>(m, "penalty", {"rows", "target", "one_sided", "weight", "x", "norms", "out"},
+  define<value_of_penalty>(m, "penalty", {"rows", "target", "one_sided", "weight", "x", "norms", "out"},
                 "The norms of the rows of x into `norms`, the penalty into `out`.");
-  define<gradient>(m, "penalty_gradient", {"rows", "target", "one_sided", "weight", "x", "norms", "grad", "out"},
+  define<gradient_of_penalty>(m, "penalty_gradient", {"rows", "target", "one_sided", "weight", "x", "norms", "grad", "out"},
                    "grad * d penalty / dx into `out`.");
   define<second_order>(
       m, "penalty_second_order",

@@ -14,20 +14,20 @@ using Column = std::array<std::int64_t, kRows>;
 
 std::int64_t address(const View& v) { return static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(v.data)); }
 
-PyObject* get(PyObject* dict, PyObject* key) {
+PyObject* get_or_none(PyObject* dict, PyObject* key) {
   PyObject* value = PyDict_GetItemWithError(dict, key);
   if (value == nullptr && PyErr_Occurred()) throw py::error_already_set();
   return value == nullptr ? Py_None : value;
 }
 
 // Strings that are looked up again and again.
-struct Keys {
+struct TableKeys {
   PyObject *grad = PyUnicode_InternFromString("grad"), *step = PyUnicode_InternFromString("step"),
            *is_cpu = PyUnicode_InternFromString("is_cpu");
 };
 
-const Keys& keys() {
-  static const Keys keys;
+const TableKeys& table_keys() {
+  static const TableKeys keys;
   return keys;
 }
 
@@ -43,19 +43,19 @@ struct Table {
 
   void add(PyObject* param, PyObject* state, const py::tuple& arrays, Py_ssize_t i) {
     const Placed p = this->param(param, {"params", i});
-    py::object grad = checked(PyObject_GetAttr(param, keys().grad));
+    py::object grad = checked(PyObject_GetAttr(param, table_keys().grad));
     if (grad.is_none()) return idle.append(py::handle(param));
     Column column{};
     column[kCount] = p.count, column[kDtype] = static_cast<std::int64_t>(p.dtype), column[kParam] = address(p);
     column[kGrad] = like(p, grad.ptr(), {"grad", i});
-    PyObject* own = get(state, param);
+    PyObject* own = get_or_none(state, param);
     if (own == Py_None || !PyDict_Check(own) || PyDict_Size(own) == 0) throw NoState{};
-    count(column, get(own, keys().step), i);
+    count(column, get_or_none(own, table_keys().step), i);
     touched.append(py::handle(param));
     for (py::ssize_t k = 0; k < 3; ++k) {
       PyObject* name = PyTuple_GET_ITEM(arrays.ptr(), k);
       if (name == Py_None) continue;
-      PyObject* array = get(own, name);
+      PyObject* array = get_or_none(own, name);
       column[kState + k] = like(p, array, {PyUnicode_AsUTF8(name), i});
       touched.append(py::handle(array));
     }
@@ -108,7 +108,7 @@ struct Table {
   void count(Column& column, PyObject* step, Py_ssize_t i) {
     const Placed v = view<Placed>(step, {"step", i});
     v.need(v.count == 1 && v.dtype == Dtype::f32, "is not one float32");
-    if (checked(PyObject_GetAttr(step, keys().is_cpu)).ptr() != Py_True) {
+    if (checked(PyObject_GetAttr(step, table_keys().is_cpu)).ptr() != Py_True) {
       v.need(v.beside(beside), "is on another device than its parameter");
       on_device.append(py::handle(step));
       column[kStepAt] = address(v);

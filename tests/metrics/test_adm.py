@@ -75,6 +75,7 @@ def reference_file(path, images: np.ndarray, seen: tuple[Tensor, ...]):
     return path
 
 
+@pytest.mark.slow
 def test_the_features_are_those_of_the_layer(weights, sides, seen):
     extractor = load_extractor(weights=weights["weights"], protocol="torch-fidelity", spatial=True)
     outputs = extractor.extract(extractor.prepare(torch.from_numpy(sides[0])))
@@ -143,6 +144,7 @@ def test_a_run_that_was_stopped_goes_on(tiny, sides, tmp_path, monkeypatch):
     assert evaluate(*sides, state=tmp_path / "state", **given)["sfid"] == wanted
 
 
+@pytest.mark.slow
 def test_the_whole_table_from_one_command(weights, sides, seen, tmp_path, capsys):
     """The reference says its statistics and holds images for precision and recall."""
     reference = reference_file(tmp_path / "reference.npz", sides[0], seen[0])

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 import test_libraries
@@ -445,27 +444,41 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("choice", [x for x in CHOICES if NEWER or "fp32_" not in CHOICES[x]])
-def test_every_switch_can_be_read_inside(choice):
-    """In a process of its own: torch has no way back from some of these."""
-    code = f"""
-        import torch
-        from test_extractors import float32_products, switches
-        {CHOICES[choice]}
-        before = switches()
-        for precision in ("fp32", "tf32", "bf16"):
-            tf32 = precision == "tf32"
-            with float32_products(precision):
-                inside = switches()
-                assert inside["cudnn.allow_tf32"] is inside["cuda.matmul.allow_tf32"] is tf32
-                assert inside["float32_matmul_precision"] == ("high" if tf32 else "highest")
-                assert "raises" not in inside.values()
-                with torch.backends.cudnn.flags(enabled=True, benchmark=False):
-                    pass
-            assert switches() == before, (before, switches())
-    """
+EVERY_SWITCH = """
+import multiprocessing, sys
+import torch
+from test_extractors import CHOICES, NEWER, float32_products, switches
+
+def check(choice):
+    exec(choice)
+    before = switches()
+    for precision in ("fp32", "tf32", "bf16"):
+        tf32 = precision == "tf32"
+        with float32_products(precision):
+            inside = switches()
+            assert inside["cudnn.allow_tf32"] is inside["cuda.matmul.allow_tf32"] is tf32
+            assert inside["float32_matmul_precision"] == ("high" if tf32 else "highest")
+            assert "raises" not in inside.values()
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False):
+                pass
+        assert switches() == before, (before, switches())
+
+for name, choice in CHOICES.items():
+    if NEWER or "fp32_" not in choice:
+        process = multiprocessing.get_context("fork").Process(target=check, args=(choice,))
+        process.start()
+        process.join()
+        print(name, process.exitcode)
+"""
+
+
+def test_every_switch_can_be_read_inside():
+    """Each choice in a process of its own: torch has no way back from some of them."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", dedent(code)], check=True, env=environment)
+    command = [sys.executable, "-c", EVERY_SWITCH]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    expected = [f"{name} 0" for name in CHOICES if NEWER or "fp32_" not in CHOICES[name]]
+    assert run.stdout.splitlines() == expected and expected, run.stderr
 
 
 def test_another_preprocess_can_be_given():

@@ -275,6 +275,17 @@ def test_a_killed_worker_is_one_line(folder, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Reset by peer"), EOFError()])
+def test_a_worker_killed_while_it_hands_a_batch_over_is_one_line(folder, monkeypatch, error):
+    def broken(self, timeout=0):
+        raise error
+
+    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_try_get_data", broken)
+    with pytest.raises(InputError, match="a worker process died, ") as caught:
+        images_in(open_images(folder), workers=2)
+    assert "\n" not in str(caught.value)
+
+
 INTERRUPTED = """
 import sys, time
 from ganfast.metrics.images import open_images

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -53,15 +55,20 @@ def compiler() -> str:
 
 
 @cache
-def _folder() -> tempfile.TemporaryDirectory:
+def _own_folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="cuda_host_")
+
+
+def _folder() -> Path:
+    """Where what is built lies: for one process alone, or for all those of a run of the suite."""
+    return Path(os.environ.get("CUDA_HOST_BUILDS") or _own_folder().name)
 
 
 @cache
 def build(code: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     """A shared library with launch_<kernel> for every kernel in ``code``."""
     options = tuple(o for o in options if o.startswith("-I"))  # the others are NVRTC's
-    folder = Path(tempfile.mkdtemp(dir=_folder().name))
+    folder = Path(tempfile.mkdtemp(dir=_folder()))
     # `extern` or not makes a difference to the host.
     code = re.sub(r"extern\s+__shared__", "extern __dynamic_shared__", code)
     (folder / "kernels.cu").write_text(code)
@@ -88,10 +95,15 @@ def build(code: str, options: tuple[str, ...] = ()) -> ctypes.CDLL:
     if threads:
         command += ["-DHOST_THREADS", "-fsanitize=thread", "-g"]
     command += ["-Wno-unused-function", "-Wno-unused-variable", f"-I{HERE}", *options]
-    command += [str(folder / "launch.cpp"), "-o", str(folder / "kernels.so")]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0 and "warning" not in run.stderr, run.stderr
-    return ctypes.CDLL(str(folder / "kernels.so"))
+    headers = [path.read_text() for path in sorted(HERE.glob("*host*.h"))]
+    built = hashlib.sha256("\0".join([*command, expanded, *lines, *headers]).encode()).hexdigest()
+    library = _folder() / f"{built}.so"
+    if not library.exists():
+        command += [str(folder / "launch.cpp"), "-o", str(folder / "kernels.so")]
+        run = subprocess.run(command, capture_output=True, text=True)
+        assert run.returncode == 0 and "warning" not in run.stderr, run.stderr
+        (folder / "kernels.so").rename(library)
+    return ctypes.CDLL(str(library))
 
 
 def kernels(name: str) -> ctypes.CDLL:

@@ -16,6 +16,7 @@ def version_of(package):
     return tuple(int(part) for part in package.__version__.split(".")[:2])
 
 
+@pytest.mark.slow
 def test_kernels_agree_with_the_oracle_in_the_interpreter():
     triton = pytest.importorskip(
         "triton", reason="Triton is not installed: pip install 'ganfast[triton]'"

@@ -17,6 +17,8 @@ from ganfast._csrc_path import csrc_dir
 from ganfast.backends.cuda import module
 from ganfast.games import PHIS
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CLASSES = ["".join(word.title() for word in name.split("_")) for name in PHIS]
 SOURCES = [

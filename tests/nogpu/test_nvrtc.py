@@ -10,6 +10,7 @@ import ctypes
 import ctypes.util
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ import pytest
 from ganfast._csrc_path import csrc_dir
 from ganfast.backends.cuda.module import compile_options
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
-CUPY_ADDS = ("-ftz=true", "-arch=sm_{capability}", "--device-as-default-execution-space")
+CUPY_ADDS = ("-ftz=true", "-arch={arch}", "--device-as-default-execution-space")
 """What CuPy appends to a RawModule's options, in its order, behind the folders of its headers and
 CUDA's, which these files do not ask for; the last one stands there twice then. Read in compiler.py
 and core.pyx of CuPy 14.0 to 14.2; with CUPY_NVRTC_USE_PCH=1, 14.1 and later add ``--pch``."""
@@ -63,12 +66,16 @@ def version(nvrtc) -> tuple[int, int]:
 def test_compiles(nvrtc, source, capability, more):
     if more and (version(nvrtc) < (12, 8) or capability != "90"):
         pytest.skip("CuPy gives --pch from NVRTC 12.8 on; once for each file will do")
+    # NVRTC's own part ends at PTX. Its assembler has to show itself once; nvcc's, of which
+    # test_nvcc.py asks more, takes every file for every GPU, and takes half of the time.
+    assembles = (capability, more) == ("90", ()) or shutil.which("nvcc") is None
+    arch = f"{'sm' if assembles else 'compute'}_{capability}"
     program = ctypes.c_void_p()
     created = nvrtc.nvrtcCreateProgram(
         ctypes.byref(program), source.read_bytes(), source.name.encode(), 0, None, None
     )
     assert created == 0
-    added = [option.format(capability=capability) for option in CUPY_ADDS]
+    added = [option.format(arch=arch) for option in CUPY_ADDS]
     options = [*compile_options(csrc_dir()), *added, *more]
     given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     failed = nvrtc.nvrtcCompileProgram(program, len(options), given)

@@ -9,6 +9,7 @@ import pytest
 from testing.simulated_gpu import suites
 
 
+@pytest.mark.slow
 def test_a_part_of_the_suites():
     if reason := suites.unavailable():
         # What prepares a change for being accepted must not be without it.

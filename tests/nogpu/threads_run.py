@@ -1,6 +1,6 @@
 """What test_races.py runs under ThreadSanitizer: each thread of a block is a thread of the host.
 
-python threads_run.py linalg N... | optim | probe KERNEL
+python threads_run.py [linalg,N... | optim | probe,KERNEL]...
 """
 
 from __future__ import annotations
@@ -49,11 +49,13 @@ def run_probe(kernel: str) -> None:
 
 
 with cuda_host.gpu():
-    kind, *given = sys.argv[1:]
-    if kind == "linalg":
-        for n in map(int, given):
-            run_linalg(n)
-    elif kind == "optim":
-        run_optim()
-    else:
-        run_probe(given[0])
+    for asked in sys.argv[1:]:
+        kind, *given = asked.split(",")
+        if kind == "linalg":
+            for n in map(int, given):
+                run_linalg(n)
+        elif kind == "optim":
+            run_optim()
+        else:
+            run_probe(given[0])
+        print(asked, flush=True)

@@ -135,8 +135,9 @@ def _from_workers(
         batches: Any = iter(loader)
     try:
         yield from batches
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # The last two where a worker dies in the middle of handing a batch over.
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
             raise
         raise InputError(
             f"a worker process died, most likely because memory ran out ({one_line(error)}); use "
