@@ -1,6 +1,8 @@
 """Every test draws the same numbers, whatever ran before it."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +23,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         *("test_nvcc", "test_nvrtc"),
     )
     items.sort(key=lambda item: item.path.stem not in first)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or fills the cache of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "MPLCONFIGDIR" not in os.environ:  # Matplotlib's list of fonts takes seconds to make
+            patch.setenv("MPLCONFIGDIR", str(Path("~/.cache/matplotlib").expanduser()))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -89,8 +89,9 @@ def ganfast(**options: Any) -> Callable[[str, str, str], Run]:
     def prepare(real: str, fake: str, weights: str) -> Run:
         from ganfast.metrics import evaluate
 
-        # The others compute no Inception Score.
-        return lambda: evaluate(real, fake, weights=weights, inception_score=False, **options)
+        # The others compute no Inception Score, and know no image from before.
+        given = {"inception_score": False, "cache": False, **options}
+        return lambda: evaluate(real, fake, weights=weights, **given)
 
     return prepare
 

@@ -266,6 +266,12 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         metavar="OUT.html",
     )
     seed: int = option(0, "seed of all that is drawn at random", least=0)
+    cache: bool = option(
+        True,
+        "of 1,000 images of real or more, keep what the published networks see in them in a cache "
+        "folder, which ganfast doctor names, by a hash of their content, so that they are looked "
+        "at once",
+    )
     same_number: bool = option(
         False, "take as many images of the larger side as the smaller one has"
     )

@@ -16,6 +16,7 @@ from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.metrics.choices import BATCH_SIZE, DIMS
 from ganfast.metrics.distributed import Ranks
+from ganfast.metrics.evaluation.cache import Known
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.loading import load_extractors, several
 from ganfast.metrics.evaluation.overlap import same_images
@@ -89,6 +90,7 @@ class Evaluation:
         began = time.perf_counter()
         for images in self._image_sets:
             assert self.extractor is not None
+            known = self._known_before(images)
             images.scan(
                 self.extractor,
                 batch_size=self.batch_size,
@@ -98,6 +100,8 @@ class Evaluation:
                 show=self.options.progress and self.ranks.first,
                 save=self._save,
             )
+            if known is not None:
+                known.keep(images)
         seconds = time.perf_counter() - began
         seen = sum(self.ranks.gather(sum(images.seen for images in self._image_sets)))
         self.images_per_second = seen / seconds if seen else None
@@ -113,6 +117,16 @@ class Evaluation:
                 for images in self._image_sets:
                     for summary in images.summaries:
                         summary.all_reduce()
+
+    def _known_before(self, images: ImageSet) -> Known | None:
+        """Where to keep what is known of the reference images; None where that is nowhere, or they
+        are known from there."""
+        if images is not self._sides.get("real") or images.done or images.next_batch:
+            return None
+        known = Known.of(self, images)
+        told = None if known is None else known.recall(images)
+        self.notes += [] if told is None else [told]
+        return known if told is None else None
 
     def _tell_skipped(self, images: ImageSet, skipped: list[Skipped]) -> None:
         """Why files were skipped, in a note; InputError, in all processes, if too few are left."""
