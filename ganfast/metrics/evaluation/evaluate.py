@@ -105,15 +105,17 @@ def image_statistics(source: Any, options: StatisticsOptions) -> Statistics:
 
 def _result(evaluation: Evaluation) -> dict[str, Any]:
     result = numbers(evaluation)
-    others = {}
-    for view in evaluation.by_others():
+    others, views = {}, evaluation.by_others()
+    for view in views:
         assert view.extractor is not None
         found = numbers(view)
         others[view.extractor.name] = {key: x for key, x in found.items() if x is not None}
     result |= {"by_extractor": others or None, "decoders": evaluation.decoders}
     result["skipped"] = evaluation.skipped
     if evaluation.options.report is not None:
-        write_page(evaluation.options.report, result, grids(evaluation, result))
+        every = [(evaluation, result), *zip(views, others.values(), strict=True)]
+        pages = [(found, grids(view, found)) for view, found in every]
+        write_page(evaluation.options.report, pages)
     return {
         **result,
         "images_per_second": evaluation.images_per_second,

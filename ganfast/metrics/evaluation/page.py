@@ -59,22 +59,23 @@ _ERRORS = {
 }
 
 
-def write_page(path: str | os.PathLike[str], result: dict[str, Any], grids: Sequence[Grid]) -> None:
-    """Write the page of ``result``, as ``evaluate`` returns it; whole or not at all."""
-    text = page(result, grids)
+Seen = tuple[dict[str, Any], Sequence[Grid]]
+"""What one extractor tells: a result as ``evaluate`` returns it, and the images to look at."""
+
+
+def write_page(path: str | os.PathLike[str], seen: Sequence[Seen]) -> None:
+    """Write the page of what each extractor tells, the first one's first; whole or not at all."""
+    text = page(seen)
     # A file's name need not be text.
     write_atomically(path, "report", lambda file: file.write(text.encode("utf-8", "replace")))
 
 
-def page(result: dict[str, Any], grids: Sequence[Grid]) -> str:
-    parts = [
-        _numbers(result),
-        _terms(result),
-        _by_number(result),
-        _classes(result),
-        *map(_grid, grids),
-        _made(result),
-    ]
+def page(seen: Sequence[Seen]) -> str:
+    (result, _), *others = seen
+    parts = [_numbers([result for result, _ in seen]), *_looked(*seen[0], len(others) > 0)]
+    for other in others:
+        parts += _looked(*other, True)
+    parts.append(_made(result, [other for other, _ in others]))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -83,29 +84,52 @@ def page(result: dict[str, Any], grids: Sequence[Grid]) -> str:
     )
 
 
+def _looked(result: dict[str, Any], grids: Sequence[Grid], named: bool) -> list[str]:
+    """All but the numbers, of one extractor, under its name where there are several."""
+    head = f'\n<h1 class="by">As {escape(str(result["extractor"]))} sees them</h1>'
+    return [
+        *([head] if named else []),
+        _terms(result),
+        _by_number(result),
+        _classes(result),
+        *map(_grid, grids),
+    ]
+
+
 def _section(title: str, what: str, body: str) -> str:
     return f"\n<section><h2>{escape(title)}</h2><p>{escape(what)}</p>{body}</section>"
 
 
-def _numbers(result: dict[str, Any]) -> str:
+def _numbers(results: Sequence[dict[str, Any]]) -> str:
+    """A row for each number that there is, a column for each extractor."""
     rows = []
+    if len(results) > 1:
+        names = "".join(f"<th>{escape(str(one['extractor']))}</th>" for one in results)
+        rows.append(f"<tr><td></td>{names}<td></td></tr>")
     for key, (name, what) in _WHAT.items():
-        value = result.get(key)
-        if value is None:
+        if all(one.get(key) is None for one in results):
             continue
-        shown = f"{value:.5g}"
-        error = result.get(_ERRORS.get(key, ""))
-        if error is not None:
-            shown += f" ± {error:.2g}"
-        interval = result.get("fid_interval")
-        if key == "fid" and interval:
-            shown += f" ({interval[0]:.5g} to {interval[1]:.5g})"
-        if key == "memorised":
-            what += f" {result['memorised_expected']:.3g} are to be expected."
-        rows.append(f'<tr><td>{name}</td><td class="value">{shown}</td>'
-                    f'<td class="what">{escape(what)}</td></tr>')  # fmt: skip
-    what = "In brackets: the 95% interval." if result.get("fid_interval") else ""
-    return _section("Numbers", what, f"<table>{''.join(rows)}</table>")
+        expected = results[0].get("memorised_expected") if key == "memorised" else None
+        if expected is not None:
+            what += f" {expected:.3g} are to be expected."
+        values = "".join(f'<td class="value">{_value(one, key)}</td>' for one in results)
+        rows.append(f'<tr><td>{name}</td>{values}<td class="what">{escape(what)}</td></tr>')
+    what = "In brackets: the 95% interval." if results[0].get("fid_interval") else ""
+    return _section("Numbers", what, f'<div class="wide"><table>{"".join(rows)}</table></div>')
+
+
+def _value(result: dict[str, Any], key: str) -> str:
+    value = result.get(key)
+    if value is None:
+        return "–"
+    shown = f"{value:.5g}"
+    error = result.get(_ERRORS.get(key, ""))
+    if error is not None:
+        shown += f" ± {error:.2g}"
+    interval = result.get("fid_interval")
+    if key == "fid" and interval:
+        shown += f" ({interval[0]:.5g} to {interval[1]:.5g})"
+    return shown
 
 
 def _bars(rows: Sequence[tuple[str, float | None, str]]) -> str:
@@ -185,9 +209,14 @@ def _by_number(result: dict[str, Any]) -> str:
 
 
 def _grid(grid: Grid) -> str:
-    return _section(
-        grid.title, grid.what, f'<div class="grid">{"".join(map(_figure, grid.pictures))}</div>'
-    )
+    body = _pictures(grid.pictures) if grid.pictures else ""
+    for sentence, pictures in grid.rows:
+        body += f"<h3>{escape(sentence)}</h3>{_pictures(pictures)}"
+    return _section(grid.title, grid.what, body)
+
+
+def _pictures(pictures: Sequence[Picture]) -> str:
+    return f'<div class="grid">{"".join(map(_figure, pictures))}</div>'
 
 
 def _figure(picture: Picture) -> str:
@@ -197,12 +226,13 @@ def _figure(picture: Picture) -> str:
     return f"<figure>{images}<figcaption>{escape(words)}</figcaption></figure>"
 
 
-def _made(result: dict[str, Any]) -> str:
+def _made(result: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
     facts = [
         ("real images", result["n_real"]),
         ("generated images", result["n_fake"]),
         *((name, result.get(name)) for name in ("protocol", "extractor", "precision", "dims")),
-        *(("note", sentence) for sentence in result["notes"]),
+        *(("also seen by", one["extractor"]) for one in others),
+        *(("note", sentence) for sentence in _all_notes([result, *others])),
         *(("left out", name) for name in result["skipped"]),
     ]
     rows = "".join(
@@ -212,3 +242,11 @@ def _made(result: dict[str, Any]) -> str:
         if x is not None
     )
     return _section("How it was measured", "", f"<table>{rows}</table>")
+
+
+def _all_notes(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Each sentence once; under the extractor's name where only a further one has it."""
+    first = results[0]["notes"]
+    more = [f"{one['extractor']}: {sentence}" for one in results[1:] for sentence in one["notes"]
+            if sentence not in first]  # fmt: skip
+    return [*first, *more]
