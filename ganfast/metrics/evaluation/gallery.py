@@ -20,7 +20,7 @@ from ganfast.metrics.images import ImageSource
 
 SHOWN = 12
 """Images in a grid."""
-DIRECTIONS, ENDS, LEAST_SHARE = 3, 4, 0.01
+DIRECTIONS, ENDS, LEAST_SHARE = 3, 3, 0.01
 """Directions at most, images at each end of one, and the part of the term that one must carry."""
 _SIDE = 160
 """Pixels of the longer side of a picture on the page."""
@@ -160,7 +160,7 @@ def _at_the_end(ends: list[tuple[str, _Side]], vector: torch.Tensor, end: str) -
     return [replace(above, beside=below) for above, below in zip(*columns, strict=False)]
 
 
-_ENDS = {-1: "one end", 1: "the other end"}
+_ENDS = {-1: "one end", 1: "other end"}
 
 
 def _largest(values: torch.Tensor) -> list[int]:

@@ -17,17 +17,26 @@ _STYLE = """
   --paper: #17171a; --bar: #7aa7e8; --other: #f0a860; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2.5rem 0 .3rem; }
-p, figcaption, td.what { color: var(--soft); } p { margin: .2rem 0 .8rem; }
-table { border-collapse: collapse; } td { padding: .25rem 1.2rem .25rem 0; vertical-align: top;
-  border-bottom: 1px solid var(--line); } td.value { font-variant-numeric: tabular-nums;
-  font-weight: 600; white-space: nowrap; }
-.grid { display: flex; flex-wrap: wrap; gap: .8rem; }
-figure { margin: 0; width: 9rem; } figure img { display: block; width: 9rem; height: 9rem;
-  object-fit: contain; background: var(--line); image-rendering: auto; margin-bottom: 2px; }
-figcaption { font-size: .75rem; line-height: 1.3; overflow-wrap: anywhere; }
-.bar { background: var(--bar); height: .8rem; min-width: 1px; margin-top: .35rem; }
-td.bars { width: 24rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin: 2.5rem 0 .3rem; }
+h1.by { margin-top: 4rem; padding-top: 1rem; border-top: 2px solid var(--line); }
+h3 { font-size: 1rem; font-weight: 500; margin: 1.2rem 0 .4rem; }
+p, figcaption, small { color: var(--soft); } p { margin: .2rem 0 .8rem; max-width: 46rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; } th { text-align: left; overflow-wrap: anywhere; }
+td, th { padding: .3rem 1.4rem .3rem 0; vertical-align: top; border-bottom: 1px solid var(--line); }
+td.value { font-variant-numeric: tabular-nums; font-weight: 600; }
+small { display: block; font-size: .8rem; line-height: 1.35; font-weight: 400; }
+table.bars { width: 100%; max-width: 46rem; } table.bars td { white-space: nowrap; }
+table.bars td.bar { width: 100%; padding-right: .6rem; }
+.bar div { background: var(--bar); height: .8rem; min-width: 1px; margin-top: .35rem; }
+table.facts td:last-child { overflow-wrap: anywhere; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr));
+  gap: 1rem .8rem; }
+@media (min-width: 45rem) { td.value { white-space: nowrap; } }
+figure { margin: 0; } figure img { display: block; width: 100%; aspect-ratio: 1;
+  object-fit: contain; background: var(--line); margin-bottom: 2px; }
+figcaption { font-size: .75rem; line-height: 1.35; overflow-wrap: anywhere; margin-top: .25rem; }
+figcaption b { display: block; font-weight: 500; color: var(--ink); }
 svg text { fill: var(--soft); font-size: 12px; } svg { max-width: 100%; }
 @media print { body { margin: 0; max-width: none; } figure, tr { break-inside: avoid; } }
 """
@@ -105,7 +114,7 @@ def _numbers(results: Sequence[dict[str, Any]]) -> str:
     rows = []
     if len(results) > 1:
         names = "".join(f"<th>{escape(str(one['extractor']))}</th>" for one in results)
-        rows.append(f"<tr><td></td>{names}<td></td></tr>")
+        rows.append(f"<tr><th></th>{names}</tr>")
     for key, (name, what) in _WHAT.items():
         if all(one.get(key) is None for one in results):
             continue
@@ -113,7 +122,7 @@ def _numbers(results: Sequence[dict[str, Any]]) -> str:
         if expected is not None:
             what += f" {expected:.3g} are to be expected."
         values = "".join(f'<td class="value">{_value(one, key)}</td>' for one in results)
-        rows.append(f'<tr><td>{name}</td>{values}<td class="what">{escape(what)}</td></tr>')
+        rows.append(f"<tr><td>{name}<small>{escape(what)}</small></td>{values}</tr>")
     what = "In brackets: the 95% interval." if results[0].get("fid_interval") else ""
     return _section("Numbers", what, f'<div class="wide"><table>{"".join(rows)}</table></div>')
 
@@ -138,12 +147,12 @@ def _bars(rows: Sequence[tuple[str, float | None, str]]) -> str:
     for name, value, more in rows:
         width = 0.0 if value is None else 100 * max(value, 0.0) / largest
         shown = "unknown" if value is None else f"{value:.4g}"
+        more = f"<small>{escape(more)}</small>" if more else ""
         lines.append(
-            f'<tr><td>{escape(name)}</td><td class="value">{shown}</td><td class="bars">'
-            f'<div class="bar" style="width:{width:.1f}%"></div></td>'
-            f'<td class="what">{escape(more)}</td></tr>'
+            f'<tr><td>{escape(name)}</td><td class="value">{shown}{more}</td><td class="bar">'
+            f'<div style="width:{width:.1f}%"></div></td></tr>'
         )
-    return f"<table>{''.join(lines)}</table>"
+    return f'<table class="bars">{"".join(lines)}</table>'
 
 
 def _terms(result: dict[str, Any]) -> str:
@@ -222,8 +231,17 @@ def _pictures(pictures: Sequence[Picture]) -> str:
 def _figure(picture: Picture) -> str:
     shown = [one for one in (picture, picture.beside) if one is not None]
     images = "".join(f'<img src="{one.data}" alt="{escape(one.name)}">' for one in shown)
-    words = "; ".join(f"{one.name}: {one.words}" for one in shown)
-    return f"<figure>{images}<figcaption>{escape(words)}</figcaption></figure>"
+    words = "".join(
+        f'<b title="{escape(one.name)}">{escape(_short(one.name))}</b>{escape(one.words)}'
+        for one in shown
+    )
+    return f"<figure>{images}<figcaption>{words}</figcaption></figure>"
+
+
+def _short(name: str) -> str:
+    """The end of a path, which is where names differ."""
+    parts = name.split("/")
+    return name if len(parts) < 3 else "/".join(parts[-2:])
 
 
 def _made(result: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
@@ -241,7 +259,7 @@ def _made(result: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
         for name, x in facts
         if x is not None
     )
-    return _section("How it was measured", "", f"<table>{rows}</table>")
+    return _section("How it was measured", "", f'<table class="facts">{rows}</table>')
 
 
 def _all_notes(results: Sequence[dict[str, Any]]) -> list[str]:
