@@ -43,6 +43,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--decoder", "pillow"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
     argv += ["--sfid", "--adm", "--swd", "--memorisation", "--cmmd", "--interval", "--no-cache"]
+    argv += ["--interval-by", "half-samples"]
     argv += ["--report", tmp_path / "out.html"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
@@ -78,6 +79,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "prdc": True,
         "sfid": True,
         "cache": False,
+        "interval_by": "half-samples",
         "adm": True,
         "swd": True,
         "report": str(tmp_path / "out.html"),
