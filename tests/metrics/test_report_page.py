@@ -17,6 +17,7 @@ from image_samples import crop, crops, encode, write
 from ganfast import cli
 from ganfast.errors import InputError
 from ganfast.metrics import evaluate, image_statistics, load_extractor
+from ganfast.metrics.distances import influence
 from ganfast.metrics.distances.directions import covariance_directions
 
 TINY = "tiny_network:network"
@@ -151,13 +152,16 @@ def test_the_ends_of_a_direction(sides, tmp_path):
         assert shown[0] in (str(order[0]), str(order[-1]))
 
 
-def test_several_extractors_on_one_page(sides, tmp_path):
+def test_several_extractors_on_one_page(sides, tmp_path, monkeypatch):
+    computed, known = [], influence.frechet_distance
+    monkeypatch.setattr(influence, "frechet_distance", lambda *x: computed.append(1) or known(*x))
     out = tmp_path / "out.html"
     other = load_extractor("tiny_network:network")
     other.name = "another"
     given = {**GIVEN, "extractor": [TINY, other]}
     found = evaluate(*sides, report=out, prdc=True, **given)
     page = Page(out.read_text(encoding="utf-8"))
+    assert len(computed) == 2  # once for each, for the interval and the directions
     assert page.titles[0] == "Numbers" and page.titles[-1] == "How it was measured"
     half = ["What FID is made of", *GRIDS]
     assert page.titles[1:-1] == [*half, *half]

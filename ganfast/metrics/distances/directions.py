@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganfast.metrics.distances.frechet import Side
-from ganfast.metrics.distances.influence import fid_gradients
+from ganfast.metrics.distances.influence import Gradients, fid_gradients
 from ganfast.metrics.no_autograd import no_autograd
 
 STEPS = 30
@@ -30,7 +30,9 @@ class Direction:
 
 
 @no_autograd
-def covariance_directions(real: Side, fake: Side, *, number: int = 3) -> list[Direction]:
+def covariance_directions(
+    real: Side, fake: Side, *, number: int = 3, gradients: Gradients | None = None
+) -> list[Direction]:
     """The ``number`` orthogonal directions that carry most of FID's covariance term, or as many as
     there are features.
 
@@ -47,11 +49,12 @@ def covariance_directions(real: Side, fake: Side, *, number: int = 3) -> list[Di
 
     Args:
         real, fake: Moments, Summary or Statistics.
+        gradients: FID's, where they are known; they take longer than all else here.
 
     Returns:
         the one that carries most first; none where the term is 0 but for round-off.
     """
-    distance, sides = fid_gradients(real, fake)
+    distance, sides = gradients or fid_gradients(real, fake)
     (mu1, s1, _, g1), (mu2, s2, _, g2) = sides
     moved = max((g1 @ s1 @ g1, g2 @ s2 @ g2), key=lambda matrix: float(matrix.trace()))
     term = float(distance - (mu1 - mu2).square().sum())

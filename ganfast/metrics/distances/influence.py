@@ -15,6 +15,9 @@ from ganfast.metrics.distances.frechet import Side, moments_of, require_one_dim
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 
+Gradients = tuple[Tensor, list[tuple[Tensor, ...]]]
+"""What fid_gradients() gives."""
+
 
 @dataclass(frozen=True, eq=False)
 class FidInfluence:
@@ -63,7 +66,14 @@ def fid_influence(real: Summary | Statistics, fake: Summary | Statistics) -> Fid
         raise InputError(
             "real, fake: got two Statistics, which have no images; give a Summary for one of them"
         )
-    distance, sides = fid_gradients(real, fake)
+    return influence_by(fid_gradients(real, fake), real, fake)
+
+
+def influence_by(
+    gradients: Gradients, real: Summary | Statistics, fake: Summary | Statistics
+) -> FidInfluence:
+    """The same, where FID's gradients are known."""
+    distance, sides = gradients
     fid = float(distance)
     variance, changes, fewest = 0.0, {}, math.inf
     for name, side, (mu, _, g, gradient) in zip(("real", "fake"), (real, fake), sides, strict=True):
@@ -77,7 +87,7 @@ def fid_influence(real: Summary | Statistics, fake: Summary | Statistics) -> Fid
     return FidInfluence(max(fid - away, 0.0), fid + away, changes.get("real"), changes.get("fake"))
 
 
-def fid_gradients(real: Side, fake: Side) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+def fid_gradients(real: Side, fake: Side) -> Gradients:
     """FID, and of each side (mean, covariance, FID's gradient in the one and in the other), all in
     float64 where one of them is on a GPU."""
     (mu1, sigma1), (mu2, sigma2) = moments_of(real, "real"), moments_of(fake, "fake")

@@ -15,6 +15,7 @@ from torch import Tensor
 from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.metrics.choices import BATCH_SIZE, DIMS
+from ganfast.metrics.distances.influence import Gradients
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.cache import Known
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
@@ -57,6 +58,8 @@ class Evaluation:
         self.began = time.perf_counter()
         self.ranks, self.stopwatch = Ranks.of_this_process(), Stopwatch()
         self.notes: list[str] = []
+        self.gradients: Gradients | None = None
+        """FID's, where they were needed."""
         default = "cuda" if torch.cuda.is_available() else "cpu"
         device = _checks.device("device", default if options.device is None else options.device)
         check_precision(options.precision, device)
@@ -150,6 +153,7 @@ class Evaluation:
         for number, extractor in enumerate(self._others):
             view = copy.copy(self)
             view.extractor, view._others, view.notes = extractor, [], list(extractor.notes)
+            view.gradients = None
             sfid = self.options.sfid and extractor.spatial is not None
             view.options = dataclasses.replace(self.options, adm=False, sfid=sfid)
             view._sides = {

@@ -118,8 +118,9 @@ def _directions(evaluation: Evaluation, real: _Side | None, fake: _Side | None) 
     if not ends:
         return []
     known = evaluation.known("real"), evaluation.known("fake")
+    directions = covariance_directions(*known, number=DIRECTIONS, gradients=evaluation.gradients)
     rows = []
-    for number, one in enumerate(covariance_directions(*known, number=DIRECTIONS), 1):
+    for number, one in enumerate(directions, 1):
         if one.share < LEAST_SHARE:
             break
         ratio = one.fake / one.real if one.real else math.inf

@@ -10,7 +10,7 @@ from ganfast.metrics.distances.bootstrap import bootstrap_interval
 from ganfast.metrics.distances.cmmd import cmmd
 from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
-from ganfast.metrics.distances.influence import fid_influence
+from ganfast.metrics.distances.influence import fid_gradients, influence_by
 from ganfast.metrics.distances.kid import kernel_inception_distance
 from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
 from ganfast.metrics.distances.memorisation import memorisation
@@ -231,7 +231,8 @@ def _by_influence(evaluation: Evaluation, real: Any, fake: Any) -> tuple[Any, An
     if isinstance(real, Statistics) and isinstance(fake, Statistics):
         raise InputError("interval: got statistics of both sides; give the images of one")
     with evaluation.stopwatch("influence"):
-        found = fid_influence(real, fake)
+        evaluation.gradients = fid_gradients(real, fake)
+        found = influence_by(evaluation.gradients, real, fake)
     if found.fake is None:
         return [found.low, found.high], None
     called = evaluation.sampled_names("fake")
