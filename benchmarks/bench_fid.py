@@ -10,6 +10,11 @@ matrix product (which oneDNN's convolutions, and bfloat16, can exceed), or the b
 that of a copy. Decoding is on one core, by simplejpeg and imagecodecs where they are installed;
 its error is the share of files in which any pixel differs.
 
+Everything is FID, sFID, IS, KID, CMMD, precision, recall, density, coverage, sliced Wasserstein,
+near copies, FID-infinity, an interval and the report, in one pass; the separate tools give FID
+(pytorch-fid), IS, KID, precision and recall (torch-fidelity), density and coverage (prdc, of
+pytorch-fid's features), each in a process of its own, one after the other.
+
 On a GPU: the network against the plain one in both layouts, and evaluations of 50,000 against
 50,000 images with a network that is loaded. Their error is 0 if all images were seen.
 """
@@ -22,7 +27,7 @@ from benchmarks.fid import on_gpu as gpu
 from benchmarks.fid.decoding import decoding
 from benchmarks.fid.network import network, pillow
 from benchmarks.fid.pipeline import CLEAN_FID, PYTORCH_FID, TORCH_FIDELITY
-from benchmarks.fid.whole import to_fid
+from benchmarks.fid.whole import everything, to_fid
 from benchmarks.harness import Harness
 from ganfast.bench.case import COMPILED, Case, without
 from ganfast.bench.evaluation import preprocessing
@@ -51,6 +56,7 @@ def cases(quick: bool, device: str) -> list[Case]:
                 (CLEAN_FID, "ganfast clean"),
             )
         ),
+        *(everything(kind) for kind in ("32x32 PNG", "256x256 JPEG")),
     ]
 
 

@@ -40,6 +40,7 @@ def examine() -> dict[str, Any]:
         "cpu_kernels": _cpu_kernels(),
         "cuda": _cuda(),
         "inception_weights": _weights(),
+        "cache": _cache(),
         "forced_backend": ",".join(_dispatch.forced()) or None,
         "ops": _ops(),
     }
@@ -89,6 +90,14 @@ def _weights() -> dict[str, str | None]:
     weights = importlib.import_module("ganfast.metrics.inception.weights")
     found = weights.find_weights()
     return {"folder": str(weights.weights_folder()), "found": found and str(found)}
+
+
+def _cache() -> dict[str, Any]:
+    """Where `ganfast fid` keeps what it knows of reference images, and how much that is."""
+    cache = importlib.import_module("ganfast.metrics.evaluation.cache")
+    found = cache.entries()
+    size = sum(facts.st_size for _, facts in found)
+    return {"folder": str(cache.cache_folder()), "entries": len(found), "bytes": size}
 
 
 def _ops() -> list[dict[str, Any]]:
@@ -144,6 +153,10 @@ def report(facts: dict[str, Any]) -> str:
     weights = facts["inception_weights"]
     missing = f"not in {weights['folder']}: fetched at first use, or --weights FILE"
     lines.append(f"{'FID weights':12} {weights['found'] or missing}")
+    cache = facts["cache"]
+    sets = "set" if cache["entries"] == 1 else "sets"
+    held = f"{cache['entries']} {sets} of reference images, {cache['bytes'] / 1e6:,.0f} MB"
+    lines.append(f"{'cache':12} {cache['folder']}: {held}; to clear it, delete the folder")
     if facts["forced_backend"]:
         lines.append(f"{'forced':12} every call runs on {facts['forced_backend']!r} or raises")
     return "\n".join([*lines, "", *_served(facts["ops"]), "", *_refusals(facts["ops"])])

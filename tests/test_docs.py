@@ -84,6 +84,7 @@ def what_a_reader_has() -> dict[str, object]:
         "extractor": load_extractor("test_docs:Features"),
         "real_images": pictures[0],
         "fake_images": pictures[1],
+        "generate": lambda n: pictures[1][:1].expand(n, -1, -1, -1),
     }
 
 

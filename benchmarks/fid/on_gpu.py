@@ -145,8 +145,10 @@ class Whole:
         self.result: dict[str, Any] = {}
 
     def __call__(self) -> dict[str, Any]:
-        # As FID alone is asked for; with an extractor that is loaded: as while training.
-        self.result = evaluate(self.real, self.fake, inception_score=False, **self.options)
+        # As FID alone is asked for; with an extractor that is loaded: as while training. Both sides
+        # are looked at each time.
+        given = {"inception_score": False, "cache": False, **self.options}
+        self.result = evaluate(self.real, self.fake, **given)
         return self.result
 
 

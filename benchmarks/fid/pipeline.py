@@ -26,6 +26,9 @@ PYTORCH_FID, TORCH_FIDELITY, CLEAN_FID = "pytorch-fid", "torch-fidelity", "clean
 PUBLISHED_NAME = "pt_inception-2015-12-05-6726825d.pth"
 WORKERS = 2
 
+SEPARATE = (PYTORCH_FID, "torch-fidelity all", "prdc")
+"""What gives together, one after the other, most of what ganfast gives in one pass."""
+
 Run = Callable[[], dict[str, Any]]
 
 
@@ -60,6 +63,48 @@ def torch_fidelity(real: str, fake: str, weights: str) -> Run:
     return run
 
 
+def torch_fidelity_all(real: str, fake: str, weights: str) -> Run:
+    """`fidelity --isc --kid --prc` of FAKE and REAL: what is generated comes first in it."""
+    import torch_fidelity as fidelity
+
+    def run() -> dict[str, Any]:
+        found = fidelity.calculate_metrics(
+            input1=fake,
+            input2=real,
+            cuda=False,
+            feature_extractor="inception-v3-compat",  # its own for precision is VGG16
+            isc=True,
+            kid=True,
+            kid_subset_size=min(1000, *(len(list(Path(x).iterdir())) for x in (real, fake))),
+            prc=True,
+            cache=False,
+            verbose=False,
+            feature_extractor_weights_path=weights,
+        )
+        return {name: found[name] for name in ("precision", "recall")}
+
+    return run
+
+
+def prdc(real: str, fake: str, weights: str) -> Run:
+    """`prdc.compute_prdc` of features, which it leaves to others to make: pytorch-fid's."""
+    from prdc import compute_prdc
+    from pytorch_fid.fid_score import get_activations
+    from pytorch_fid.inception import InceptionV3
+
+    def run() -> dict[str, Any]:
+        with as_published(weights):
+            network = InceptionV3([3]).eval()
+        sides = [
+            get_activations(sorted(map(str, Path(x).iterdir())), network, num_workers=WORKERS)
+            for x in (real, fake)
+        ]
+        found = compute_prdc(*sides, nearest_k=5)
+        return {name: float(found[name]) for name in ("density", "coverage")}
+
+    return run
+
+
 def clean_fid(real: str, fake: str, weights: str) -> Run:
     """`fid.compute_fid` of two folders. Its own network is a TorchScript file from the net, so
     pytorch-fid's, with the same weights, stands in; resizing, loading and all else are its own."""
@@ -89,17 +134,38 @@ def ganfast(**options: Any) -> Callable[[str, str, str], Run]:
     def prepare(real: str, fake: str, weights: str) -> Run:
         from ganfast.metrics import evaluate
 
-        # The others compute no Inception Score.
-        return lambda: evaluate(real, fake, weights=weights, inception_score=False, **options)
+        # The others compute no Inception Score, and know no image from before.
+        given = {"inception_score": False, "cache": False, **options}
+        return lambda: evaluate(real, fake, weights=weights, **given)
 
     return prepare
+
+
+def everything(real: str, fake: str, weights: str) -> Run:
+    """`ganfast fid` with all that its pass can give of two folders, and its report."""
+    from ganfast.metrics import evaluate
+
+    numbers = ("kid", "cmmd", "prdc", "swd", "memorisation", "sfid", "fid_infinity")
+
+    def run() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="ganfast-bench-") as place:
+            report = Path(place) / "out.html"
+            asked = dict.fromkeys(numbers, True) | {"cache": False, "report": report}
+            found = evaluate(real, fake, weights=weights, **asked)
+        manifold = ("precision", "recall", "density", "coverage")
+        return {**found, **{name: found[f"prdc_{name}"] for name in manifold}}
+
+    return run
 
 
 PROVIDERS: dict[str, Callable[[str, str, str], Run]] = {
     PYTORCH_FID: pytorch_fid,
     TORCH_FIDELITY: torch_fidelity,
     CLEAN_FID: clean_fid,
+    "torch-fidelity all": torch_fidelity_all,
+    "prdc": prdc,
     "ganfast": ganfast(),
+    "ganfast everything": everything,
     "ganfast bf16": ganfast(precision="bf16"),
     "ganfast torch-fidelity": ganfast(protocol="torch-fidelity"),
     "ganfast clean": ganfast(protocol="clean"),
@@ -130,7 +196,9 @@ def main(provider: str, real: str, fake: str, weights: str, threads: str) -> Non
             import_torchvision()
         run = PROVIDERS[provider](real, fake, weights)
         found = run()
-    told = {"fid": float(found["fid"]), "peak_mb": peak_kib() * 1024 / 1e6}
+    names = ("fid", "precision", "recall", "density", "coverage")
+    told = {name: float(found[name]) for name in names if found.get(name) is not None}
+    told["peak_mb"] = peak_kib() * 1024 / 1e6
     print(json.dumps({**told, "stages": found.get("stages", {})}))
 
 

@@ -8,8 +8,10 @@ from itertools import combinations
 from pathlib import PurePath
 from typing import Any
 
+from ganfast._atomic_file import require_writable
 from ganfast._checks import place
 from ganfast._terminal import note, printable
+from ganfast.commands.compare_plot import KINDS, save_plot
 from ganfast.commands.exit_codes import DONE, IN_WORDS
 from ganfast.errors import InputError, one_line
 
@@ -44,6 +46,8 @@ _ROWS = (
 _ALIKE = ("protocol", "extractor", "precision", "dims", "n_fake")
 """What two numbers must have in common to be compared."""
 
+_UNPLOTTED = ("low", "high", "cmmd_error", "n_real", "n_fake")
+
 _NORMAL = 1.959963984540054
 
 
@@ -58,6 +62,12 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "results", metavar="RESULT.json", nargs="+", help="what ganfast fid --json printed"
     )
+    parser.add_argument(
+        "--plot",
+        metavar="OUT.png",
+        help="also draw the numbers with their intervals to this .png, .svg or .pdf (needs "
+        "matplotlib)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=lambda arguments: _run(arguments, parser))
 
@@ -65,12 +75,20 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if len(arguments.results) < 2:
         parser.error("give two results or more")
+    if arguments.plot is not None:
+        if PurePath(arguments.plot).suffix.lower() not in KINDS:
+            parser.error(
+                f"--plot: got {arguments.plot!r}; give one that ends in {', '.join(KINDS)}"
+            )
+        require_writable(arguments.plot, "plot")
     runs = dict(zip(_names(arguments.results), map(_read, arguments.results), strict=True))
     compared: dict[str, Any] = {
         "results": runs,
         "not_distinguishable": _not_distinguishable(runs),
         "notes": _notes(runs),
     }
+    if arguments.plot is not None:
+        _plot(arguments.plot, runs)
     if arguments.json:
         print(json.dumps(compared, indent=2))
         return DONE
@@ -117,7 +135,7 @@ def _read(path: str) -> dict[str, Any]:
 def _not_distinguishable(runs: dict[str, dict[str, Any]]) -> dict[str, list[tuple[str, str]]]:
     """By the name of a number the pairs of runs whose 95% intervals of it overlap."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for word, interval in (("FID", _of_fid), ("CMMD", _of_cmmd)):
+    for word, interval in _INTERVALS:
         for (one, a), (two, b) in combinations(runs.items(), 2):
             first, second = interval(a), interval(b)
             if first and second and first[0] <= second[1] and second[0] <= first[1]:
@@ -134,6 +152,24 @@ def _of_cmmd(run: dict[str, Any]) -> tuple[float, float] | None:
         return None
     away = _NORMAL * run["cmmd_error"]
     return run["cmmd"] - away, run["cmmd"] + away
+
+
+_INTERVALS = (("FID", _of_fid), ("CMMD", _of_cmmd))
+"""The numbers that have a 95% interval, and how to read it."""
+
+
+def _plot(path: str, runs: dict[str, dict[str, Any]]) -> None:
+    shown = {word: key for word, key in _ROWS if key not in _UNPLOTTED}
+    panels = {
+        word: [run.get(key) for run in runs.values()]
+        for word, key in shown.items()
+        if any(key in run for run in runs.values())
+    }
+    intervals = {
+        word: {i: found for i, run in enumerate(runs.values()) if (found := interval(run))}
+        for word, interval in _INTERVALS
+    }
+    save_plot(path, list(runs), panels, intervals)
 
 
 def _notes(runs: dict[str, dict[str, Any]]) -> list[str]:

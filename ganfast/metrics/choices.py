@@ -24,6 +24,9 @@ DIMS = (64, 192, 768, 2048)
 first and the second max pool, before the auxiliary classifier's place (Mixed_6e), and the last."""
 
 BACKGROUNDS = {"white": 255, "black": 0}
+INTERVALS = ("influence", "half-samples")
+"""influence: by the delta method, no FID again. half-samples: FIDs of halves of the images."""
+
 ON_ERROR = ("raise", "skip")
 DECODERS = ("auto", "pillow")
 """auto: simplejpeg and imagecodecs where they are installed and give Pillow's pixels."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import warnings
 from collections.abc import Callable
@@ -13,10 +12,9 @@ from torch import Tensor, nn
 
 from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError, one_line
-from ganfast.metrics.choices import DIMS
+from ganfast.metrics.batch_features import BatchFeatures, Extract
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distributed import gather
-from ganfast.metrics.images.layout import channels_axis, to_rgb, usual_range
 from ganfast.metrics.no_autograd import no_autograd
 from ganfast.metrics.summary import Moments
 
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _NAMES = {True: "real", False: "fake"}
-
-Extract = Callable[[Tensor], Any]
-"""uint8 images to features (n, d), or to a pair of them and logits (or None)."""
 
 
 class FrechetInceptionDistance(nn.Module):
@@ -46,6 +41,10 @@ class FrechetInceptionDistance(nn.Module):
     own, so that compute() may be called again. All processes must call it; with ``sync=False`` one
     may call it alone, for its own images; a wait of half a minute is warned of. Copies and pickles
     are objects of their own.
+
+    Metrics that have one extractor, or the default one, share it, and where they are given the same
+    images one after the other it looks at them once. In a torchmetrics.MetricCollection, or logged
+    by Lightning: ganfast.compat.torchmetrics.
 
     Differences from torchmetrics: the number is pytorch-fid's (its resizing, float64 throughout)
     with the default extractor; floats are rounded to 1/255 and not truncated, and refused out of
@@ -73,8 +72,6 @@ class FrechetInceptionDistance(nn.Module):
         sync: whether compute() is over the images of all processes.
     """
 
-    extractor: Extract | None
-
     def __init__(
         self,
         feature: int | Extract = 2048,
@@ -88,37 +85,23 @@ class FrechetInceptionDistance(nn.Module):
         sync: bool = True,
     ) -> None:
         super().__init__()
-        self._dims = DIMS[-1]
         self._probe = torch.empty(0, dtype=torch.uint8)
-        if callable(feature) and extractor is None:
-            extractor = feature
-        elif isinstance(feature, nn.Module) or callable(feature):
-            raise InputTypeError("feature, extractor: got both; give one of them")
-        else:
-            self._dims = _checks.integer_of("feature", feature, DIMS)
-        if extractor is not None and not callable(extractor):
-            raise InputTypeError(
-                f"extractor: got a {type(extractor).__name__}; give None, or a callable that gives "
-                "features (n, d) of uint8 images"
-            )
-        # An Extractor may be a module, too; its protocol says what it takes.
-        self._as_given = isinstance(extractor, nn.Module) and not hasattr(extractor, "protocol")
-        if isinstance(extractor, nn.Module):
-            extractor.eval()
-        # Not as a submodule: its weights are no part of what is trained or saved.
-        object.__setattr__(self, "extractor", extractor)
-        self._own_network = extractor is None
-        self._weights = feature_extractor_weights_path
+        # Not a submodule: its weights are no part of what is trained or saved.
+        self._features = BatchFeatures(feature, extractor, feature_extractor_weights_path, device)
         self.reset_real_features = _checks.flag("reset_real_features", reset_real_features)
         self.normalize = _checks.flag("normalize", normalize)
         self.process_group = process_group
         self.sync = _checks.flag("sync", sync)
-        self._device = device
         self._dtype = torch.float64
         self._sides: dict[bool, Moments] = {}
 
     def __repr__(self) -> str:
         return f"FrechetInceptionDistance(n_real={self.n_real}, n_fake={self.n_fake})"
+
+    @property
+    def extractor(self) -> Extract | None:
+        """What makes the features; None before a network of its own is loaded."""
+        return self._features.extractor
 
     @property
     def n_real(self) -> int:
@@ -140,8 +123,8 @@ class FrechetInceptionDistance(nn.Module):
                 whose features are not finite, not (n, d), or not as wide as before; nothing is
                 taken in then.
         """
-        real = _side(real)
-        features = self._features(images if self._as_given else self._uint8(images))
+        real = as_side(real)
+        features, _ = self._features(images, self.normalize)
         dim = features.shape[1]
         for side in self._sides.values():
             if side.dim != dim:
@@ -174,20 +157,16 @@ class FrechetInceptionDistance(nn.Module):
                     "images of each side, by update()"
                 )
         assert real is not None and fake is not None
-        if min(real.count, fake.count) <= real.dim:
-            warnings.warn(
-                f"FID of {real.count} real and {fake.count} generated images in {real.dim} "
-                f"dimensions: with fewer than {real.dim + 1} of a side it is far too large and "
-                "comparable only at equal numbers",
-                UserWarning,
-                stacklevel=4,  # the caller of compute: no_autograd() is in between
-            )
+        warn_of_few(
+            real.count, fake.count, real.dim, stacklevel=5
+        )  # the caller of compute: no_autograd() is in between
         return torch.tensor(frechet_terms(real, fake).fid, dtype=self._dtype)
 
     def reset(self) -> None:
         """Forget the images: all, or the generated ones alone without ``reset_real_features``."""
         kept = {} if self.reset_real_features else {True: self._sides.get(True)}
         self._sides = {real: side for real, side in kept.items() if side is not None}
+        self._features.forget()
 
     def forward(self, images: Tensor, real: bool) -> None:
         """As update()."""
@@ -213,19 +192,10 @@ class FrechetInceptionDistance(nn.Module):
         device = self._probe.device
         if device == held:
             return self
-        self._device = device
-        if self._own_network:
-            object.__setattr__(self, "extractor", None)  # made anew there
-        elif self._as_given:
-            assert isinstance(self.extractor, nn.Module)
-            self.extractor.to(device)
+        self._features.to(device)
         for real, side in self._sides.items():
             self._sides[real] = _moments(side.state_dict(), device)
         return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A network of its own is packed for this machine, and made anew from its weights.
-        return {**self.__dict__, **({"extractor": None} if self._own_network else {})}
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         """Copies of the moments of both sides, of this process; nothing of the network."""
@@ -255,69 +225,6 @@ class FrechetInceptionDistance(nn.Module):
 
     def _count(self, real: bool) -> int:
         return self._sides[real].count if real in self._sides else 0
-
-    def _uint8(self, images: Tensor) -> Tensor:
-        """(n, h, w, 3)"""
-        if not isinstance(images, Tensor):
-            raise InputTypeError(f"images: got a {type(images).__name__}; give a torch tensor")
-        images = to_rgb(images, channels_axis(tuple(images.shape), "images"))
-        if not self.normalize:
-            if images.dtype != torch.uint8:
-                raise InputError(
-                    f"images: got {images.dtype}; give uint8, or normalize=True for floats from 0 "
-                    "to 1"
-                )
-            return images.detach().contiguous()
-        if not images.is_floating_point():
-            raise InputError(
-                f"images: got {images.dtype} with normalize=True; give floats from 0 to 1, or "
-                "leave normalize out for uint8"
-            )
-        images = images.detach()
-        # float32 holds each multiple of 1/255 well enough to round to it; bfloat16 does not.
-        wide = images.to(torch.promote_types(images.dtype, torch.float32))
-        # Resizing white gives a few rounding steps more than 1.
-        slack = 4 * max(torch.finfo(torch.float32).eps, torch.finfo(images.dtype).eps)
-        if images.numel() and not bool(((wide >= -slack) & (wide <= 1 + slack)).all()):
-            low, high = float(wide.min()), float(wide.max())
-            cure = {
-                "[-1, 1]": ": of tanh's -1 to 1, (x + 1) / 2",
-                "[0, 255]": ": of 0 to 255, x / 255",
-            }.get(usual_range(low, high)[0], ", clamped")
-            raise InputError(
-                f"images: got {low:.8g} to {high:.8g} with normalize=True; give floats from 0 to "
-                f"1{cure}"
-            )
-        return (wide * 255).round().clamp(0, 255).to(torch.uint8).contiguous()
-
-    def _features(self, images: Tensor) -> Tensor:
-        if self.extractor is None:
-            # With its network and preprocessing only for who has no extractor.
-            extractors = importlib.import_module("ganfast.metrics.extractors")
-            made = extractors.load_extractor(
-                "inception",
-                dims=self._dims,
-                weights=self._weights,
-                device=self._device or images.device,
-            )
-            object.__setattr__(self, "extractor", made)
-        extract = self.extractor
-        assert extract is not None
-        with torch.no_grad():
-            output = extract(images)
-        features = output[0] if isinstance(output, tuple) else output
-        n = len(images)
-        if n == 1 and isinstance(features, Tensor) and features.dim() == 1:
-            features = features[None]
-        if (
-            not isinstance(features, Tensor)
-            or features.dim() != 2
-            or len(features) != n
-            or not features.shape[1]
-        ):
-            got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-            raise InputError(f"extractor: got features of shape {got}; give one of ({n}, d)")
-        return features
 
     def _everyones(self, real: bool, sync: bool) -> Moments | None:
         """The moments of all processes, or without ``sync`` of this one; its own stay as they
@@ -350,6 +257,17 @@ class FrechetInceptionDistance(nn.Module):
         return whole
 
 
+def warn_of_few(real: int, fake: int, dim: int, *, stacklevel: int) -> None:
+    """Where a covariance is singular; ``stacklevel`` as of warnings.warn."""
+    if min(real, fake) <= dim:
+        warnings.warn(
+            f"FID of {real} real and {fake} generated images in {dim} dimensions: with fewer than "
+            f"{dim + 1} of a side it is far too large and comparable only at equal numbers",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
+
+
 def _tell_waiting() -> None:
     warnings.warn(
         "compute() waits for the other processes, and ends only when all have called it; call it "
@@ -359,7 +277,7 @@ def _tell_waiting() -> None:
     )
 
 
-def _side(real: Any) -> bool:
+def as_side(real: Any) -> bool:
     """True or False, or the 1 or 0 that stands for them in code for torchmetrics."""
     if isinstance(real, bool):
         return real

@@ -18,6 +18,7 @@ from ganfast.metrics.choices import (
     DECODERS,
     DIMS,
     EXTRACTORS,
+    INTERVALS,
     LIBRARIES,
     ON_ERROR,
     PRECISIONS,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 CHUNKS = 20
 """Parts of each side that a bootstrap draws from and FID-infinity unites."""
+REPLICATES = 100
+"""FIDs that an interval by half-samples is made of: its Monte-Carlo error is 10 %."""
 SAMPLE = 10_000
 """Images of each side that KID, precision and recall are taken from; 80 MB at 2,048 features."""
 _EXTRACTOR = (
@@ -241,10 +244,18 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         f"{SAMPLE:,} images of either side, and the fake images that cost most by name; no FID is "
         "computed again",
     )
+    interval_by: str = option(
+        "influence",
+        "what makes the interval: {choices}; half-samples asks for one, from "
+        f"{REPLICATES} FIDs (or as many as bootstrap says) of halves of the images, and takes that "
+        "much longer and 1 GB of memory a side; in simulations both cover as often, and that by "
+        "influence is not wider",
+        choices=INTERVALS,
+        metavar="NAME",
+    )
     bootstrap: int = option(
         0,
-        "also a 95% interval of FID as interval gives it, but from this many resamplings of "
-        f"{CHUNKS} parts of each side (1 GB of memory a side); 0 for none",
+        "another name of the interval by half-samples, with this many FIDs; 0 for none",
         least=0,
     )
     fid_infinity: bool = option(
@@ -266,6 +277,12 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         metavar="OUT.html",
     )
     seed: int = option(0, "seed of all that is drawn at random", least=0)
+    cache: bool = option(
+        True,
+        "of 1,000 images of real or more, keep what the published networks see in them in a cache "
+        "folder, which ganfast doctor names, by a hash of their content, so that they are looked "
+        "at once",
+    )
     same_number: bool = option(
         False, "take as many images of the larger side as the smaller one has"
     )
@@ -289,9 +306,16 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         if self.report is not None:
             if Path(self.report).suffix.lower() not in (".html", ".htm"):
                 raise InputError(f"report: got {str(self.report)!r}; give one that ends in .html")
-            object.__setattr__(self, "interval", not self.bootstrap)
+            by_halves = self.bootstrap or self.interval_by == "half-samples"
+            object.__setattr__(self, "interval", not by_halves)
+        if self.interval_by == "half-samples":
+            object.__setattr__(self, "bootstrap", self.bootstrap or REPLICATES)
+            object.__setattr__(self, "interval", False)
         if self.interval and self.bootstrap:
-            raise InputError("interval: got it with bootstrap, which is another one; give one")
+            raise InputError(
+                "interval: got it with bootstrap, which is another one; give one, or interval_by="
+                "'half-samples'"
+            )
         if self.per_class and self.chunks:
             raise InputError(
                 "per_class: got it with bootstrap or fid_infinity, which divide the images "

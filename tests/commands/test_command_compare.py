@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import pytest
+
+from ganfast.commands.compare_plot import groups
 
 
 @pytest.fixture
@@ -87,3 +90,44 @@ def test_bad_files_are_one_line(text, words, call, saved, tmp_path):
 def test_one_result_is_wrong_usage(call, saved):
     code, _, err = call("compare", saved("a.json"))
     assert code == 2 and "give two results or more" in err
+
+
+def test_which_are_drawn_together():
+    assert groups({}) == groups({0: (1, 2)}) == groups({0: (1, 2), 1: (3, 4)}) == []
+    assert groups({0: (1, 2), 1: (2, 4), 2: (3, 5)}) == [[0, 1], [1, 2]]
+    assert groups({0: (1, 9), 3: (2, 3), 5: (4, 5), 6: (2.5, 4.5)}) == [[0, 3, 6], [0, 5, 6]]
+    assert groups({0: (1, 2), 1: (1, 2), 2: (1, 2)}) == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_a_plot(kind, call, saved, tmp_path):
+    pytest.importorskip("matplotlib")
+    paths = [
+        saved("$early$.json", fid=20.0, fid_interval=[18, 22], prdc_recall=0.5),
+        saved("late.json", fid=12.5, fid_interval=[11, 14], cmmd=1.0, cmmd_error=0.1),
+        saved("last.json", fid=12.0, fid_interval=[10.5, 13.5], prdc_recall=0.6),
+    ]
+    out = tmp_path / f"out.{kind}"
+    table = call("compare", *paths)
+    assert call("compare", *paths, "--plot", out) == table  # beside it, whatever is drawn
+    data = out.read_bytes()
+    assert data.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[kind])
+    assert [path.name for path in tmp_path.glob("*out*")] == [out.name]
+    if kind == "svg":
+        text = data.decode()
+        said = set(re.findall(r"<!-- (.*?) -->", text))
+        assert {"FID", "recall", "CMMD", "IS", "late", "not distinguishable"} <= said
+        assert "real images" not in said
+        assert text.count("<!-- not distinguishable -->") == 1  # of FID; one CMMD is no pair
+
+
+def test_plots_that_cannot_be(call, saved, tmp_path, monkeypatch):
+    paths = saved("a.json"), saved("b.json")
+    code, out, err = call("compare", *paths, "--plot", tmp_path / "out.gif")
+    assert (code, out) == (2, "") and "give one that ends in .png, .svg, .pdf" in err
+    code, out, err = call("compare", *paths, "--plot", tmp_path / "none" / "out.png")
+    assert (code, out) == (1, "") and "plot: there is no folder" in err
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    code, out, err = call("compare", *paths, "--plot", tmp_path / "out.png")
+    assert (code, out) == (1, "") and "pip install" in err and len(err.splitlines()) == 1

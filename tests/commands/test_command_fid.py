@@ -42,7 +42,8 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--include", "a*", "--include", "b*", "--exclude", "c*", "--num", "9"]
     argv += ["--decoder", "pillow"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
-    argv += ["--sfid", "--adm", "--swd", "--memorisation", "--cmmd", "--interval"]
+    argv += ["--sfid", "--adm", "--swd", "--memorisation", "--cmmd", "--interval", "--no-cache"]
+    argv += ["--interval-by", "half-samples"]
     argv += ["--report", tmp_path / "out.html"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
@@ -77,6 +78,8 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "per_class": True,
         "prdc": True,
         "sfid": True,
+        "cache": False,
+        "interval_by": "half-samples",
         "adm": True,
         "swd": True,
         "report": str(tmp_path / "out.html"),

@@ -228,6 +228,18 @@ def pictures(n=40):
     return images(0, n).permute(0, 3, 1, 2)
 
 
+def generator(rank):
+    """Each process draws images of its own: the even ones, or the odd ones."""
+    place = [rank]
+
+    def draw(n):
+        found = pictures()[place[0] :: 2][:n]
+        place[0] += 2 * n
+        return found
+
+    return draw, 40
+
+
 def distributed(n):
     sampler = DistributedSampler(pictures(n), shuffle=False)
     return DataLoader(pictures(n), batch_size=5, sampler=sampler)
@@ -241,6 +253,7 @@ STREAMS = {
     "its own dataset": lambda rank: DataLoader(pictures()[rank::2], batch_size=3),
     "its own iterable": lambda rank: DataLoader(Own(rank), batch_size=3),
     "unequal shares": lambda rank: [pictures()[:31] if rank else pictures()[31:]],
+    "a generator": generator,
     "an array": lambda rank: pictures(),
 }
 REFUSED = {

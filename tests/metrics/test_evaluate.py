@@ -338,6 +338,31 @@ def test_an_interval_by_influence(folders, arrays, tmp_path):
         evaluate(*arrays, interval=True, bootstrap=9)
 
 
+def test_an_interval_by_half_samples(arrays, tmp_path):
+    expected = evaluate(*arrays, bootstrap=100)["fid_interval"]
+    for given in ({}, {"interval": True}, {"report": tmp_path / "out.html"}):
+        found = evaluate(*arrays, interval_by="half-samples", **given)
+        assert found["fid_interval"] == expected and found["costly_images"] is None
+        assert "influence" not in found["stages"]
+    fewer = evaluate(*arrays, interval_by="half-samples", bootstrap=8)["fid_interval"]
+    assert fewer == evaluate(*arrays, bootstrap=8)["fid_interval"] != expected
+    assert evaluate(*arrays, interval=True, interval_by="influence")["costly_images"]
+    with pytest.raises(InputError, match="interval_by: got 'bootstrap'; give one of influence, h"):
+        evaluate(*arrays, interval_by="bootstrap")
+
+
+def test_an_interval_of_few_images_says_so(arrays):
+    real, fake = arrays
+    for sides, words in (
+        ((real, fake[:11]), "fake has"),
+        ((real[:9], fake[:11]), "real and fake has"),
+    ):
+        found = evaluate(*sides, interval=True)
+        (note,) = [one for one in found["notes"] if one.startswith("interval: ")]
+        assert f"unbounded where {words}" in note and found["fid_interval"][1] > found["fid"]
+    assert not any("unbounded" in one for one in evaluate(*arrays, interval=True)["notes"])
+
+
 def test_the_kernel_distance_of_directions(arrays):
     found = evaluate(*arrays, cmmd=True)
     x, y = (load_extractor(TINY)(images)[0] for images in arrays)

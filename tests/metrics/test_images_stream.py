@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from ganfast.errors import InputError
-from ganfast.metrics import image_statistics
+from ganfast.metrics import evaluate, image_statistics
 from ganfast.metrics.images import open_images
 
 N = 10
@@ -292,3 +293,55 @@ def test_an_evaluation_takes_the_key():
     items = [{"theirs": IMAGES}]
     made = image_statistics(items, key="theirs", extractor="tiny_network:network")
     assert torch.equal(made.mu, image_statistics(IMAGES, extractor="tiny_network:network").mu)
+
+
+def drawn(function, number, **given):
+    return open_images((function, number), name="fake", **given)
+
+
+@pytest.mark.parametrize("number", [4, 7, N])
+def test_a_generator_makes_so_many(number):
+    asked, place = [], [0]
+
+    def draw(n):
+        assert not torch.is_grad_enabled()
+        asked.append(n)
+        place[0] += n
+        return IMAGES[place[0] - n : place[0]]
+
+    source = drawn(draw, number)
+    assert source.count == number
+    assert_same_batches(list(source.batches(4)), list(open_images(IMAGES[:number]).batches(4)))
+    assert sum(asked) == number and max(asked) <= 4
+    place[0] = 0
+    assert sum(len(batch.positions) for batch in drawn(draw, number, num=3).batches(4)) == 3
+
+
+def test_the_time_of_a_generator_is_told_apart():
+    found = evaluate(
+        IMAGES,
+        (lambda n: time.sleep(0.05) or IMAGES[:n], 6),
+        extractor="tiny_network:network",
+        device="cpu",
+        batch_size=3,
+        splits=2,
+    )
+    assert found["n_fake"] == 6 and found["stages"]["generate"] >= 0.1
+    assert 0 < found["stages"]["decode"] < 0.05  # of the array
+
+
+@pytest.mark.parametrize(
+    ("function", "number", "given", "words"),
+    [
+        (lambda n: IMAGES[: n - 1], 5, {}, "got 3 from the function that was asked for 4 images"),
+        (lambda n: None, 5, {}, "got NoneType from the function"),
+        (lambda n: IMAGES[:n] / 255, 5, {}, "got torch.float32|uint8"),
+        (lambda n: IMAGES[:n], 1, {}, "fake, number of images: got 1"),
+        (lambda n: IMAGES[:n], 2.5, {}, "fake, number of images: got 2.5"),
+        (lambda n: IMAGES[:n], 5, {"num": 6}, "num: got 6, and fake has 5 images"),
+        (lambda n: IMAGES[:n], 5, {"include": "*.png"}, "got no files, of which include"),
+    ],
+)
+def test_generators_that_cannot_be_used(function, number, given, words):
+    with pytest.raises(InputError, match=words):
+        list(drawn(function, number, **given).batches(4))

@@ -17,6 +17,8 @@ from image_samples import crop, crops, encode, write
 from ganfast import cli
 from ganfast.errors import InputError
 from ganfast.metrics import evaluate, image_statistics, load_extractor
+from ganfast.metrics.distances import influence
+from ganfast.metrics.distances.directions import covariance_directions
 
 TINY = "tiny_network:network"
 GIVEN = {"extractor": TINY, "device": "cpu", "workers": 0}
@@ -63,6 +65,10 @@ def pixels(picture: dict[str, str]) -> np.ndarray:
     return np.array(image.open(io.BytesIO(base64.b64decode(picture["src"][len(start) :]))))
 
 
+def pixels_of(path) -> np.ndarray:
+    return np.array(pytest.importorskip("PIL.Image").open(path))
+
+
 @pytest.fixture
 def sides(tmp_path):
     """Two classes each; one name that a page must not take for HTML, and one image unlike all."""
@@ -77,6 +83,7 @@ GRIDS = [
     "Generated images farthest from real ones",
     "Real images farthest from generated ones",
     "A random sample",
+    "Directions of variety",
 ]
 
 
@@ -123,6 +130,47 @@ def test_the_pictures_are_those_of_the_images(sides, tmp_path):
     assert np.array_equal(pixels(page.pictures[place + 1]), real[int(distances[farthest].argmin())])
 
 
+def test_the_ends_of_a_direction(sides, tmp_path):
+    out = tmp_path / "out.html"
+    found = evaluate(*sides, report=out, **GIVEN)
+    page = Page(out.read_text(encoding="utf-8"))
+    known = [image_statistics(side, **GIVEN) for side in sides]
+    first = covariance_directions(*known)[0]
+    words = " ".join(page.words)
+    assert f"Direction 1: {first.share:.0%} of the term; generated images vary" in words
+    assert f"vary {first.fake / first.real:.2g} times as much as real ones along it" in words
+    extractor = load_extractor(TINY)
+    place = len(found["costly_images"]) + 2 * 12 + 12 + 2 * 12  # the grids before it
+    for side, offset in zip(sides, (0, 1), strict=True):
+        files = sorted(path for path in side.rglob("*.png"))
+        images = [torch.from_numpy(pixels_of(path)) for path in files]
+        along = extractor(images)[0].double() @ first.vector
+        order = [files[i] for i in along.argsort().tolist()]
+        ends = [{str(path) for path in part} for part in (order[:3], order[-3:])]
+        shown = [one["alt"] for one in page.pictures[place + offset : place + 12 : 2]]
+        assert [set(shown[:3]), set(shown[3:])] in (ends, ends[::-1])
+        assert shown[0] in (str(order[0]), str(order[-1]))
+
+
+def test_several_extractors_on_one_page(sides, tmp_path, monkeypatch):
+    computed, known = [], influence.frechet_distance
+    monkeypatch.setattr(influence, "frechet_distance", lambda *x: computed.append(1) or known(*x))
+    out = tmp_path / "out.html"
+    other = load_extractor("tiny_network:network")
+    other.name = "another"
+    given = {**GIVEN, "extractor": [TINY, other]}
+    found = evaluate(*sides, report=out, prdc=True, **given)
+    page = Page(out.read_text(encoding="utf-8"))
+    assert len(computed) == 2  # once for each, for the interval and the directions
+    assert page.titles[0] == "Numbers" and page.titles[-1] == "How it was measured"
+    half = ["What FID is made of", *GRIDS]
+    assert page.titles[1:-1] == [*half, *half]
+    words = " ".join(page.words)
+    assert f"As {TINY} sees them" in words and "As another sees them" in words
+    assert words.count(f"{found['prdc_recall']:.5g}") >= 2  # a column each
+    assert found["by_extractor"]["another"]["fid"] == pytest.approx(found["fid"])
+
+
 def test_classes(sides, tmp_path):
     (sides[0] / "cow").mkdir()
     shutil.copy(sides[0] / "0" / "00.png", sides[0] / "cow" / "1.png")
@@ -136,9 +184,9 @@ def test_what_can_be_shown_of_statistics_and_streams(sides, tmp_path):
     out = tmp_path / "out.html"
     statistics = image_statistics(sides[0], **GIVEN)
     for real, fake, grids in (
-        (statistics, sides[1], GRIDS[:1]),
+        (statistics, sides[1], [GRIDS[0], GRIDS[4]]),
         (statistics, image_statistics(sides[1], **GIVEN), []),
-        (sides[0], iter([torch.from_numpy(crops(8))]), []),
+        (sides[0], iter([torch.from_numpy(crops(8))]), GRIDS[4:]),
         (crops(12), crops(24)[12:], GRIDS),
     ):
         evaluate(real, fake, report=out, **GIVEN)

@@ -11,9 +11,12 @@ from torch import Tensor
 from ganfast.errors import InputError
 from ganfast.linalg import frechet_distance
 from ganfast.metrics.distances.bootstrap import student
-from ganfast.metrics.distances.frechet import moments_of, require_one_dim
+from ganfast.metrics.distances.frechet import Side, moments_of, require_one_dim
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
+
+Gradients = tuple[Tensor, list[tuple[Tensor, ...]]]
+"""What fid_gradients() gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,27 +66,39 @@ def fid_influence(real: Summary | Statistics, fake: Summary | Statistics) -> Fid
         raise InputError(
             "real, fake: got two Statistics, which have no images; give a Summary for one of them"
         )
+    return influence_by(fid_gradients(real, fake), real, fake)
+
+
+def influence_by(
+    gradients: Gradients, real: Summary | Statistics, fake: Summary | Statistics
+) -> FidInfluence:
+    """The same, where FID's gradients are known."""
+    distance, sides = gradients
+    fid = float(distance)
+    variance, changes, fewest = 0.0, {}, math.inf
+    for name, side, (mu, _, g, gradient) in zip(("real", "fake"), (real, fake), sides, strict=True):
+        if isinstance(side, Statistics):
+            continue
+        psi = _influences(side, name, mu, g, gradient)
+        variance += float(psi.var()) / side.count
+        changes[name] = -(psi - psi.mean()).cpu() / (side.count - 1)
+        fewest = min(fewest, len(psi))
+    away = student(int(fewest) - 1) * math.sqrt(variance)
+    return FidInfluence(max(fid - away, 0.0), fid + away, changes.get("real"), changes.get("fake"))
+
+
+def fid_gradients(real: Side, fake: Side) -> Gradients:
+    """FID, and of each side (mean, covariance, FID's gradient in the one and in the other), all in
+    float64 where one of them is on a GPU."""
     (mu1, sigma1), (mu2, sigma2) = moments_of(real, "real"), moments_of(fake, "fake")
     require_one_dim(len(mu1), len(mu2))
     device = mu1.device if mu1.is_cuda else mu2.device
     with torch.inference_mode(False), torch.enable_grad():
         given = [x.to(device).clone().requires_grad_() for x in (mu1, sigma1, mu2, sigma2)]
         distance = frechet_distance(*given)
-        g1, gradient1, g2, gradient2 = torch.autograd.grad(distance, given)
-    fid = float(distance.detach())
-    variance, changes, fewest = 0.0, {}, math.inf
-    for name, side, mu, (g, gradient) in (
-        ("real", real, mu1, (g1, gradient1)),
-        ("fake", fake, mu2, (g2, gradient2)),
-    ):
-        if isinstance(side, Statistics):
-            continue
-        psi = _influences(side, name, mu.to(device), g, gradient)
-        variance += float(psi.var()) / side.count
-        changes[name] = -(psi - psi.mean()).cpu() / (side.count - 1)
-        fewest = min(fewest, len(psi))
-    away = student(int(fewest) - 1) * math.sqrt(variance)
-    return FidInfluence(max(fid - away, 0.0), fid + away, changes.get("real"), changes.get("fake"))
+        gradients = torch.autograd.grad(distance, given)
+    held = [x.detach() for x in given]
+    return distance.detach(), [(*held[:2], *gradients[:2]), (*held[2:], *gradients[2:])]
 
 
 @torch.no_grad()

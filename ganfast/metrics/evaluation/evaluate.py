@@ -32,8 +32,9 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
             and .pt too, and of features (n, d)) or a Statistics; a list of paths, or a .txt or
             .csv of them, or a pattern (``"out/*_fake_B.png"``), each of these also as a URL
             (``"s3://..."``); a uint8 tensor or array (n, h, w, 3) or (n, 3, h, w); a DataLoader or
-            another iterable of batches; a function that returns an iterator of batches.
-            ``images.open_images`` has the details of each.
+            another iterable of batches; a function that returns an iterator of batches; a pair
+            (function, N), whose function takes a number and returns so many new images, N in all,
+            and has a stage of its own, "generate". ``images.open_images`` has the details of each.
         {options}
 
     An Extractor itself may be given as ``extractor``; it then brings its own weights, protocol,
@@ -104,15 +105,17 @@ def image_statistics(source: Any, options: StatisticsOptions) -> Statistics:
 
 def _result(evaluation: Evaluation) -> dict[str, Any]:
     result = numbers(evaluation)
-    others = {}
-    for view in evaluation.by_others():
+    others, views = {}, evaluation.by_others()
+    for view in views:
         assert view.extractor is not None
         found = numbers(view)
         others[view.extractor.name] = {key: x for key, x in found.items() if x is not None}
     result |= {"by_extractor": others or None, "decoders": evaluation.decoders}
     result["skipped"] = evaluation.skipped
     if evaluation.options.report is not None:
-        write_page(evaluation.options.report, result, grids(evaluation, result))
+        every = [(evaluation, result), *zip(views, others.values(), strict=True)]
+        pages = [(found, grids(view, found)) for view, found in every]
+        write_page(evaluation.options.report, pages)
     return {
         **result,
         "images_per_second": evaluation.images_per_second,

@@ -15,7 +15,9 @@ from torch import Tensor
 from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.metrics.choices import BATCH_SIZE, DIMS
+from ganfast.metrics.distances.influence import Gradients
 from ganfast.metrics.distributed import Ranks
+from ganfast.metrics.evaluation.cache import Known
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.loading import load_extractors, several
 from ganfast.metrics.evaluation.overlap import same_images
@@ -56,6 +58,8 @@ class Evaluation:
         self.began = time.perf_counter()
         self.ranks, self.stopwatch = Ranks.of_this_process(), Stopwatch()
         self.notes: list[str] = []
+        self.gradients: Gradients | None = None
+        """FID's, where they were needed."""
         default = "cuda" if torch.cuda.is_available() else "cpu"
         device = _checks.device("device", default if options.device is None else options.device)
         check_precision(options.precision, device)
@@ -89,6 +93,7 @@ class Evaluation:
         began = time.perf_counter()
         for images in self._image_sets:
             assert self.extractor is not None
+            known = self._known_before(images)
             images.scan(
                 self.extractor,
                 batch_size=self.batch_size,
@@ -98,6 +103,8 @@ class Evaluation:
                 show=self.options.progress and self.ranks.first,
                 save=self._save,
             )
+            if known is not None:
+                known.keep(images)
         seconds = time.perf_counter() - began
         seen = sum(self.ranks.gather(sum(images.seen for images in self._image_sets)))
         self.images_per_second = seen / seconds if seen else None
@@ -113,6 +120,16 @@ class Evaluation:
                 for images in self._image_sets:
                     for summary in images.summaries:
                         summary.all_reduce()
+
+    def _known_before(self, images: ImageSet) -> Known | None:
+        """Where to keep what is known of the reference images; None where that is nowhere, or they
+        are known from there."""
+        if images is not self._sides.get("real") or images.done or images.next_batch:
+            return None
+        known = Known.of(self, images)
+        told = None if known is None else known.recall(images)
+        self.notes += [] if told is None else [told]
+        return known if told is None else None
 
     def _tell_skipped(self, images: ImageSet, skipped: list[Skipped]) -> None:
         """Why files were skipped, in a note; InputError, in all processes, if too few are left."""
@@ -136,6 +153,7 @@ class Evaluation:
         for number, extractor in enumerate(self._others):
             view = copy.copy(self)
             view.extractor, view._others, view.notes = extractor, [], list(extractor.notes)
+            view.gradients = None
             sfid = self.options.sfid and extractor.spatial is not None
             view.options = dataclasses.replace(self.options, adm=False, sfid=sfid)
             view._sides = {

@@ -65,7 +65,7 @@ class ImageSet:
         """
         # Also where this process is done, for whom the others wait.
         if ranks.count > 1 or isinstance(self.source, StreamImages):
-            with stopwatch("decode"):
+            with stopwatch(self.source.stage):
                 self.notes += shared_out(self.source, self.name, batch_size, ranks)
         if self.done:
             return
@@ -86,7 +86,7 @@ class ImageSet:
         ):
             while True:
                 try:
-                    with stopwatch("decode"):
+                    with stopwatch(self.source.stage):
                         batch = next(batches, None)
                 except Exception:
                     save(True)

@@ -10,7 +10,7 @@ from ganfast.metrics.distances.bootstrap import bootstrap_interval
 from ganfast.metrics.distances.cmmd import cmmd
 from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
-from ganfast.metrics.distances.influence import fid_influence
+from ganfast.metrics.distances.influence import fid_gradients, influence_by
 from ganfast.metrics.distances.kid import kernel_inception_distance
 from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
 from ganfast.metrics.distances.memorisation import memorisation
@@ -49,7 +49,7 @@ def numbers(evaluation: Evaluation) -> dict[str, Any]:
         **_manifold(evaluation, notes),
         **_sliced(evaluation),
         **_memorised(evaluation, notes),
-        **_uncertainty(evaluation, real, fake),
+        **_uncertainty(evaluation, real, fake, notes),
         **_per_class(evaluation, real, fake, notes),
         **evaluation.provenance(),
         "notes": notes,
@@ -190,12 +190,19 @@ def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -
     return {**result, "vanished_classes": sorted(vanished)}
 
 
-def _uncertainty(evaluation: Evaluation, real: Any, fake: Any) -> dict[str, Any]:
+def _uncertainty(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
     options = evaluation.options
     interval = limit = error = costly = points = None
     images = isinstance(real, Summary) or isinstance(fake, Summary)
     if options.interval and (images or options.report is None):
         interval, costly = _by_influence(evaluation, real, fake)
+        few = [name for name, side in (("real", real), ("fake", fake))
+               if isinstance(side, Summary) and side.count <= side.dim]  # fmt: skip
+        if few:
+            notes.append(
+                f"interval: FID's gradient is unbounded where {' and '.join(few)} has fewer images "
+                "than features, and is taken in the directions that these span"
+            )
     if options.bootstrap:
         with evaluation.stopwatch("bootstrap"):
             interval = list(
@@ -224,7 +231,8 @@ def _by_influence(evaluation: Evaluation, real: Any, fake: Any) -> tuple[Any, An
     if isinstance(real, Statistics) and isinstance(fake, Statistics):
         raise InputError("interval: got statistics of both sides; give the images of one")
     with evaluation.stopwatch("influence"):
-        found = fid_influence(real, fake)
+        evaluation.gradients = fid_gradients(real, fake)
+        found = influence_by(evaluation.gradients, real, fake)
     if found.fake is None:
         return [found.low, found.high], None
     called = evaluation.sampled_names("fake")

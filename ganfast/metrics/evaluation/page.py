@@ -17,17 +17,26 @@ _STYLE = """
   --paper: #17171a; --bar: #7aa7e8; --other: #f0a860; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2.5rem 0 .3rem; }
-p, figcaption, td.what { color: var(--soft); } p { margin: .2rem 0 .8rem; }
-table { border-collapse: collapse; } td { padding: .25rem 1.2rem .25rem 0; vertical-align: top;
-  border-bottom: 1px solid var(--line); } td.value { font-variant-numeric: tabular-nums;
-  font-weight: 600; white-space: nowrap; }
-.grid { display: flex; flex-wrap: wrap; gap: .8rem; }
-figure { margin: 0; width: 9rem; } figure img { display: block; width: 9rem; height: 9rem;
-  object-fit: contain; background: var(--line); image-rendering: auto; margin-bottom: 2px; }
-figcaption { font-size: .75rem; line-height: 1.3; overflow-wrap: anywhere; }
-.bar { background: var(--bar); height: .8rem; min-width: 1px; margin-top: .35rem; }
-td.bars { width: 24rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin: 2.5rem 0 .3rem; }
+h1.by { margin-top: 4rem; padding-top: 1rem; border-top: 2px solid var(--line); }
+h3 { font-size: 1rem; font-weight: 500; margin: 1.2rem 0 .4rem; }
+p, figcaption, small { color: var(--soft); } p { margin: .2rem 0 .8rem; max-width: 46rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; } th { text-align: left; overflow-wrap: anywhere; }
+td, th { padding: .3rem 1.4rem .3rem 0; vertical-align: top; border-bottom: 1px solid var(--line); }
+td.value { font-variant-numeric: tabular-nums; font-weight: 600; }
+small { display: block; font-size: .8rem; line-height: 1.35; font-weight: 400; }
+table.bars { width: 100%; max-width: 46rem; } table.bars td { white-space: nowrap; }
+table.bars td.bar { width: 100%; padding-right: .6rem; }
+.bar div { background: var(--bar); height: .8rem; min-width: 1px; margin-top: .35rem; }
+table.facts td:last-child { overflow-wrap: anywhere; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr));
+  gap: 1rem .8rem; }
+@media (min-width: 45rem) { td.value { white-space: nowrap; } }
+figure { margin: 0; } figure img { display: block; width: 100%; aspect-ratio: 1;
+  object-fit: contain; background: var(--line); margin-bottom: 2px; }
+figcaption { font-size: .75rem; line-height: 1.35; overflow-wrap: anywhere; margin-top: .25rem; }
+figcaption b { display: block; font-weight: 500; color: var(--ink); }
 svg text { fill: var(--soft); font-size: 12px; } svg { max-width: 100%; }
 @media print { body { margin: 0; max-width: none; } figure, tr { break-inside: avoid; } }
 """
@@ -59,22 +68,23 @@ _ERRORS = {
 }
 
 
-def write_page(path: str | os.PathLike[str], result: dict[str, Any], grids: Sequence[Grid]) -> None:
-    """Write the page of ``result``, as ``evaluate`` returns it; whole or not at all."""
-    text = page(result, grids)
+Seen = tuple[dict[str, Any], Sequence[Grid]]
+"""What one extractor tells: a result as ``evaluate`` returns it, and the images to look at."""
+
+
+def write_page(path: str | os.PathLike[str], seen: Sequence[Seen]) -> None:
+    """Write the page of what each extractor tells, the first one's first; whole or not at all."""
+    text = page(seen)
     # A file's name need not be text.
     write_atomically(path, "report", lambda file: file.write(text.encode("utf-8", "replace")))
 
 
-def page(result: dict[str, Any], grids: Sequence[Grid]) -> str:
-    parts = [
-        _numbers(result),
-        _terms(result),
-        _by_number(result),
-        _classes(result),
-        *map(_grid, grids),
-        _made(result),
-    ]
+def page(seen: Sequence[Seen]) -> str:
+    (result, _), *others = seen
+    parts = [_numbers([result for result, _ in seen]), *_looked(*seen[0], len(others) > 0)]
+    for other in others:
+        parts += _looked(*other, True)
+    parts.append(_made(result, [other for other, _ in others]))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -83,29 +93,52 @@ def page(result: dict[str, Any], grids: Sequence[Grid]) -> str:
     )
 
 
+def _looked(result: dict[str, Any], grids: Sequence[Grid], named: bool) -> list[str]:
+    """All but the numbers, of one extractor, under its name where there are several."""
+    head = f'\n<h1 class="by">As {escape(str(result["extractor"]))} sees them</h1>'
+    return [
+        *([head] if named else []),
+        _terms(result),
+        _by_number(result),
+        _classes(result),
+        *map(_grid, grids),
+    ]
+
+
 def _section(title: str, what: str, body: str) -> str:
     return f"\n<section><h2>{escape(title)}</h2><p>{escape(what)}</p>{body}</section>"
 
 
-def _numbers(result: dict[str, Any]) -> str:
+def _numbers(results: Sequence[dict[str, Any]]) -> str:
+    """A row for each number that there is, a column for each extractor."""
     rows = []
+    if len(results) > 1:
+        names = "".join(f"<th>{escape(str(one['extractor']))}</th>" for one in results)
+        rows.append(f"<tr><th></th>{names}</tr>")
     for key, (name, what) in _WHAT.items():
-        value = result.get(key)
-        if value is None:
+        if all(one.get(key) is None for one in results):
             continue
-        shown = f"{value:.5g}"
-        error = result.get(_ERRORS.get(key, ""))
-        if error is not None:
-            shown += f" ± {error:.2g}"
-        interval = result.get("fid_interval")
-        if key == "fid" and interval:
-            shown += f" ({interval[0]:.5g} to {interval[1]:.5g})"
-        if key == "memorised":
-            what += f" {result['memorised_expected']:.3g} are to be expected."
-        rows.append(f'<tr><td>{name}</td><td class="value">{shown}</td>'
-                    f'<td class="what">{escape(what)}</td></tr>')  # fmt: skip
-    what = "In brackets: the 95% interval." if result.get("fid_interval") else ""
-    return _section("Numbers", what, f"<table>{''.join(rows)}</table>")
+        expected = results[0].get("memorised_expected") if key == "memorised" else None
+        if expected is not None:
+            what += f" {expected:.3g} are to be expected."
+        values = "".join(f'<td class="value">{_value(one, key)}</td>' for one in results)
+        rows.append(f"<tr><td>{name}<small>{escape(what)}</small></td>{values}</tr>")
+    what = "In brackets: the 95% interval." if results[0].get("fid_interval") else ""
+    return _section("Numbers", what, f'<div class="wide"><table>{"".join(rows)}</table></div>')
+
+
+def _value(result: dict[str, Any], key: str) -> str:
+    value = result.get(key)
+    if value is None:
+        return "–"
+    shown = f"{value:.5g}"
+    error = result.get(_ERRORS.get(key, ""))
+    if error is not None:
+        shown += f" ± {error:.2g}"
+    interval = result.get("fid_interval")
+    if key == "fid" and interval:
+        shown += f" ({interval[0]:.5g} to {interval[1]:.5g})"
+    return shown
 
 
 def _bars(rows: Sequence[tuple[str, float | None, str]]) -> str:
@@ -114,12 +147,12 @@ def _bars(rows: Sequence[tuple[str, float | None, str]]) -> str:
     for name, value, more in rows:
         width = 0.0 if value is None else 100 * max(value, 0.0) / largest
         shown = "unknown" if value is None else f"{value:.4g}"
+        more = f"<small>{escape(more)}</small>" if more else ""
         lines.append(
-            f'<tr><td>{escape(name)}</td><td class="value">{shown}</td><td class="bars">'
-            f'<div class="bar" style="width:{width:.1f}%"></div></td>'
-            f'<td class="what">{escape(more)}</td></tr>'
+            f'<tr><td>{escape(name)}</td><td class="value">{shown}{more}</td><td class="bar">'
+            f'<div style="width:{width:.1f}%"></div></td></tr>'
         )
-    return f"<table>{''.join(lines)}</table>"
+    return f'<table class="bars">{"".join(lines)}</table>'
 
 
 def _terms(result: dict[str, Any]) -> str:
@@ -185,24 +218,39 @@ def _by_number(result: dict[str, Any]) -> str:
 
 
 def _grid(grid: Grid) -> str:
-    return _section(
-        grid.title, grid.what, f'<div class="grid">{"".join(map(_figure, grid.pictures))}</div>'
-    )
+    body = _pictures(grid.pictures) if grid.pictures else ""
+    for sentence, pictures in grid.rows:
+        body += f"<h3>{escape(sentence)}</h3>{_pictures(pictures)}"
+    return _section(grid.title, grid.what, body)
+
+
+def _pictures(pictures: Sequence[Picture]) -> str:
+    return f'<div class="grid">{"".join(map(_figure, pictures))}</div>'
 
 
 def _figure(picture: Picture) -> str:
     shown = [one for one in (picture, picture.beside) if one is not None]
     images = "".join(f'<img src="{one.data}" alt="{escape(one.name)}">' for one in shown)
-    words = "; ".join(f"{one.name}: {one.words}" for one in shown)
-    return f"<figure>{images}<figcaption>{escape(words)}</figcaption></figure>"
+    words = "".join(
+        f'<b title="{escape(one.name)}">{escape(_short(one.name))}</b>{escape(one.words)}'
+        for one in shown
+    )
+    return f"<figure>{images}<figcaption>{words}</figcaption></figure>"
 
 
-def _made(result: dict[str, Any]) -> str:
+def _short(name: str) -> str:
+    """The end of a path, which is where names differ."""
+    parts = name.split("/")
+    return name if len(parts) < 3 else "/".join(parts[-2:])
+
+
+def _made(result: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
     facts = [
         ("real images", result["n_real"]),
         ("generated images", result["n_fake"]),
         *((name, result.get(name)) for name in ("protocol", "extractor", "precision", "dims")),
-        *(("note", sentence) for sentence in result["notes"]),
+        *(("also seen by", one["extractor"]) for one in others),
+        *(("note", sentence) for sentence in _all_notes([result, *others])),
         *(("left out", name) for name in result["skipped"]),
     ]
     rows = "".join(
@@ -211,4 +259,12 @@ def _made(result: dict[str, Any]) -> str:
         for name, x in facts
         if x is not None
     )
-    return _section("How it was measured", "", f"<table>{rows}</table>")
+    return _section("How it was measured", "", f'<table class="facts">{rows}</table>')
+
+
+def _all_notes(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Each sentence once; under the extractor's name where only a further one has it."""
+    first = results[0]["notes"]
+    more = [f"{one['extractor']}: {sentence}" for one in results[1:] for sentence in one["notes"]
+            if sentence not in first]  # fmt: skip
+    return [*first, *more]

@@ -70,6 +70,11 @@ class RunState:
         busy = f"state: got {str(self.path)!r}, which another run is using; give another file"
         self._lock = Lock(self.path.with_name(f".{self.path.name}.lock"), busy)
 
+    def unlock(self) -> None:
+        """Let other processes use it again."""
+        if self._lock is not None:
+            self._lock.release()
+
     def load(self, *, own: Collection[str] = ()) -> bool:
         """Read the file into ``sides``; False if there is none. Of the names in ``own`` the file's
         values are taken over into ``identity``.
@@ -128,8 +133,7 @@ class RunState:
         """Remove the file, once the result is out; it may be gone already."""
         for path in (self.path, path_beside(self.path)):
             path.unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.release()
+        self.unlock()
 
     def _require_this_run(self, theirs: Mapping[str, Any]) -> None:
         absent = object()

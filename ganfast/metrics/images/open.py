@@ -19,6 +19,7 @@ from ganfast.metrics.images.choose import by_name, some_of
 from ganfast.metrics.images.decode import Decoder
 from ganfast.metrics.images.encoded import EncodedFiles
 from ganfast.metrics.images.formats import IMAGE_ENDINGS, is_image_name
+from ganfast.metrics.images.generated import generated, is_generator_and_number
 from ganfast.metrics.images.lists import (
     archive_at,
     files_at,
@@ -66,6 +67,8 @@ def open_images(
     * a tensor or array of these shapes;
     * a DataLoader, dataset, or any iterable of batches or images, or a function without arguments
       that returns an iterator (see StreamImages);
+    * a pair (function, N) with a function that takes a number and returns so many new images: N of
+      them (see GeneratedImages);
     * an ImageSource, which is returned as it is.
 
     A path may be a URL that fsspec knows: s3://, gs://, hf://, http(s)://, memory:// (``pip
@@ -107,6 +110,8 @@ def open_images(
         opened = _at_path(path, name)
         if isinstance(opened, ArrayImages):
             opened.name = label
+    elif is_generator_and_number(source):
+        opened, num = generated(source, num, name, background, key), None
     elif is_list_of_paths(source):
         label = name
         opened = files_at([_checks.place(name, path) for path in source], name)

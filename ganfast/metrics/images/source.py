@@ -29,6 +29,8 @@ class ImageSource(ABC):
     ignored: dict[str, int]
     decoders: Mapping[str, str] = MappingProxyType({})
     """What decodes plain files in Pillow's place: format -> package and version."""
+    stage = "decode"
+    """What the time that batches take is called among an evaluation's stages."""
 
     def batches(
         self,

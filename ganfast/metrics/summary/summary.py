@@ -292,6 +292,12 @@ class Summary:
             named["spatial"] = self._spatial
         return {**named, "sample": self._sample}
 
+    @property
+    def settings(self) -> list[int]:
+        """What it was made with, as numbers."""
+        found: list[int] = self._settings().tolist()
+        return found
+
     def _settings(self) -> Tensor:
         classes = 0 if self.classes is None else self.classes
         sample = self._sample.size
