@@ -116,8 +116,9 @@ def test_several_tiles_and_any_number_of_threads(monkeypatch):
 
     x, y = tight_modes(65, 30).float(), far(50, 30).float() - 1e4
     expected = None
-    for tile in (1024, 64, 13):
+    for tile, panel in ((1024, 8), (64, 8), (13, 8), (13, 2), (5, 1)):
         monkeypatch.setattr(kernels, "_TILE", tile)
+        monkeypatch.setattr(kernels, "_PANEL", panel)
         for threads in (1, 2, 3):
             with truth.threads(threads):
                 nearest = served("nearest_distances", x, 4)
@@ -159,6 +160,39 @@ def test_products_that_are_off_by_more_than_float32_are_noticed(error, monkeypat
         module = _dispatch.serve("neighbours", (x,))
         found = _dispatch.call("neighbours", module, "nearest_distances", x, 3)
     assert torch.equal(found, exact.nearest_distances(x, 3))
+
+
+@on_cpu
+@pytest.mark.parametrize("rows", [far, duplicates, tight_modes, all_the_same])
+def test_rows_of_half_precision_are_those_of_their_copies_in_single(rows):
+    """Read as they are, 2,100 of each row: more than are made wide at a time."""
+    x, y = rows(60, 2100).half(), rows(90, 2100)[30:].half()
+    nearest = served("nearest_distances", x, 6)
+    assert torch.equal(nearest, served("nearest_distances", x.float(), 6))
+    limits = nearest[:, [1, 4]].T, nearest[:, 3][None]
+    for half, single in zip(
+        served("ball_counts", x, y, *limits),
+        served("ball_counts", x.float(), y.float(), *limits),
+        strict=True,
+    ):
+        assert torch.equal(half, single)
+
+
+@on_cpu
+def test_no_copy_of_all_rows_is_made(monkeypatch):
+    """So that they may be files that memory does not hold."""
+    from ganfast.backends.cpu import neighbours as kernels
+
+    monkeypatch.setattr(kernels, "_TILE", 10)
+    monkeypatch.setattr(kernels, "_PANEL", 3)
+    sizes, copy = [], kernels._Place.copy
+    monkeypatch.setattr(
+        kernels._Place, "copy", lambda place, rows: (sizes.append(len(rows)), copy(place, rows))[1]
+    )
+    x = randn(100, 4).float()
+    nearest = served("nearest_distances", x, 2)
+    served("ball_counts", x, x + 0.1, nearest.T, nearest.T)
+    assert max(sizes) == 30
 
 
 @on_cpu
