@@ -43,7 +43,8 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--decoder", "pillow"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
     argv += ["--sfid", "--adm", "--swd", "--memorisation", "--cmmd", "--interval"]
-    argv += ["--report", tmp_path / "out.html"]
+    argv += ["--report", tmp_path / "out.html", "--prdc-full", "--swd-full", "--keep-features"]
+    argv += ["--features-folder", tmp_path, "--features-dtype", "float16"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -76,6 +77,11 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "dims": 64,
         "per_class": True,
         "prdc": True,
+        "prdc_full": True,
+        "swd_full": True,
+        "features_folder": str(tmp_path),
+        "features_dtype": "float16",
+        "keep_features": True,
         "sfid": True,
         "adm": True,
         "swd": True,

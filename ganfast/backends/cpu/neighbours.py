@@ -93,7 +93,6 @@ def _placed(*sides: Tensor) -> tuple[_Place, list[Points]]:
         for side in strips
     ]
     centre = torch.stack(means).mean(0)
-    unscaled = _Place(centre, 1.0)
     peaks = [_peak(rows.to(wide) - centre) for side in strips for rows in side]
     # max() of Python's would lose a NaN
     peak = float(torch.stack(peaks).max())

@@ -59,8 +59,8 @@ def manifold_metrics(real: Any, fake: Any, *, k: int | None = None) -> ManifoldM
 
     Distances are sums of squared differences in float64, without cancellation: exact but for some
     units of the last place, the same for (x, y) and (y, x), whatever the number of threads. No
-    matrix of all distances is made, and on a CPU no copy of the rows: memory is O(n k) and 100 MB of
-    tiles at 2,048 features, so that the rows may be files mapped into memory (``np.load(path,
+    matrix of all distances is made, and on a CPU no copy of the rows: memory is O(n k) and 100 MB
+    of tiles at 2,048 features, so that the rows may be files mapped into memory (``np.load(path,
     mmap_mode="r")``), of half or single precision. On a GPU it is a transposed copy and O(n k).
 
     Args:

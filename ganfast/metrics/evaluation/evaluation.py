@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.metrics.choices import BATCH_SIZE, DIMS
 from ganfast.metrics.distributed import Ranks
+from ganfast.metrics.evaluation.all_features import AllFeatures
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.loading import load_extractors, several
 from ganfast.metrics.evaluation.overlap import same_images
@@ -74,6 +76,7 @@ class Evaluation:
         self._others = loaded[1:]
         self.notes += self.extractor.notes if self.extractor is not None else ()
         self.batch_size = self._batch_size()
+        self._all_features = AllFeatures(options, self.ranks)
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
         self._beside = {name: self._image_set(name, images) for name, images in beside.items()}
         if same:  # looked at once
@@ -83,6 +86,7 @@ class Evaluation:
             self.notes.append("real and fake are the same: their distance tells nothing")
         self._compare()
         self._state = self._restored()
+        self.notes += self._all_features.require_room(self._image_sets)
 
     def scan(self) -> None:
         """Take in all images; afterwards every process knows what all of them have seen."""
@@ -127,6 +131,7 @@ class Evaluation:
     def finish(self) -> None:
         """The result is out: nothing is left to go on from. A file that stayed would give this
         result for other images of the same names and sizes."""
+        self._all_features.finish()
         if self._state is not None:
             self._state.delete()
 
@@ -166,6 +171,15 @@ class Evaluation:
         """Features of some images of the side, where the network runs."""
         assert self.extractor is not None
         return self.sampled(name).sample.to(self.extractor.device)
+
+    def compared(self, name: str, what: str) -> tuple[Tensor, np.ndarray]:
+        """The features of the side's images that ``what`` ("prdc", ...) compares, all or a sample,
+        and where these images stand in their source."""
+        if what not in self.options.whole:
+            return self.sample(name), self.sampled(name).sample_positions
+        assert self.extractor is not None
+        file = self.sampled(name).all_features
+        return _there(file.rows(), self.extractor.device), file.positions()
 
     def sampled_names(self, name: str) -> Callable[[int], str]:
         """By the number of a row of sample(), what its image is called."""
@@ -254,6 +268,7 @@ class Evaluation:
             splits=options.splits,
             chunks=options.chunks if folders is None else len(folders.names),
             sample=options.sample_of(name),
+            features=self._all_features.file(name, extractor, extractor is self.extractor),
             spatial=extractor.spatial if options.sfid else None,
             seed=options.seed,
             chunk_of=None if folders is None else folders.class_of,
@@ -328,6 +343,7 @@ class Evaluation:
             "batch_size": self.batch_size,
             **{name: getattr(self.options, name) for name in _LASTING},
             **{name: True for name in ("per_class", "sfid") if getattr(self.options, name)},
+            **self._all_features.identity,
             **{f"the images of {one.name}": one.source.fingerprint for one in self._image_sets},
             **_how_made(self.extractor),
             **{f"extractor {one.name}": list(_how_made(one).values()) for one in self._others},
@@ -348,6 +364,13 @@ def _how_made(extractor: Extractor) -> dict[str, Any]:
         "extractor": extractor.identity,
         "precision": extractor.precision,
     }
+
+
+def _there(rows: Tensor, device: torch.device) -> Tensor:
+    """On the GPU that is meant, if two sides of so many rows, and copies, have room there."""
+    if device.type != "cuda" or 16 * rows.numel() > torch.cuda.mem_get_info(device)[0]:
+        return rows
+    return rows.to(device)
 
 
 def _workers(asked: int | None, device: torch.device, processes: int) -> int:

@@ -95,19 +95,16 @@ def _labels(source: ImageSource | Statistics) -> np.ndarray | None:
 
 
 def manifold_per_class(
-    sides: Mapping[str, Summary | Statistics],
-    samples: Mapping[str, Tensor],
-    classes: Mapping[str, ClassFolders],
+    compared: Mapping[str, tuple[Tensor, np.ndarray]], classes: Mapping[str, ClassFolders]
 ) -> tuple[dict[str, dict[str, float] | None], list[str]]:
     """Precision, recall, density and coverage by class that is on both sides, with the numbers of
-    images that they are of (None of fewer than they need), and sentences on that."""
+    images that they are of (None of fewer than they need), and sentences on that; of each side
+    features, and where their images stand."""
     rows: dict[str, dict[str, Tensor]] = {}
-    for name, side in sides.items():
-        assert isinstance(side, Summary)
-        of = torch.from_numpy(classes[name].class_of[side.sample_positions])
+    for name, (features, positions) in compared.items():
+        of = torch.from_numpy(classes[name].class_of[positions])
         names = enumerate(classes[name].names)
-        sample = samples[name]
-        rows[name] = {known: sample[(of == i).to(sample.device)] for i, known in names}
+        rows[name] = {known: features[(of == i).to(features.device)] for i, known in names}
     real, fake = rows["real"], rows["fake"]
     found: dict[str, dict[str, float] | None] = {}
     without = []

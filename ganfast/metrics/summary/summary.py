@@ -13,6 +13,7 @@ from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.distributed import gather
 from ganfast.metrics.no_autograd import no_autograd
+from ganfast.metrics.summary.feature_file import FeatureFile
 from ganfast.metrics.summary.late_checks import LateChecks, not_finite, without_waiting
 from ganfast.metrics.summary.sample import BottomSample, position_hash
 from ganfast.metrics.summary.score_tally import PROBABILITIES, ScoreTally, are_probabilities
@@ -44,6 +45,7 @@ class Summary:
         chunks: 0, or into how many random parts the moments are to be divided for
             bootstrap_interval and fid_infinity: 20 is enough for both.
         sample: how many images' features to keep, for what compares images one by one.
+        features: a file that all images' features go to, for the same.
         spatial: the number of features of another layer, of which moments are kept beside; None:
             add() is given none.
         seed: of chunks and sample.
@@ -67,6 +69,7 @@ class Summary:
         splits: int = 10,
         chunks: int = 0,
         sample: int = 0,
+        features: FeatureFile | None = None,
         spatial: int | None = None,
         seed: int = 0,
         chunk_of: np.ndarray | None = None,
@@ -85,6 +88,7 @@ class Summary:
         self._spatial = None if spatial is None else Moments(spatial, device=device)
         self._tally = None if classes is None else ScoreTally(classes, self.splits)
         self._sample = BottomSample(sample, self.dim, self.seed)
+        self._all = features
         self._late = LateChecks()
 
     def __repr__(self) -> str:
@@ -126,6 +130,8 @@ class Summary:
             self._check("logits", logits, len(where), self._tally.classes, where, late)
             if not late and are_probabilities(logits):
                 raise InputError(PROBABILITIES)
+        if self._all is not None:  # first, since there may be no room
+            self._all.add(features, where)
         if late and len(where):
             self._late.note(where, features, None if self._tally is None else logits)
         if self._tally is not None:
@@ -202,6 +208,13 @@ class Summary:
         """(m,) int64: where each image of ``sample`` stands."""
         return self._sample.positions()
 
+    @property
+    def all_features(self) -> FeatureFile:
+        """Of all images, where the Summary was made with ``features``."""
+        self.settle()
+        assert self._all is not None
+        return self._all
+
     def inception_score(self) -> tuple[float, float]:
         """Mean and population deviation over the parts, image i being in part i mod ``splits``;
         see ganfast.metrics.inception_score.
@@ -221,7 +234,8 @@ class Summary:
 
     @no_autograd
     def all_reduce(self, group: Any = None) -> None:
-        """Make this object, in every process of ``group``, hold the images of all of them.
+        """Make this object, in every process of ``group``, hold the images of all of them; of the
+        file of features, in the first one.
 
         Processes may hold different numbers of images, or none; each must call this, and once: a
         second call would count the images once more for each process.
@@ -245,6 +259,8 @@ class Summary:
             self._spatial.all_reduce(group)
         if self._sample.size:
             self._sample.all_reduce(group)
+        if self._all is not None:
+            self._all.all_reduce(group)
 
     @no_autograd
     def state_dict(self) -> dict[str, Tensor]:
@@ -282,14 +298,16 @@ class Summary:
                 {key[len(start) :]: value for key, value in state.items() if key.startswith(start)}
             )
 
-    def _named(self) -> dict[str, Moments | ScoreTally | BottomSample]:
-        named: dict[str, Moments | ScoreTally | BottomSample] = {
+    def _named(self) -> dict[str, Moments | ScoreTally | BottomSample | FeatureFile]:
+        named: dict[str, Moments | ScoreTally | BottomSample | FeatureFile] = {
             f"moments.{i}": part for i, part in enumerate(self._parts)
         }
         if self._tally is not None:
             named["score"] = self._tally
         if self._spatial is not None:
             named["spatial"] = self._spatial
+        if self._all is not None:
+            named["features"] = self._all
         return {**named, "sample": self._sample}
 
     def _settings(self) -> Tensor:
