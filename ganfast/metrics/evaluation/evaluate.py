@@ -21,10 +21,11 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
     and all else that one pass over the images gives.
 
     Memory does not grow with the number of images: no features are kept but those of a sample (of
-    all, in a file, with ``prdc_full`` or ``swd_full``), and images are decoded a few batches ahead. Where torch.distributed is initialised, all processes must call this; they
-    share the images without duplicates or padding, and each gets the result. A loader or iterable
-    that gives each process a share of its own already (by a DistributedSampler, say) is taken whole
-    in each; which it was is in the notes.
+    all, in a file, with ``prdc_full`` or ``swd_full``), and images are decoded a few batches ahead.
+    Where torch.distributed is initialised, all processes must call this; they share the images
+    without duplicates or padding, and each gets the result. A loader or iterable that gives each
+    process a share of its own already (by a DistributedSampler, say) is taken whole in each; which
+    it was is in the notes.
 
     Args:
         real, fake: a folder, a .zip or .tar archive, a .npy or .npz file (uint8, NHWC); a .npz
