@@ -17,11 +17,13 @@ from ganfast import _cpu
 from ganfast.errors import Refusal
 
 _TILE = 512
-"""Rows and columns of a tile: 1 MB, and large enough for the product to be at its full rate."""
+"""Columns of a tile, and rows of one on the diagonal: large enough for the product to be at its
+full rate."""
 
 _PANEL = 8
-"""Tiles one below the other whose rows are copied together, so that the copy of columns serves
-all of them: 32 MB at 2,048 features."""
+"""Tiles one below the other that are one product, 8 MB, so that threads wait for each other an
+eighth as often, and the copy of the columns serves all: of the rows that is 32 MB at 2,048
+features."""
 
 _FARTHEST = 1e150
 """Of which the square, and its reciprocal, are numbers still."""
@@ -70,15 +72,17 @@ def ball_counts(
 
 @dataclass(frozen=True)
 class _Place:
-    """Where rows are: about ``centre``, and at most 1 from it by each feature if multiplied by
-    ``scale``, a power of two."""
+    """Where rows are: about a centre, and at most 1 from it in each feature once multiplied by
+    ``scale``, a power of two; ``shift`` is minus the centre, so multiplied."""
 
-    centre: Tensor
+    shift: Tensor
     scale: float
 
-    def copy(self, rows: Tensor) -> Tensor:
-        """Rows, in float32, centred and scaled."""
-        return (rows.to(self.centre.dtype) - self.centre).mul_(self.scale).float()
+    def copy(self, rows: Tensor, memory: Tensor) -> Tensor:
+        """Rows, in float32, centred and scaled, in ``memory``. What is multiplied by a power of two
+        is exact."""
+        out = memory[: rows.numel()].view(rows.shape)
+        return torch.add(self.shift, rows.to(self.shift.dtype), alpha=self.scale, out=out)
 
 
 def _placed(*sides: Tensor) -> tuple[_Place, list[Points]]:
@@ -94,12 +98,11 @@ def _placed(*sides: Tensor) -> tuple[_Place, list[Points]]:
     ]
     centre = torch.stack(means).mean(0)
     peaks = [_peak(rows.to(wide) - centre) for side in strips for rows in side]
-    # max() of Python's would lose a NaN
-    peak = float(torch.stack(peaks).max())
+    peak = float(torch.stack(peaks).max())  # Python's max would lose a NaN
     if not peak < _FARTHEST:
         raise Refusal("the rows are not finite, or too far apart")
     scale = math.ldexp(1.0, min(-math.frexp(peak)[1], 126)) if peak else 1.0
-    place = _Place(centre, scale)
+    place = _Place(-centre * scale, scale)
     return place, [(side, _squares(side, place)) for side in sides]
 
 
@@ -108,29 +111,41 @@ def _peak(rows: Tensor) -> Tensor:
 
 
 def _squares(rows: Tensor, place: _Place) -> Tensor:
-    squares = torch.empty(len(rows), device="cpu")
-    for part, out in zip(rows.split(_TILE), squares.split(_TILE), strict=True):
-        torch.square(torch.linalg.vector_norm(place.copy(part), dim=1), out=out)
-    return squares
+    memory, out = _memory(rows, _TILE), torch.empty(len(rows), device="cpu")
+    for part, squares in zip(rows.split(_TILE), out.split(_TILE), strict=True):
+        torch.linalg.vector_norm(place.copy(part, memory), dim=1, out=squares).square_()
+    return out
+
+
+def _memory(rows: Tensor, most: int) -> Tensor:
+    """For copies of up to so many rows."""
+    return torch.empty(min(most, len(rows)) * rows.shape[1], device="cpu")
 
 
 def _tiles(
     x: Tensor, y: Tensor, place: _Place, *, half: bool = False
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """(first row, first column, products) of each tile, with ``half`` of those from the diagonal
-    on; the next one is made in the same memory."""
-    memory = torch.empty(_TILE * _TILE, device="cpu")
-    for top in range(0, len(x), _PANEL * _TILE):
-        panel = place.copy(x[top : top + _PANEL * _TILE])
+    """(first row, first column, products) of each tile; with ``half`` only of those on the diagonal
+    and above it. The next ones are made in the same memory."""
+    height = _PANEL * _TILE
+    memory = torch.empty(height * _TILE, device="cpu")
+    of_panel, of_columns = _memory(x, height), _memory(y, _TILE)
+    for top in range(0, len(x), height):
+        panel = place.copy(x[top : top + height], of_panel)
         for column in range(top if half else 0, len(y), _TILE):
-            columns = place.copy(y[column : column + _TILE])
-            for row, rows in zip(range(top, len(x), _TILE), panel.split(_TILE), strict=False):
-                if half and row > column:
-                    break
-                products = memory[: len(rows) * len(columns)].view(len(rows), len(columns))
-                with torch.autocast("cpu", enabled=False):
-                    torch.mm(rows, columns.T, out=products)
-                yield row, column, products
+            above = min(column - top, len(panel)) if half else len(panel)
+            inside = above < len(panel)  # the panel's own rows are the columns
+            if inside:
+                columns = panel[above : above + _TILE]
+            else:
+                columns = place.copy(y[column : column + _TILE], of_columns)
+            rows = panel[: above + _TILE] if half else panel
+            products = memory[: len(rows) * len(columns)].view(len(rows), len(columns))
+            with torch.autocast("cpu", enabled=False):
+                torch.mm(rows, columns.T, out=products)
+            for first, last in ((0, above), (above, len(rows))):
+                if first < last:
+                    yield top + first, column, products[first:last]
 
 
 def _hold(as_promised: bool) -> None:
