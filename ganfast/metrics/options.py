@@ -254,6 +254,12 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         "is to any other (1 less authenticity, arXiv:2102.08921), and the nearest pairs by name; "
         f"of up to {SAMPLE:,} images of each side: give the training images as real",
     )
+    held_out: str | Path | None = option(
+        None,
+        "with memorisation, real images that were not trained on: near copies are then the fake "
+        "images that are nearer to a real one than any of these is",
+        metavar="IMAGES",
+    )
     adm: bool = option(
         False,
         "the table that papers report of ImageNet, as the evaluator of ADM makes it "
@@ -307,6 +313,8 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         for name in ("prdc", "swd"):
             if getattr(self, f"{name}_full"):
                 object.__setattr__(self, name, True)
+        if self.held_out is not None:
+            object.__setattr__(self, "memorisation", True)
         if self.keep_features and not (self.whole and self.features_folder):
             raise InputError(
                 "keep_features: got it without prdc_full or swd_full, or without features_folder; "

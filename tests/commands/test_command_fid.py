@@ -45,6 +45,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--sfid", "--adm", "--swd", "--memorisation", "--cmmd", "--interval"]
     argv += ["--report", tmp_path / "out.html", "--prdc-full", "--swd-full", "--keep-features"]
     argv += ["--features-folder", tmp_path, "--features-dtype", "float16"]
+    argv += ["--held-out", sides[0]]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -89,6 +90,7 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "interval": True,
         "cmmd": True,
         "memorisation": True,
+        "held_out": str(sides[0]),
         "progress": False,
     }
     # key= is for loaders, which only Python has

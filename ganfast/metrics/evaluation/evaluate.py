@@ -51,8 +51,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         - ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and of how many
           images these are, ``prdc_n_real`` and ``prdc_n_fake``;
         - ``memorised``, the share of fake images that are near copies, ``memorised_expected``, that
-          of real images which the others never saw, ``memorised_pairs`` [[fake name, real name,
-          ratio], ...];
+          of real images which the others never saw, or of the held-out ones, ``memorised_pairs``
+          [[fake name, real name, ratio], ...];
         - ``fid_interval`` [low, high], ``costly_images`` [[fake name, change of FID without it],
           ...], ``fid_infinity``, ``fid_infinity_error``, ``fid_by_number``
           [[fake images, FID], ...];

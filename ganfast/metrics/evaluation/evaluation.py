@@ -79,6 +79,7 @@ class Evaluation:
         self._all_features = AllFeatures(options, self.ranks)
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
         self._beside = {name: self._image_set(name, images) for name, images in beside.items()}
+        self._held_out = self._held_out_images(options)
         if same:  # looked at once
             self._sides["real"] = self._sides["fake"]
         # One iterable twice is iterated twice; an iterator is then at its end, which is told.
@@ -86,7 +87,9 @@ class Evaluation:
             self.notes.append("real and fake are the same: their distance tells nothing")
         self._compare()
         self._state = self._restored()
-        self.notes += self._all_features.require_room(self._image_sets)
+        self.notes += self._all_features.require_room(
+            [images for images in self._image_sets if images is not self._held_out]
+        )
 
     def scan(self) -> None:
         """Take in all images; afterwards every process knows what all of them have seen."""
@@ -148,6 +151,9 @@ class Evaluation:
                 for name, side in self._sides.items()
                 if isinstance(side, ImageSet)
             }
+            if self._held_out is not None:
+                held_out = self._held_out.others[number][1]
+                view._held_out = dataclasses.replace(self._held_out, summary=held_out, others=[])
             views.append(view)
         return views
 
@@ -242,7 +248,7 @@ class Evaluation:
     def _image_sets(self) -> list[ImageSet]:
         """The sides that are images, or have some beside their statistics, each once."""
         sides = [side for side in self._sides.values() if isinstance(side, ImageSet)]
-        sides += self._beside.values()
+        sides += [*self._beside.values(), *filter(None, [self._held_out])]
         return list({id(side): side for side in sides}.values())
 
     def _batch_size(self) -> int:
@@ -274,6 +280,26 @@ class Evaluation:
             chunk_of=None if folders is None else folders.class_of,
             device=extractor.device,
         )
+
+    def _held_out_images(self, options: EvaluationOptions) -> ImageSet | None:
+        if options.held_out is None:
+            return None
+        source = opened_side(options.held_out, "held_out", options)
+        if isinstance(source, Statistics):
+            raise InputError("held_out: got a file of statistics; give images")
+        assert self.extractor is not None
+        summaries = [
+            Summary(each.dim, sample=options.sample, seed=options.seed, device=each.device)
+            for each in (self.extractor, *self._others)
+        ]
+        return ImageSet(
+            "held_out", source, summaries[0], list(zip(self._others, summaries[1:], strict=True))
+        )
+
+    @property
+    def held_out(self) -> Summary | None:
+        """Of real images that were not trained on, if some were given."""
+        return None if self._held_out is None else self._held_out.summary
 
     def _compare(self) -> None:
         """Refuse statistics that were made in another way than the images are looked at."""

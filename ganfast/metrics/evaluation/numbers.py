@@ -153,15 +153,23 @@ def _sliced(evaluation: Evaluation) -> dict[str, Any]:
 def _memorised(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(("memorised", "memorised_expected", "memorised_pairs"))
     if evaluation.options.memorisation:
+        held_out = evaluation.held_out
+        beside = None if held_out is None else held_out.sample
         try:
             with evaluation.stopwatch("memorisation"):
-                copies = memorisation(*map(evaluation.sample, ("real", "fake")))
+                sides = map(evaluation.sample, ("real", "fake"))
+                copies = memorisation(*sides, held_out=beside)
         except InputError as error:
             notes.append(f"nothing on memorisation: {error}")
         else:
             real, fake = (evaluation.sampled_names(name) for name in ("real", "fake"))
             pairs = [[fake(i), real(j), ratio] for i, j, ratio in copies.pairs]
             found = dict(zip(found, (copies.share, copies.expected, pairs), strict=True))
+            if beside is not None:
+                notes.append(
+                    "memorised are the fake images that are nearer to a real one than any of "
+                    f"{len(beside):,} held-out ones is"
+                )
     return found
 
 
