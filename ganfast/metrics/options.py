@@ -287,9 +287,16 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     per_class: bool = option(
         False,
         "also the FID of each class, a folder of one name in both sources (or a label of the same "
-        "number in .npz files with arr_1), and their mean (intra-FID, arXiv:1802.05637); with prdc "
-        "also precision and recall of each class; 50 MB of memory per class and side at 2,048 "
+        "number in .npz files with arr_1, or beside the images of a loader), and their mean "
+        "(intra-FID, arXiv:1802.05637); with prdc also precision and recall of each class; 50 MB "
+        "of memory per class and side at 2,048 "
         "features",
+    )
+    label_key: str | None = option(
+        None,
+        "with per_class, which item of batches that are dicts has the labels",
+        unset="the only one of a usual name, such as label, class, target",
+        flag=False,
     )
     report: str | Path | None = option(
         None,

@@ -93,8 +93,10 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "held_out": str(sides[0]),
         "progress": False,
     }
-    # key= is for loaders, which only Python has
-    assert {"real", "fake", "key", *given} == set(inspect.signature(EVALUATE).parameters)
+    # key= and label_key= are for loaders, which only Python has
+    assert {"real", "fake", "key", "label_key", *given} == set(
+        inspect.signature(EVALUATE).parameters
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def work(rank, folder):
     seen = {"moments": moments_of(rank), "summary": summaries_of(rank), "fid": distances_of(rank)}
     seen["alone"] = alone_of(rank)
     seen["evaluate"] = evaluations_of(rank)
+    seen["classes"] = classes_by(slice(None, 15) if rank == 0 else slice(15, None))
     seen["kept"] = kept_by(folder)
     torch.save(seen, f"{folder}/{rank}.pt")
     dist.barrier()
@@ -288,6 +289,22 @@ def test_the_features_of_all_images_come_together(seen, tmp_path):
     for name, rows in alone.items():  # in the order of the images
         torch.testing.assert_close(kept[name], rows, rtol=1e-5, atol=1e-5)
     assert len(kept) == 2
+
+
+def classes_by(share):
+    """By class, of a loader whose labels each process knows a part of."""
+    labels = torch.tensor([3] * 10 + [1] * 10 + [2] * 20)
+    loader = [(pictures()[share], labels[share])]
+    fake = [(images(50, 50), torch.arange(50) % 4)] if share == slice(None) else [
+        (images(50, 50)[share], (torch.arange(50) % 4)[share])]  # fmt: skip
+    return evaluated(loader, fake, per_class=True)["fid_per_class"]
+
+
+def test_classes_of_which_each_process_has_seen_some(seen):
+    first, second = seen.classes
+    assert first == second and set(first) == {"1", "2", "3"}
+    whole = classes_by(slice(None))
+    assert first == pytest.approx(whole, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", STREAMS)

@@ -18,10 +18,10 @@ from ganfast.errors import InputError
 from ganfast.metrics.choices import BATCH_SIZE, DIMS
 from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.all_features import AllFeatures
+from ganfast.metrics.evaluation.classes import ClassFolders, StreamClasses, classes_of
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.loading import load_extractors, several
 from ganfast.metrics.evaluation.overlap import same_images
-from ganfast.metrics.evaluation.per_class import class_folders
 from ganfast.metrics.evaluation.run_state import RunState
 from ganfast.metrics.evaluation.same_number import at_same_number
 from ganfast.metrics.evaluation.sources import (
@@ -68,7 +68,9 @@ class Evaluation:
             opened = at_same_number(opened, options.shuffle_seed)
         same = same_images(given, opened)
         self.notes += [note for name, source in opened.items() for note in ignored(name, source)]
-        self.classes = class_folders(opened) if options.per_class else {}
+        self._labels = classes_of(opened, options.label_key) if options.per_class else {}
+        self.classes: dict[str, ClassFolders] = {}
+        """Of each side, after scan()."""
         with self.stopwatch("load"):
             shows = options.progress and self.ranks.first
             loaded = load_extractors(names, options, opened, beside, device, shows)
@@ -115,11 +117,19 @@ class Evaluation:
             self.skipped += [one.name for one in skipped]
             self._tell_skipped(images, skipped)
         self.notes += [note for images in self._image_sets for note in images.notes]
+        self.classes = {name: self._settled(name) for name in self._labels}
         if self.ranks.count > 1:
             with self.stopwatch("reduce"):
                 for images in self._image_sets:
                     for summary in images.summaries:
                         summary.all_reduce()
+
+    def _settled(self, name: str) -> ClassFolders:
+        known, side = self._labels[name], self._sides[name]
+        if isinstance(known, ClassFolders):
+            return known
+        assert isinstance(side, ImageSet)
+        return known.settled(self.ranks, side.summaries)
 
     def _tell_skipped(self, images: ImageSet, skipped: list[Skipped]) -> None:
         """Why files were skipped, in a note; InputError, in all processes, if too few are left."""
@@ -262,22 +272,25 @@ class Evaluation:
     def _image_set(self, name: str, source: ImageSource) -> ImageSet:
         assert self.extractor is not None
         others = [(other, self._summary(name, other)) for other in self._others]
-        return ImageSet(name, source, self._summary(name, self.extractor), others)
+        made = ImageSet(name, source, self._summary(name, self.extractor), others)
+        labels = self._labels.get(name)
+        made.classes = labels if isinstance(labels, StreamClasses) else None
+        return made
 
     def _summary(self, name: str, extractor: Extractor) -> Summary:
         options = self.options
-        folders = self.classes.get(name)
+        labels = self._labels.get(name)
         scored = options.inception_score and name != "real"
         return Summary(
             extractor.dim,
             classes=extractor.classes if scored else None,
             splits=options.splits,
-            chunks=options.chunks if folders is None else len(folders.names),
+            chunks=len(labels.names) if isinstance(labels, ClassFolders) else options.chunks,
             sample=options.sample_of(name),
             features=self._all_features.file(name, extractor, extractor is self.extractor),
             spatial=extractor.spatial if options.sfid else None,
             seed=options.seed,
-            chunk_of=None if folders is None else folders.class_of,
+            chunk_of=labels.class_of if isinstance(labels, ClassFolders) else labels,
             device=extractor.device,
         )
 

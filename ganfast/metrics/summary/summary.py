@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,10 @@ from ganfast.metrics.summary.streaming import Moments
 
 PURPOSE = 1
 """Of the hash that gives an image its chunk."""
+
+
+class ChunkOf(Protocol):
+    def __getitem__(self, positions: np.ndarray, /) -> np.ndarray: ...
 
 
 class Summary:
@@ -49,7 +53,8 @@ class Summary:
         spatial: the number of features of another layer, of which moments are kept beside; None:
             add() is given none.
         seed: of chunks and sample.
-        chunk_of: by its position, the chunk of an image; by default drawn at random.
+        chunk_of: by its position, the chunk of an image; by default drawn at random. If it has
+            chunks beyond ``chunks``, there are so many.
         device: where moments are computed; by default where the first features are, or, of a state
             that is loaded, where its tensors are: on a GPU give it.
 
@@ -72,7 +77,7 @@ class Summary:
         features: FeatureFile | None = None,
         spatial: int | None = None,
         seed: int = 0,
-        chunk_of: np.ndarray | None = None,
+        chunk_of: ChunkOf | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         self.dim = _checks.integer("dim", dim, least=1)
@@ -84,7 +89,7 @@ class Summary:
             raise InputError(f"seed: got {seed}; give a whole number below 2**63")
         sample = _checks.integer("sample", sample, least=0)
         self._parts = [Moments(self.dim, device=device) for _ in range(max(self.chunks, 1))]
-        self._chunk_of = chunk_of
+        self._chunk_of, self._device = chunk_of, device
         self._spatial = None if spatial is None else Moments(spatial, device=device)
         self._tally = None if classes is None else ScoreTally(classes, self.splits)
         self._sample = BottomSample(sample, self.dim, self.seed)
@@ -141,7 +146,7 @@ class Summary:
             # whose score is low; round-robin ones hold all classes.
             part = without_waiting(torch.from_numpy(where % self.splits), logits.device)
             self._tally.add(logits, part)
-        if self.chunks < 2:
+        if self.chunks < 2 and self._chunk_of is None:
             self._take(0, features, late)
         else:
             if self._chunk_of is None:
@@ -150,6 +155,7 @@ class Summary:
                 chunk = self._chunk_of[where]
             order = torch.from_numpy(np.argsort(chunk, kind="stable"))
             there, sizes = np.unique(chunk, return_counts=True)
+            self._make_chunks(max(there.tolist(), default=-1) + 1)
             rows = features[without_waiting(order, features.device)]
             for i, own in zip(there.tolist(), rows.split(sizes.tolist()), strict=True):
                 self._take(i, own, late)
@@ -157,6 +163,20 @@ class Summary:
         if self._spatial is not None:
             assert spatial is not None
             self._spatial.update_unchecked(spatial)
+
+    def _make_chunks(self, count: int) -> None:
+        if count > self.chunks and self._chunk_of is not None:
+            more = range(len(self._parts), count)
+            self._parts += [Moments(self.dim, device=self._device) for _ in more]
+            self.chunks = count
+
+    def renumber(self, numbers: Sequence[int | None]) -> None:
+        """Let chunk i be the present number ``numbers[i]``; None: one that no image was of."""
+        self._make_chunks(max((i + 1 for i in numbers if i is not None), default=0))
+        self._parts = [
+            Moments(self.dim, device=self._device) if i is None else self._parts[i] for i in numbers
+        ]
+        self.chunks = len(numbers)
 
     def _take(self, i: int, features: Tensor, late: bool) -> None:
         part = self._parts[i]
