@@ -5,11 +5,12 @@ EXTRACTORS = {
     "digits": "ganfast.train.classifier:digits_extractor",
     "dinov2": None,
     "clip": None,
+    "swav": None,
 }
 """The extractors that have a name, and the import path of each; None: it has a loader of its own.
 """
 
-PRESETS = ("dinov2", "clip")
+PRESETS = ("dinov2", "clip", "swav")
 """Those of them that are models of a library with a published recipe."""
 
 LIBRARIES = ("timm", "hf", "torchvision")

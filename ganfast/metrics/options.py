@@ -50,10 +50,10 @@ class ImageOptions:
     extractor: str | Extractor | Sequence[str | Extractor] = option(
         "inception",
         "what makes the features: inception (the published FID network), digits (the demo's "
-        "classifier), dinov2 (ViT-L/14, as FD-DINOv2), clip (ViT-L/14@336, as CMMD), a model of a "
-        "library, with its own resize, crop and scaling (timm:NAME, hf:REPOSITORY, "
-        "torchvision:NAME), or module:factory of your own; of fid several with commas between "
-        "them, which look at the images in one pass",
+        "classifier), dinov2 (ViT-L/14, as FD-DINOv2), clip (ViT-L/14@336, as CMMD), swav "
+        "(ResNet-50, as dgm-eval), a model of a library, with its own resize, crop and scaling "
+        "(timm:NAME, hf:REPOSITORY, torchvision:NAME), or module:factory of your own; of fid "
+        "several with commas between them, which look at the images in one pass",
         choices=EXTRACTORS,
         form="module:factory",
         pattern=f"{_EXTRACTOR}(,{_EXTRACTOR})*",
@@ -61,7 +61,7 @@ class ImageOptions:
     )
     weights: str | Path | None = option(
         None,
-        "file of the Inception weights, or its URL",
+        "file of the Inception weights, or its URL; with the extractor swav that of its weights",
         unset="from torch.hub's folder, or downloaded",
         metavar="FILE",
     )
