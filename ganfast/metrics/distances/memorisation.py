@@ -137,7 +137,9 @@ def nearest_rows(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         strip = slice(int(rows[0]), int(rows[-1]) + 1)
         nearness = torch.addmm(squares, a[strip], b.T, alpha=-2)
         found = nearness.topk(count, largest=False, sorted=True)
-        exact = _squared(x[strip], y, found.indices)
+        # Any other than these is farther than the first, whatever round-off did to both.
+        may_be = found.values.double() <= found.values[:, :1].double() + 2 * slack[strip, None]
+        exact = _squared(x[strip], y, found.indices, may_be)
         best[strip], place = exact.min(1)
         index[strip] = found.indices.gather(1, place[:, None])[:, 0]
         if count == len(y):
@@ -149,7 +151,11 @@ def nearest_rows(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return best, index
 
 
-def _squared(x: Tensor, y: Tensor, chosen: Tensor) -> Tensor:
-    """(n, k): of row i of x from the rows chosen[i] of y."""
-    columns = (x.double() - y[one].double() for one in chosen.unbind(1))
-    return torch.stack([difference.square().sum(1) for difference in columns], 1)
+def _squared(x: Tensor, y: Tensor, chosen: Tensor, wanted: Tensor) -> Tensor:
+    """(n, k): of row i of x from the rows chosen[i] of y, where that is wanted; else infinite."""
+    squared = torch.full(chosen.shape, torch.inf, dtype=torch.float64, device=x.device)
+    for column in range(chosen.shape[1]):
+        at = wanted[:, column].nonzero()[:, 0]
+        difference = x[at].double() - y[chosen[at, column]].double()
+        squared[at, column] = difference.square().sum(1)
+    return squared
