@@ -20,9 +20,9 @@ from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.all_features import AllFeatures
 from ganfast.metrics.evaluation.classes import ClassFolders, StreamClasses, classes_of
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
-from ganfast.metrics.evaluation.loading import load_extractors, several
+from ganfast.metrics.evaluation.loading import how_made, load_extractors, several
 from ganfast.metrics.evaluation.overlap import same_images
-from ganfast.metrics.evaluation.run_state import RunState
+from ganfast.metrics.evaluation.resumption import Resumption
 from ganfast.metrics.evaluation.same_number import at_same_number
 from ganfast.metrics.evaluation.sources import (
     ignored,
@@ -37,12 +37,6 @@ from ganfast.metrics.images import ImageSource, Skipped
 from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Moments, Summary
-
-_LASTING = (
-    "inception_score", "splits", "chunks", "sample", "seed",
-    "background", "exif", "max_pixels", "on_error",
-)  # fmt: skip
-"""Options that a run must share with the one whose state it restores."""
 
 
 class Evaluation:
@@ -88,7 +82,11 @@ class Evaluation:
         if same or (len(given) == 2 and given["real"] is given["fake"]):
             self.notes.append("real and fake are the same: their distance tells nothing")
         self._compare()
-        self._state = self._restored()
+        self._resumption = Resumption(
+            options, self.ranks, loaded, self._image_sets, self.batch_size,
+            self._all_features.identity,
+        )  # fmt: skip
+        self.batch_size = self._resumption.batch_size
         self.notes += self._all_features.require_room(
             [images for images in self._image_sets if images is not self._held_out]
         )
@@ -105,7 +103,7 @@ class Evaluation:
                 ranks=self.ranks,
                 stopwatch=self.stopwatch,
                 show=self.options.progress and self.ranks.first,
-                save=self._save,
+                save=self._resumption.save,
             )
         seconds = time.perf_counter() - began
         seen = sum(self.ranks.gather(sum(images.seen for images in self._image_sets)))
@@ -145,8 +143,7 @@ class Evaluation:
         """The result is out: nothing is left to go on from. A file that stayed would give this
         result for other images of the same names and sizes."""
         self._all_features.finish()
-        if self._state is not None:
-            self._state.delete()
+        self._resumption.delete()
 
     def by_others(self) -> list[Evaluation]:
         """The same with each other extractor in the place of the first, after scan()."""
@@ -231,7 +228,7 @@ class Evaluation:
         return Statistics.from_moments(
             known.moments,
             spatial=known.spatial_moments,
-            **_how_made(self.extractor),
+            **how_made(self.extractor),
             layer=self.extractor.layer,
             skipped=self.skipped,
             notes=self.notes,
@@ -241,7 +238,7 @@ class Evaluation:
         """``protocol``, ``extractor`` and ``precision`` of the numbers, None where statistics don't
         say, ``dims``, of how many features they are, and ``batch_size``."""
         if self.extractor is not None:
-            made = {**_how_made(self.extractor), "extractor": self.extractor.name}
+            made = {**how_made(self.extractor), "extractor": self.extractor.name}
             return {**made, "dims": self.extractor.dim, "batch_size": self.batch_size}
         (first, *_) = self._sides.values()
         assert isinstance(first, Statistics)
@@ -337,72 +334,7 @@ class Evaluation:
                     + (f"give --dims {one.dim} (dims={one.dim}), or " if layer else "")
                     + "make them anew with ganfast stats"
                 )
-            self.notes += one.check_comparable(**_how_made(self.extractor), allow_mismatch=allow)
-
-    # ---- the state of a run that may be interrupted
-
-    def _restored(self) -> RunState | None:
-        path = self.options.state
-        if path is None or self.extractor is None:
-            return None
-        for images in self._image_sets:
-            if not images.source.resumable:
-                raise InputError(
-                    f"state: {images.name} can only be read from its beginning; give a folder, an "
-                    "archive or an array, or leave state out"
-                )
-        if self.ranks.count > 1:
-            path = f"{path}.{self.ranks.rank}of{self.ranks.count}"
-        state = RunState(path, self._identity())
-        state.lock()
-        chosen = self.options.batch_size is not None
-        found = state.load(own=() if chosen else ("batch_size",))
-        if not chosen:
-            self._go_on_with(state, found)
-        for images in self._image_sets:
-            if images.name in state.sides:
-                images.restore(state.sides[images.name])
-        return state
-
-    def _go_on_with(self, state: RunState, found: bool) -> None:
-        """Take over the batch size of a run that goes on, in all processes alike."""
-        mine = state.identity["batch_size"] if found else None
-        begun = {size for size in self.ranks.gather(mine) if size is not None}
-        if len(begun) > 1:
-            raise InputError(
-                f"state: got files of batch_size {' and '.join(map(str, sorted(begun)))}; delete "
-                "them to begin anew"
-            )
-        self.batch_size = state.identity["batch_size"] = begun.pop() if begun else self.batch_size
-
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same for two parts of a run to make one."""
-        assert self.extractor is not None
-        return {
-            "batch_size": self.batch_size,
-            **{name: getattr(self.options, name) for name in _LASTING},
-            **{name: True for name in ("per_class", "sfid") if getattr(self.options, name)},
-            **self._all_features.identity,
-            **{f"the images of {one.name}": one.source.fingerprint for one in self._image_sets},
-            **_how_made(self.extractor),
-            **{f"extractor {one.name}": list(_how_made(one).values()) for one in self._others},
-            "process": f"{self.ranks.rank} of {self.ranks.count}",
-        }
-
-    def _save(self, now: bool) -> None:
-        if self._state is not None and (now or self._state.due()):
-            for images in self._image_sets:
-                self._state.sides[images.name] = images.state()
-            self._state.save()
-
-
-def _how_made(extractor: Extractor) -> dict[str, Any]:
-    """What two sides' features must have in common to be compared."""
-    return {
-        "protocol": extractor.protocol.name,
-        "extractor": extractor.identity,
-        "precision": extractor.precision,
-    }
+            self.notes += one.check_comparable(**how_made(self.extractor), allow_mismatch=allow)
 
 
 def _there(rows: Tensor, device: torch.device) -> Tensor:
