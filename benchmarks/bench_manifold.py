@@ -8,7 +8,12 @@ is symmetric, at the rate of torch's float32 matrix product.
 
     python -m benchmarks.bench_manifold PROVIDER COUNT DIM
 
-prints the MB that one provider needs at its peak.
+prints the MB that one provider needs at its peak, and
+
+    python -m benchmarks.bench_manifold products COUNT [DIM [ROUNDS]]
+
+the time of features in files, mapped into memory as with prdc_full, over that of the same limit,
+whose rate is measured before and after each round: 50,000 images take minutes.
 """
 
 from __future__ import annotations
@@ -17,10 +22,13 @@ import contextlib
 import io
 import subprocess
 import sys
+import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -178,5 +186,38 @@ def main(provider: str, count: int, dim: int) -> None:
     print((peak_kib() - before) * 1024 / 1e6)
 
 
+def against_products(count: int, dim: int = DIM, rounds: int = 1) -> list[float]:
+    """The time over that of the products, by round."""
+    limit = multiplying(2048, torch.float32, 4.0 * count**2 * dim, torch.device("cpu"))
+
+    def seconds(step: Step, times: int = 1) -> float:
+        began = time.perf_counter()
+        for _ in range(times):
+            step()
+        return (time.perf_counter() - began) / times
+
+    with tempfile.TemporaryDirectory() as folder:
+        real, fake = (in_file(f"{folder}/{seed}", count, dim, seed) for seed in (0, 1))
+        manifold_metrics(real[:300], fake[:300], k=K)
+        ratios, rate = [], seconds(limit.step, 9)
+        for _ in range(rounds):
+            took = seconds(partial(manifold_metrics, real, fake, k=K))
+            before, rate = rate, seconds(limit.step, 9)
+            ratios.append(took / ((before + rate) / 2 * limit.cost / limit.amount))
+    return ratios
+
+
+def in_file(path: str, count: int, dim: int, seed: int) -> np.ndarray:
+    """Features as case() has them, made a piece at a time."""
+    rows = np.memmap(path, "float32", "w+", shape=(count, dim))
+    for start in range(0, count, 5000):
+        part = rows[start : start + 5000]
+        part[:] = gaussians.features(len(part), dim, seed=start + seed, mean=0.05 * seed).numpy()
+    return rows
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    if sys.argv[1] == "products":
+        print(*(f"{ratio:.2f}" for ratio in against_products(*map(int, sys.argv[2:]))))
+    else:
+        main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -82,7 +82,12 @@ OPS = {
     ),
     "pivoted_panel": Op("linalg", ("pivoted_panel",), cpu=_WIDE, step=True),
     "symmetry": Op("linalg", ("symmetry",), cpu=_WIDE, step=True),
-    "neighbours": Op("neighbours", ("nearest_distances", "ball_counts"), cpu=_REAL, triton=_REAL),
+    "neighbours": Op(
+        "neighbours",
+        ("nearest_distances", "ball_counts"),
+        cpu=(*_REAL, torch.float16),
+        triton=_REAL,
+    ),
     "moments": Op("row_buffer", ("RowBuffer",), cpu=(*FLOATING, *_PIXELS)),
     "preprocess": Op("preprocess", ("preprocess",), cpu=_PIXELS, triton=_PIXELS),
 }

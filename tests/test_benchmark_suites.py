@@ -121,6 +121,13 @@ def test_the_providers_of_the_manifold_agree():
         assert error_of(name, step()) < 5e-3  # float32, at the rim
 
 
+def test_features_in_files_against_their_products(tmp_path):
+    rows = bench_manifold.in_file(str(tmp_path / "rows"), 7000, 4, seed=1)
+    assert len({tuple(row) for row in rows[rows.any(1)].tolist()}) > 6000  # no piece twice
+    ratios = bench_manifold.against_products(300, 16, 2)
+    assert len(ratios) == 2 and all(0 < ratio < float("inf") for ratio in ratios)
+
+
 # ---- steps ---------------------------------------------------------------------------------------
 
 

@@ -116,8 +116,9 @@ def test_several_tiles_and_any_number_of_threads(monkeypatch):
 
     x, y = tight_modes(65, 30).float(), far(50, 30).float() - 1e4
     expected = None
-    for tile in (1024, 64, 13):
+    for tile, panel in ((1024, 8), (64, 8), (13, 8), (13, 2), (5, 1)):
         monkeypatch.setattr(kernels, "_TILE", tile)
+        monkeypatch.setattr(kernels, "_PANEL", panel)
         for threads in (1, 2, 3):
             with truth.threads(threads):
                 nearest = served("nearest_distances", x, 4)
@@ -137,10 +138,12 @@ def test_a_set_against_itself_takes_half_of_the_products(monkeypatch):
 
     made, mm = [], torch.mm
     monkeypatch.setattr(kernels, "_TILE", 10)
+    monkeypatch.setattr(kernels, "_PANEL", 4)
     monkeypatch.setattr(torch, "mm", lambda a, b, out: (made.append(out.shape), mm(a, b, out=out)))
     x = randn(100, 4)
     served("nearest_distances", x, 2)
-    assert len(made) == 10 * 11 / 2 and max(n * m for n, m in made) <= 100
+    sizes = [n * m for n, m in made]
+    assert sum(sizes) == 10 * 11 / 2 * 100 and max(sizes) == 4 * 100
 
 
 @on_cpu
@@ -159,6 +162,42 @@ def test_products_that_are_off_by_more_than_float32_are_noticed(error, monkeypat
         module = _dispatch.serve("neighbours", (x,))
         found = _dispatch.call("neighbours", module, "nearest_distances", x, 3)
     assert torch.equal(found, exact.nearest_distances(x, 3))
+
+
+@on_cpu
+@pytest.mark.parametrize("rows", [far, duplicates, tight_modes, all_the_same])
+def test_rows_of_half_precision_are_those_of_their_copies_in_single(rows):
+    """Read as they are, 2,100 of each row: more than are made wide at a time."""
+    x, y = rows(60, 2100).half(), rows(90, 2100)[30:].half()
+    nearest = served("nearest_distances", x, 6)
+    assert torch.equal(nearest, served("nearest_distances", x.float(), 6))
+    limits = nearest[:, [1, 4]].T, nearest[:, 3][None]
+    for half, single in zip(
+        served("ball_counts", x, y, *limits),
+        served("ball_counts", x.float(), y.float(), *limits),
+        strict=True,
+    ):
+        assert torch.equal(half, single)
+
+
+@on_cpu
+def test_no_copy_of_all_rows_is_made(monkeypatch):
+    """So that they may be files that memory does not hold."""
+    from ganfast.backends.cpu import neighbours as kernels
+
+    monkeypatch.setattr(kernels, "_TILE", 10)
+    monkeypatch.setattr(kernels, "_PANEL", 3)
+    sizes, copy = [], kernels._Place.copy
+
+    def noting(place, rows, memory):
+        sizes.append(len(rows))
+        return copy(place, rows, memory)
+
+    monkeypatch.setattr(kernels._Place, "copy", noting)
+    x = randn(100, 4).float()
+    nearest = served("nearest_distances", x, 2)
+    served("ball_counts", x, x + 0.1, nearest.T, nearest.T)
+    assert max(sizes) == 30
 
 
 @on_cpu

@@ -10,8 +10,9 @@ using PointViews = std::pair<View, View>;  // rows and squares
 Points points_of(const PointViews& views) {
   const auto& [rows, squares] = views;
   rows.need(rows.ndim == 2 && rows.contiguous(), "is not contiguous rows");
-  rows.need(rows.dtype == Dtype::f32 || rows.dtype == Dtype::f64, "has another dtype than the kernel");
-  return {rows.data, rows.dtype == Dtype::f64, rows.shape[0], rows.shape[1], squares.as<float>(rows.shape[0])};
+  rows.need(rows.dtype == Dtype::f32 || rows.dtype == Dtype::f64 || rows.dtype == Dtype::f16,
+            "has another dtype than the kernel");
+  return {rows.data, rows.dtype, rows.shape[0], rows.shape[1], squares.as<float>(rows.shape[0])};
 }
 
 GramTile tile_of(const View& products, std::int64_t row, std::int64_t column, double scale, const Points& x,
@@ -67,7 +68,7 @@ Balls balls_of(const BallViews& views, const Points& of, const Points& other) {
 bool count(const PointViews& x, const PointViews& y, const View& products, std::int64_t row, std::int64_t column,
            double scale, const BallViews& around_x, const BallViews& around_y) {
   const Points rows = points_of(x), columns = points_of(y);
-  y.first.need(rows.wide == columns.wide && rows.length == columns.length, "has other rows than x");
+  y.first.need(rows.dtype == columns.dtype && rows.length == columns.length, "has other rows than x");
   const GramTile tile = tile_of(products, row, column, scale, rows, columns);
   const Balls of_x = balls_of(around_x, rows, columns), of_y = balls_of(around_y, columns, rows);
   bool as_promised = true;

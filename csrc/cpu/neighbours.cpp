@@ -18,9 +18,9 @@ double bound(std::int64_t length) { return static_cast<double>(2 * length + 48) 
 constexpr double kNormal = 1e-290;
 constexpr double kTiny = 1e-30;  // what underflow may have lost
 
+// Eight sums, of which number i % 8 has the square of the difference i.
 template <class Real>
-double exact(const Real* a, const Real* b, std::int64_t n) {
-  double sums[8] = {};
+void add_squares(const Real* a, const Real* b, std::int64_t n, double* sums) {
   std::int64_t i = 0;
   for (; i + 8 <= n; i += 8)
     for (std::int64_t lane = 0; lane < 8; ++lane) {
@@ -31,14 +31,28 @@ double exact(const Real* a, const Real* b, std::int64_t n) {
     const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
     sums[i % 8] += difference * difference;
   }
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
-// The squared distance of row i of x from row j of y; the same number for (y, j) and (x, i).
+// The squared distance of row i of x from row j of y; the same number for (y, j) and (x, i), and for rows of half
+// precision and their copies in single.
 double exact(const Points& x, std::int64_t i, const Points& y, std::int64_t j) {
   const std::int64_t n = x.length;
-  if (x.wide) return exact(static_cast<const double*>(x.rows) + i * n, static_cast<const double*>(y.rows) + j * n, n);
-  return exact(static_cast<const float*>(x.rows) + i * n, static_cast<const float*>(y.rows) + j * n, n);
+  const void *a = at(x.rows, x.dtype, i * n), *b = at(y.rows, y.dtype, j * n);
+  double sums[8] = {};
+  if (x.dtype == Dtype::f64) {
+    add_squares(static_cast<const double*>(a), static_cast<const double*>(b), n, sums);
+  } else if (x.dtype == Dtype::f32) {
+    add_squares(static_cast<const float*>(a), static_cast<const float*>(b), n, sums);
+  } else {
+    const Isa& isa = *current_isa();
+    alignas(64) float a_buffer[kBlock], b_buffer[kBlock];
+    for (std::int64_t first = 0; first < n; first += kBlock) {
+      const std::int64_t part = std::min(kBlock, n - first);
+      add_squares(read<float>(isa, at(a, x.dtype, first), x.dtype, part, a_buffer),
+                  read<float>(isa, at(b, y.dtype, first), y.dtype, part, b_buffer), part, sums);
+    }
+  }
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
 struct Interval {

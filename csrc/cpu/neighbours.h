@@ -8,12 +8,14 @@
 
 #include <cstdint>
 
+#include "elements.h"
+
 namespace ganfast {
 
 // Rows of numbers, and what their products say of them.
 struct Points {
-  const void* rows;  // (count, length) float, or double if `wide`
-  bool wide;
+  const void* rows;  // (count, length)
+  Dtype dtype;       // f32, f64 or f16
   std::int64_t count;
   std::int64_t length;
   const float* squares;  // |row - centre|^2 scale^2

@@ -5,11 +5,12 @@ EXTRACTORS = {
     "digits": "ganfast.train.classifier:digits_extractor",
     "dinov2": None,
     "clip": None,
+    "swav": None,
 }
 """The extractors that have a name, and the import path of each; None: it has a loader of its own.
 """
 
-PRESETS = ("dinov2", "clip")
+PRESETS = ("dinov2", "clip", "swav")
 """Those of them that are models of a library with a published recipe."""
 
 LIBRARIES = ("timm", "hf", "torchvision")
@@ -23,6 +24,7 @@ DIMS = (64, 192, 768, 2048)
 """Layers of the Inception network by their number of features, as pytorch-fid has them: after the
 first and the second max pool, before the auxiliary classifier's place (Mixed_6e), and the last."""
 
+FEATURES_DTYPES = ("float32", "float16")
 BACKGROUNDS = {"white": 255, "black": 0}
 INTERVALS = ("influence", "half-samples")
 """influence: by the delta method, no FID again. half-samples: FIDs of halves of the images."""

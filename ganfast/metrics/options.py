@@ -18,6 +18,7 @@ from ganfast.metrics.choices import (
     DECODERS,
     DIMS,
     EXTRACTORS,
+    FEATURES_DTYPES,
     INTERVALS,
     LIBRARIES,
     ON_ERROR,
@@ -52,10 +53,10 @@ class ImageOptions:
     extractor: str | Extractor | Sequence[str | Extractor] = option(
         "inception",
         "what makes the features: inception (the published FID network), digits (the demo's "
-        "classifier), dinov2 (ViT-L/14, as FD-DINOv2), clip (ViT-L/14@336, as CMMD), a model of a "
-        "library, with its own resize, crop and scaling (timm:NAME, hf:REPOSITORY, "
-        "torchvision:NAME), or module:factory of your own; of fid several with commas between "
-        "them, which look at the images in one pass",
+        "classifier), dinov2 (ViT-L/14, as FD-DINOv2), clip (ViT-L/14@336, as CMMD), swav "
+        "(ResNet-50, as dgm-eval), a model of a library, with its own resize, crop and scaling "
+        "(timm:NAME, hf:REPOSITORY, torchvision:NAME), or module:factory of your own; of fid "
+        "several with commas between them, which look at the images in one pass",
         choices=EXTRACTORS,
         form="module:factory",
         pattern=f"{_EXTRACTOR}(,{_EXTRACTOR})*",
@@ -63,7 +64,7 @@ class ImageOptions:
     )
     weights: str | Path | None = option(
         None,
-        "file of the Inception weights, or its URL",
+        "file of the Inception weights, or its URL; with the extractor swav that of its weights",
         unset="from torch.hub's folder, or downloaded",
         metavar="FILE",
     )
@@ -220,16 +221,47 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         "also precision and recall (arXiv:1904.06991, k = 3), density and coverage "
         f"(arXiv:2002.09797, k = 5), of up to {SAMPLE:,} images of each side that the seed picks",
     )
+    prdc_full: bool = option(
+        False,
+        "prdc from all images instead, whose features are kept in a file meanwhile: 8 KB an image "
+        "at 2,048 features",
+    )
     swd: bool = option(
         False,
         "also the sliced Wasserstein distance, mean of 1,000 directions, of up to "
         f"{SAMPLE:,} images of each side that the seed picks",
+    )
+    swd_full: bool = option(False, "swd from all images instead, kept as for prdc_full")
+    features_folder: str | Path | None = option(
+        None,
+        "with prdc_full or swd_full, the folder in which the features of all images are kept until "
+        "the result is out",
+        unset="that of state, or the system's for temporary files",
+        metavar="FOLDER",
+    )
+    features_dtype: str = option(
+        "float32",
+        "what they are kept in: {choices}, of which float16 takes half of the room and rounds "
+        "features to 3 digits",
+        choices=FEATURES_DTYPES,
+        metavar="DTYPE",
+    )
+    keep_features: bool = option(
+        False,
+        "leave them in features_folder, as real.features.npy and fake.features.npy in the order of "
+        "the images",
     )
     memorisation: bool = option(
         False,
         "also the share of fake images that are near copies of real ones, nearer to one than that "
         "is to any other (1 less authenticity, arXiv:2102.08921), and the nearest pairs by name; "
         f"of up to {SAMPLE:,} images of each side: give the training images as real",
+    )
+    held_out: str | Path | None = option(
+        None,
+        "with memorisation, real images that were not trained on: near copies are then the fake "
+        "images that are nearer to a real one than any of these is",
+        metavar="IMAGES",
     )
     adm: bool = option(
         False,
@@ -266,9 +298,16 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     per_class: bool = option(
         False,
         "also the FID of each class, a folder of one name in both sources (or a label of the same "
-        "number in .npz files with arr_1), and their mean (intra-FID, arXiv:1802.05637); with prdc "
-        "also precision and recall of each class; 50 MB of memory per class and side at 2,048 "
+        "number in .npz files with arr_1, or beside the images of a loader), and their mean "
+        "(intra-FID, arXiv:1802.05637); with prdc also precision and recall of each class; 50 MB "
+        "of memory per class and side at 2,048 "
         "features",
+    )
+    label_key: str | None = option(
+        None,
+        "with per_class, which item of batches that are dicts has the labels",
+        unset="the only one of a usual name, such as label, class, target",
+        flag=False,
     )
     report: str | Path | None = option(
         None,
@@ -295,6 +334,21 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         if 0 < self.bootstrap < 4:
             raise InputError(f"bootstrap: got {self.bootstrap}; give 0 for none, or at least 4")
 
+        for name in ("prdc", "swd"):
+            if getattr(self, f"{name}_full"):
+                object.__setattr__(self, name, True)
+        if self.held_out is not None:
+            object.__setattr__(self, "memorisation", True)
+        if self.keep_features and not (self.whole and self.features_folder):
+            raise InputError(
+                "keep_features: got it without prdc_full or swd_full, or without features_folder; "
+                "give both"
+            )
+        if self.features_folder is not None and not self.whole:
+            raise InputError(
+                f"features_folder: got {str(self.features_folder)!r} without prdc_full or "
+                "swd_full; give one of them"
+            )
         if self.adm:
             if self.protocol == "clean":
                 raise InputError(
@@ -332,9 +386,16 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         return [name for name in SAMPLED if getattr(self, name)]
 
     @property
+    def whole(self) -> list[str]:
+        """What of that is to be from all images."""
+        return [name for name in ("prdc", "swd") if getattr(self, f"{name}_full")]
+
+    @property
     def sample(self) -> int:
-        return SAMPLE if self.sampled or self.interval or self.report is not None else 0
+        needed = set(self.sampled) - set(self.whole)
+        return SAMPLE if needed or self.interval or self.report is not None else 0
 
     def sample_of(self, side: str) -> int:
         """How many images of "real" or "fake" are kept."""
-        return ADM_SAMPLE if self.adm and side == "fake" else self.sample
+        full = self.adm and side == "fake" and not self.prdc_full
+        return ADM_SAMPLE if full else self.sample

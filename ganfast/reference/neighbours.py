@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 _PAIRS = 2**22
-"""Distances at a time: 32 MB."""
+"""Distances at a time, and numbers of rows that are made wide: 32 MB."""
 
 
 def nearest_distances(x: Tensor, k: int) -> Tensor:
@@ -65,10 +65,15 @@ def ball_counts(
 
 
 def _strips(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """(rows of x, their squared distances from all rows of y), a strip of rows at a time."""
-    x, y = x.double(), y.double()
+    """(rows of x, their squared distances from all rows of y), a strip of rows at a time. Both may
+    be files mapped into memory: no copy of all rows is made."""
     height = max(1, _PAIRS // max(1, len(y)))
+    width = max(1, _PAIRS // max(1, y.shape[1]))
     for a in range(0, len(x), height):
         rows = slice(a, min(a + height, len(x)))
-        distances = torch.cdist(x[rows], y, compute_mode="donot_use_mm_for_euclid_dist")
-        yield rows, distances.square()
+        strip = x[rows].double()
+        parts = [
+            torch.cdist(strip, part.double(), compute_mode="donot_use_mm_for_euclid_dist")
+            for part in y.split(width)
+        ]
+        yield rows, torch.cat(parts, 1).square_()

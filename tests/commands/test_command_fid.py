@@ -43,8 +43,10 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
     argv += ["--decoder", "pillow"]
     argv += ["--same-number", "--shuffle-seed", "4", "--dims", "64", "--per-class", "--prdc"]
     argv += ["--sfid", "--adm", "--swd", "--memorisation", "--cmmd", "--interval", "--no-cache"]
+    argv += ["--report", tmp_path / "out.html", "--prdc-full", "--swd-full", "--keep-features"]
+    argv += ["--features-folder", tmp_path, "--features-dtype", "float16"]
+    argv += ["--held-out", sides[0]]
     argv += ["--interval-by", "half-samples"]
-    argv += ["--report", tmp_path / "out.html"]
     assert call("fid", *sides, *argv)[0] == 0
     given = evaluation.calls[0][2]
     assert given == {
@@ -77,6 +79,11 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "dims": 64,
         "per_class": True,
         "prdc": True,
+        "prdc_full": True,
+        "swd_full": True,
+        "features_folder": str(tmp_path),
+        "features_dtype": "float16",
+        "keep_features": True,
         "sfid": True,
         "cache": False,
         "interval_by": "half-samples",
@@ -86,10 +93,13 @@ def test_every_flag_is_handed_on(call, sides, evaluation, tmp_path):
         "interval": True,
         "cmmd": True,
         "memorisation": True,
+        "held_out": str(sides[0]),
         "progress": False,
     }
-    # key= is for loaders, which only Python has
-    assert {"real", "fake", "key", *given} == set(inspect.signature(EVALUATE).parameters)
+    # key= and label_key= are for loaders, which only Python has
+    assert {"real", "fake", "key", "label_key", *given} == set(
+        inspect.signature(EVALUATE).parameters
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ganfast.metrics.summary import Summary
+from ganfast.metrics.summary.feature_file import FeatureFile
 from ganfast.metrics.summary.late_checks import MOST
 from testing.host_calls import HostCalls
 
@@ -129,3 +130,20 @@ def test_a_state_goes_on_with_the_same_bits(kwargs):
         on.add(features[where].cuda(), logits[where].cuda(), where)
     one, two = on.state_dict(), whole.state_dict()
     assert all(torch.equal(one[key].cpu(), two[key].cpu()) for key in two)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_features_of_all_images_in_a_file(dtype, tmp_path):
+    """Copied while the GPU goes on, and the tensor may then be written to again."""
+    features, logits = images()
+    file = FeatureFile(DIM, dtype=dtype, folder=tmp_path)
+    found = Summary(DIM, device="cuda", features=file)
+    memory = torch.empty(BATCH, DIM, device="cuda")
+    for start in range(0, N, BATCH):
+        where = range(start, min(start + BATCH, N))
+        rows = memory[: len(where)].copy_(features[where])
+        found.add(rows, None, where)
+        rows.zero_()
+    wanted = features.to(getattr(torch, dtype))
+    assert torch.equal(found.all_features.rows(), wanted)
+    assert found.all_features.positions().tolist() == list(range(N))

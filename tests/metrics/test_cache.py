@@ -108,6 +108,14 @@ def test_what_compares_images_one_by_one_is_the_same(look, tmp_path):
             assert second[key] == value, key
 
 
+def test_features_of_all_images_come_from_the_images(look):
+    first = look(prdc=True)[1]
+    seen, second, said = look(prdc_full=True)
+    assert seen == 2 * N and not said
+    for name in ("precision", "recall", "density", "coverage"):
+        assert first[f"prdc_{name}"] == second[f"prdc_{name}"]
+
+
 def test_archives_and_arrays(look, real, tmp_path):
     at = tmp_path / "real.zip"
     with zipfile.ZipFile(at, "w") as archive:
@@ -126,6 +134,7 @@ def test_where_nothing_is_kept(look, folder, monkeypatch, network):
     for source, given in (
         (None, {"cache": False}),
         (None, {"bootstrap": 4}),
+        (None, {"prdc_full": True}),
         (lambda: iter(batches), {}),
     ):
         look(*([] if source is None else [source]), **given)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -26,6 +28,8 @@ def work(rank, folder):
     seen = {"moments": moments_of(rank), "summary": summaries_of(rank), "fid": distances_of(rank)}
     seen["alone"] = alone_of(rank)
     seen["evaluate"] = evaluations_of(rank)
+    seen["classes"] = classes_by(slice(None, 15) if rank == 0 else slice(15, None))
+    seen["kept"] = kept_by(folder)
     torch.save(seen, f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
@@ -266,9 +270,9 @@ REFUSED = {
 }
 
 
-def evaluated(real, fake):
+def evaluated(real, fake, **more):
     given = {"extractor": "tiny_network:network", "device": "cpu", "batch_size": 5, "splits": 2}
-    return evaluate(real, fake, kid=True, prdc=True, **given)
+    return evaluate(real, fake, kid=True, prdc=True, **given, **more)
 
 
 def evaluations_of(rank):
@@ -279,6 +283,41 @@ def evaluations_of(rank):
     return found | {
         kind: refusal(lambda m=m: evaluated(m(rank), fake)) for kind, m in REFUSED.items()
     }
+
+
+def kept_by(folder, name="kept"):
+    """With the features of all images, which the processes share."""
+    into = Path(folder) / name
+    into.mkdir(exist_ok=True)
+    given = {"prdc_full": True, "swd_full": True, "features_folder": into, "keep_features": True}
+    found = evaluated(pictures(), images(50, 50), **given)
+    kept = {path.name: torch.from_numpy(np.load(path)) for path in sorted(into.glob("*.npy"))}
+    return {key: found[key] for key in ("prdc_density", "prdc_recall", "prdc_n_fake", "swd")}, kept
+
+
+def test_the_features_of_all_images_come_together(seen, tmp_path):
+    (found, kept), (other, _) = seen.kept
+    whole, alone = kept_by(tmp_path)
+    assert found == other == pytest.approx(whole, rel=1e-5)
+    for name, rows in alone.items():  # in the order of the images
+        torch.testing.assert_close(kept[name], rows, rtol=1e-5, atol=1e-5)
+    assert len(kept) == 2
+
+
+def classes_by(share):
+    """By class, of a loader whose labels each process knows a part of."""
+    labels = torch.tensor([3] * 10 + [1] * 10 + [2] * 20)
+    loader = [(pictures()[share], labels[share])]
+    fake = [(images(50, 50), torch.arange(50) % 4)] if share == slice(None) else [
+        (images(50, 50)[share], (torch.arange(50) % 4)[share])]  # fmt: skip
+    return evaluated(loader, fake, per_class=True)["fid_per_class"]
+
+
+def test_classes_of_which_each_process_has_seen_some(seen):
+    first, second = seen.classes
+    assert first == second and set(first) == {"1", "2", "3"}
+    whole = classes_by(slice(None))
+    assert first == pytest.approx(whole, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", STREAMS)

@@ -314,6 +314,35 @@ def test_near_copies_are_named(folders, arrays, tmp_path, monkeypatch):
     assert any(note.startswith("nothing on memorisation: real: got") for note in few["notes"])
 
 
+def test_near_copies_beside_held_out_images(folders, arrays, tmp_path, monkeypatch):
+    held_out = tmp_path / "held out.npy"
+    np.save(held_out, arrays[1][20:].numpy())
+    fake = arrays[1][:20].clone()
+    found = evaluate(arrays[0], fake, held_out=held_out)
+    sides = [load_extractor(TINY)(images)[0] for images in (arrays[0], fake, arrays[1][20:])]
+    expected = metrics.memorisation(sides[0], sides[1], held_out=sides[2])
+    assert (found["memorised"], found["memorised_expected"]) == (expected.share, expected.expected)
+    assert any("any of 20 held-out ones" in note for note in found["notes"])
+    # In no other number, by each extractor, and by a run that goes on as well.
+    plain = evaluate(arrays[0], fake, memorisation=True)
+    assert (plain["fid"], plain["n_real"], plain["n_fake"]) == (found["fid"], len(arrays[0]), 20)
+    both = evaluate(arrays[0], fake, held_out=held_out, extractor=f"{TINY},tiny_network:Tiny")
+    assert both["by_extractor"]["tiny_network:Tiny"]["memorised"] == expected.share
+    given = {"held_out": held_out, "prdc_full": True, "state": tmp_path / "run.state"}
+    with monkeypatch.context() as patch:
+        Interrupting(10).patch(patch)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(arrays[0], fake, **given)
+    calls = count_calls(monkeypatch)
+    again = evaluate(arrays[0], fake, **given)
+    assert again["memorised_expected"] == expected.expected and len(calls) == 12 - 10
+    metrics.image_statistics(folders.real, extractor=TINY, device="cpu").save(tmp_path / "s.npz")
+    with pytest.raises(InputError, match="held_out: got a file of statistics; give images"):
+        evaluate(arrays[0], fake, held_out=tmp_path / "s.npz")
+    with pytest.raises(InputError, match="held_out"):
+        evaluate(arrays[0], fake, held_out=tmp_path / "nothing")
+
+
 def test_an_interval_by_influence(folders, arrays, tmp_path):
     found = evaluate(folders.real, folders.fake, interval=True)
     sides = []

@@ -272,7 +272,10 @@ def test_compiled_modules(mine, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "parts"),
     [
-        ("nonsense", ["'nonsense'", "give one of inception, digits, dinov2, clip, module:factory"]),
+        (
+            "nonsense",
+            ["'nonsense'", "give one of inception, digits, dinov2, clip, swav, module:factory"],
+        ),
         (":factory", ["module:factory"]),
         ("module:", ["module:factory"]),
         ("not_there_at_all:factory", ["no module not_there_at_all"]),

@@ -21,7 +21,7 @@ from testing.torchvision_stub import import_torchvision
 
 PICTURES = [crop(0, 40, 60), crop(1, 90, 50), crop(2, 30, 30)]
 MODELS = {"timm": "timm", "hf": "transformers", "torchvision": "torchvision"}
-PRESETS = ("dinov2", "clip")
+PRESETS = ("dinov2", "clip", "swav")
 
 
 def imported(name: str) -> Any:
@@ -189,11 +189,58 @@ def test_clip_is_resized_by_torch_to_a_square(tmp_path, monkeypatch):
     assert result["protocol"].startswith("336x336 by bicubic") and result["extractor"] == "clip"
 
 
-@pytest.mark.parametrize("source", ["timm:x", "hf:x/y", "torchvision:x", "dinov2"])
-def test_a_library_that_is_not_installed(source, monkeypatch):
+def test_swav_is_the_pooled_layer_of_a_resnet(tmp_path, monkeypatch):
+    """In the layout of the published file: as DistributedDataParallel names it, with other heads
+    and no classifier."""
+    imported("torchvision")
+    from torchvision import models, transforms
+
+    small = models.ResNet(models.resnet.Bottleneck, [1, 1, 1, 1]).eval()
+    monkeypatch.setattr(
+        models, "resnet50", lambda weights: models.ResNet(models.resnet.Bottleneck, [1, 1, 1, 1])
+    )
+    state = {f"module.{key}": value for key, value in small.state_dict().items() if "fc" not in key}
+    state["module.prototypes.weight"] = torch.ones(3, 4)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    cached = folder / "swav_800ep_pretrain.pth.tar"
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(libraries, "SWAV", (tmp_path / "none" / cached.name).as_uri())
+    words = "^extractor swav: no weights .*; get https://dl.fbaipublicfiles.com/.* name the file"
+    with pytest.raises(InputError, match=words):
+        load_extractor("swav")
+    torch.save(state, cached)
+    extractor, found = features("swav")
+    small.fc = torch.nn.Identity()
+    steps = [transforms.Resize(224), transforms.CenterCrop(224), transforms.ToTensor()]
+    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    transform = transforms.Compose([*steps, transforms.Normalize(mean, deviation)])
+    assert equal(found, small, [transform(image) for image in pil()])
+    assert extractor.dim == 2048 and extractor.protocol.name.startswith("shorter side to 224")
+    file = cached.rename(tmp_path / "mine.pth")
+    pictures = [torch.from_numpy(picture) for picture in PICTURES]
+    assert torch.equal(load_extractor("swav", weights=file)(pictures)[0], found)
+    torch.save({"layer": torch.ones(1)}, file)
+    with pytest.raises(InputError, match="extractor swav: the weights are not those of a ResNet"):
+        load_extractor("swav", weights=file)
+
+
+@pytest.mark.parametrize(
+    "source, package",
+    [
+        ("timm:x", "timm"),
+        ("hf:x/y", "transformers"),
+        ("torchvision:x", "torchvision"),
+        ("dinov2", "transformers"),
+        ("clip", "transformers"),
+        ("swav", "torchvision"),
+    ],
+)
+def test_a_library_that_is_not_installed(source, package, monkeypatch):
     for name in MODELS.values():
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(InputError, match=f"^extractor {source}: it needs .*; pip install "):
+    words = f"^extractor {source}: it needs {package}, .*; pip install {package}$"
+    with pytest.raises(InputError, match=words):
         load_extractor(source)
 
 

@@ -10,6 +10,7 @@ import truth
 import ganfast
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics import manifold_metrics
+from ganfast.metrics.arrays import as_rows
 
 
 def gaussian(n, d, seed):
@@ -168,3 +169,17 @@ def test_bad_types():
             manifold_metrics(GOOD, GOOD, k=k)
     with pytest.raises(InputTypeError, match="^real: got int64; give a torch tensor"):
         manifold_metrics(np.arange(30).reshape(10, 3), GOOD)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_rows_in_files(dtype, tmp_path):
+    """Mapped into memory, to read only, and neither copied nor changed."""
+    sides = [gaussian(n, 9, n).numpy().astype(dtype) for n in (80, 70)]
+    expected = manifold_metrics(*(torch.from_numpy(side).float() for side in sides))
+    for i, side in enumerate(sides):
+        np.save(tmp_path / f"{i}.npy", side)
+    mapped = [np.load(tmp_path / f"{i}.npy", mmap_mode="r") for i in range(2)]
+    assert as_rows("real", mapped[0]).data_ptr() == mapped[0].ctypes.data
+    for by in ("reference", *(["cpu"] if "cpu" in truth.backends() else [])):
+        with ganfast.backend(by):
+            assert manifold_metrics(*mapped) == expected

@@ -40,6 +40,47 @@ def test_the_definition(dtype):
     assert found.expected == pytest.approx(float(held_out.double().mean()), abs=1e-12)
 
 
+def by_definition_of_three(real, rows, others):
+    """Each row's (is it a near copy, ratio): nearer to its nearest real row than all others are;
+    ``others`` (l, d), or for each row which of these, (n, l)."""
+    between = (rows[:, None] - real).square().sum(2).sqrt()
+    distance, nearest = between.min(1)
+    to_others = (real[nearest][:, None] - others).square().sum(2).sqrt()
+    if others is rows:
+        to_others.fill_diagonal_(torch.inf)
+    ratio = torch.where(distance == 0, 0.0, distance / to_others.amin(1))
+    return ratio < 1, ratio
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_the_definition_with_held_out_rows(dtype):
+    real, fake, held_out = (gaussian(n, 4, n).to(dtype) for n in (90, 70, 50))
+    fake[3], fake[7] = real[20], real[5] + 0.01
+    found = memorisation(real, fake, held_out=held_out, worst=5)
+    wide = [side.double() for side in (real, fake, held_out)]
+    copies, ratio = by_definition_of_three(*wide)
+    assert found.share == pytest.approx(float(copies.double().mean()), abs=1e-12)
+    order = ratio.argsort()[:5].tolist()
+    assert [pair[0] for pair in found.pairs] == order and found.pairs[0] == (3, 20, 0.0)
+    assert [pair[2] for pair in found.pairs] == pytest.approx(ratio[order].tolist(), rel=1e-12)
+    expected, _ = by_definition_of_three(wide[0], wide[2], wide[2])
+    assert found.expected == pytest.approx(float(expected.double().mean()), abs=1e-12)
+    assert 0 < found.expected < 1
+
+
+def test_held_out_rows_tell_who_was_copied():
+    real, held_out = gaussian(400, 16, 0), gaussian(300, 16, 5)
+    fresh = memorisation(real, gaussian(400, 16, 1), held_out=held_out)
+    assert abs(fresh.share - fresh.expected) < 0.1
+    copied = memorisation(real, real[:200] + 0.3 * gaussian(200, 16, 2), held_out=held_out)
+    assert copied.share > 0.95 and copied.expected == fresh.expected
+    # A generator that copies what was held out copies nothing that it was trained on.
+    other = memorisation(real, held_out + 0.01 * gaussian(300, 16, 2), held_out=held_out)
+    assert other.share < 0.9 * copied.share
+    leaked = memorisation(real, gaussian(40, 16, 1), held_out=torch.cat([held_out, real[:300]]))
+    assert leaked.expected > 0.5
+
+
 def test_new_samples_are_as_expected():
     """Of points on a line two thirds are the nearest of their nearest."""
     found = memorisation(gaussian(3000, 1, 0), gaussian(3000, 1, 1))
@@ -94,3 +135,15 @@ def test_arrays_and_bad_input():
     ):
         with pytest.raises(InputError, match=f"^{words}"):
             memorisation(one, two, **more)
+
+
+def test_held_out_rows_that_cannot_be():
+    real, fake = gaussian(9, 3, 0), gaussian(5, 3, 1)
+    for rows, message in (
+        (gaussian(1, 3, 2), "held_out: got shape .* at least 2 rows"),
+        (gaussian(5, 4, 2), "held_out: got 4 features, where real has 3"),
+        ([1.0], "held_out: got list"),
+        (gaussian(5, 3, 2) * torch.nan, "held_out: got NaN or inf"),
+    ):
+        with pytest.raises(InputError, match=message):
+            memorisation(real, fake, held_out=rows)

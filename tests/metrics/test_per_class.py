@@ -6,7 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from image_samples import crop, encode, write
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from ganfast.errors import InputError
 from ganfast.metrics import evaluate, image_statistics
@@ -139,3 +141,73 @@ def test_a_run_that_was_stopped_goes_on(sides, tmp_path):
         evaluate(real, fake, state=state, **GIVEN)
     last.write_bytes(good)
     assert evaluate(real, fake, per_class=True, state=state, **GIVEN)["fid_per_class"] == wanted
+
+
+class Labelled(Dataset):
+    def __init__(self, images, labels):
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return {"image": self.images[i], "label": self.labels[i]}
+
+
+def labelled():
+    """Images of a side and their classes, in no order, the last seen first in the last batch."""
+    images = torch.from_numpy(np.stack([crop(i) for i in range(60)]))
+    labels = torch.tensor([0, 2, 0, 2, 2, 0, 0, 2] * 3 + [1] * 6)
+    return (images[:30], labels), (images[30:], labels.flip(0))
+
+
+LOADERS = {
+    "batches": lambda images, labels: DataLoader(TensorDataset(images, labels), batch_size=4),
+    "dicts": lambda images, labels: DataLoader(Labelled(images, labels), batch_size=9),
+    "pairs": lambda images, labels: list(zip(images, labels.tolist(), strict=True)),
+    "a function": lambda images, labels: lambda: zip(images.split(8), labels.split(8), strict=True),
+    "names": lambda images, labels: [(images, list(map(str, labels.tolist())))],
+}
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_labels_that_come_with_the_images(kind, tmp_path):
+    given = {"per_class": True, "prdc": True, **GIVEN}
+    files = []
+    for i, (images, labels) in enumerate(labelled()):
+        files.append(tmp_path / f"{i}.npz")
+        np.savez(files[-1], arr_0=images.numpy(), arr_1=labels.numpy())
+    wanted = evaluate(*files, **given)
+    found = evaluate(*(LOADERS[kind](*side) for side in labelled()), **given)
+    assert found["fid_per_class"].keys() == {"0", "1", "2"}
+    for name in ("intra_fid", "fid", "intra_recall"):
+        assert found[name] == pytest.approx(wanted[name], rel=1e-9)
+    assert found["fid_per_class"] == pytest.approx(wanted["fid_per_class"], rel=1e-9)
+    assert found["prdc_per_class"] == wanted["prdc_per_class"]
+    mixed = evaluate(files[0], LOADERS[kind](*labelled()[1]), **given)
+    assert mixed["fid_per_class"] == pytest.approx(wanted["fid_per_class"], rel=1e-9)
+
+
+def test_classes_of_loaders_that_have_none_in_common():
+    (images, labels), (others, _) = labelled()
+    found = evaluate([(images, labels)], [(others, labels + 7)], per_class=True, **GIVEN)
+    assert found["fid"] > 0 and found["fid_per_class"] == {} and found["intra_fid"] is None
+    assert found["vanished_classes"] == ["0", "1", "2"]
+
+
+def test_labels_that_cannot_be():
+    (images, labels), _ = labelled()
+    both = {"image": images, "label": labels, "class": labels}
+    for loader, more, words in (
+        ([images], {}, "per_class: got a batch of fake without labels; give .images, labels."),
+        ([(images, images)], {}, "per_class: got a batch of fake without labels"),
+        ([(images, labels[:7])], {}, "per_class: got 7 labels for 30 images of fake"),
+        ([(images, labels / 2)], {}, "per_class: got a label that is a float for 30 images"),
+        ([{"image": images}], {}, "label_key: got None, and a batch of fake has the keys image"),
+        ([both], {}, "label_key: got None, and a batch of fake has the keys image, label, class"),
+        ([both], {"label_key": "kind"}, "label_key: got 'kind', and a batch of fake has the keys"),
+    ):
+        with pytest.raises(InputError, match=words):
+            evaluate([(images, labels)], loader, per_class=True, **more, **GIVEN)
+    found = evaluate([both], [(images, labels)], per_class=True, label_key="class", **GIVEN)
+    assert found["fid_per_class"]["2"] == pytest.approx(0, abs=1e-6)

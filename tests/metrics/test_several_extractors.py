@@ -139,7 +139,7 @@ def test_names_that_are_none(names, sides, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["fid", *map(str, sides), "--extractor", names])
     assert stopped.value.code == 2
-    assert "give one of inception, digits, dinov2, clip" in capsys.readouterr().err
+    assert "give one of inception, digits, dinov2, clip, swav" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [torch.nn.Identity(), [], 3, [FIRST, None]], ids=repr)

@@ -56,7 +56,7 @@ def cmmd(x: Any, y: Any, *, sigma: float = 10.0, scale: float = 1000.0) -> Cmmd:
     x, y = alike(x, y)
     x, y = _of_length_one("x", x), _of_length_one("y", y)
     n, m = len(x), len(y)
-    among_x, among_y = _kernel_sums(x, x, sigma)[0] - 1, _kernel_sums(y, y, sigma)[0] - 1
+    among_x, among_y = _kernel_sums_within(x, sigma) - 1, _kernel_sums_within(y, sigma) - 1
     of_x, of_y = _kernel_sums(x, y, sigma)
     value = among_x.sum() / (n * (n - 1)) + among_y.sum() / (m * (m - 1)) - 2 * of_x.mean() / m
     # To first order the estimate is a sum over rows, of twice these.
@@ -78,8 +78,26 @@ def _kernel_sums(x: Tensor, y: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     for a in range(0, len(x), _TILE):
         for b in range(0, len(y), _TILE):
             rows, columns = slice(a, a + _TILE), slice(b, b + _TILE)
-            # Of length 1, |a - b|^2 = 2 - 2 a.b.
-            kernel = ((x[rows] @ y[columns].T - 1) / sigma**2).exp_()
+            kernel = _kernel(x[rows], y[columns], sigma)
             along_x[rows] += kernel.sum(1)
             along_y[columns] += kernel.sum(0)
     return along_x, along_y
+
+
+def _kernel_sums_within(x: Tensor, sigma: float) -> Tensor:
+    """The sums over all rows of x for each of them (n,): of a symmetric matrix, of which half of
+    the tiles are made."""
+    along = x.new_zeros(len(x))
+    for a in range(0, len(x), _TILE):
+        for b in range(a, len(x), _TILE):
+            rows, columns = slice(a, a + _TILE), slice(b, b + _TILE)
+            kernel = _kernel(x[rows], x[columns], sigma)
+            along[rows] += kernel.sum(1)
+            if b > a:
+                along[columns] += kernel.sum(0)
+    return along
+
+
+def _kernel(x: Tensor, y: Tensor, sigma: float) -> Tensor:
+    """Of rows of length 1, for which |a - b|^2 = 2 - 2 a.b."""
+    return ((x @ y.T - 1) / sigma**2).exp_()

@@ -22,8 +22,9 @@ _PRODUCTS = 2**23
 
 @dataclass(frozen=True)
 class Memorisation:
-    """``share`` of the fake rows, and ``expected``, that of real rows which the others never saw:
-    both from 0 to 1. ``pairs``: (fake row, real row, ratio) of the nearest copies, ratio below 1.
+    """``share`` of the fake rows, and ``expected``, that of rows of real images which nothing was
+    generated from: both from 0 to 1. ``pairs``: (fake row, real row, ratio) of the nearest copies,
+    ratio below 1.
     """
 
     share: float
@@ -32,7 +33,7 @@ class Memorisation:
 
 
 @no_autograd
-def memorisation(real: Any, fake: Any, *, worst: int = 10) -> Memorisation:
+def memorisation(real: Any, fake: Any, *, held_out: Any = None, worst: int = 10) -> Memorisation:
     """How many fake rows are nearer to a real one than that is to the other real ones: 1 less
     authenticity (Alaa et al., 2022, arXiv:2102.08921; AuthPct of Stein et al., 2023,
     arXiv:2306.04675)::
@@ -45,29 +46,53 @@ def memorisation(real: Any, fake: Any, *, worst: int = 10) -> Memorisation:
     beside ``expected``: that of the second half of the real rows as if they were generated from the
     first. Far above it, images are copied.
 
+    With real images that were not trained on there is no need to halve (the comparison of three
+    samples of Meehan et al., 2020, arXiv:2004.05675, image by image)::
+
+        a fake row f with the nearest real row r is a near copy
+        if |f - r| < |h - r| for every held-out row h, or f = r
+
+    and ``expected`` is the same of each held-out row beside the others.
+
     Distances are in float64, exact but for some units of the last place. No matrix of all distances
     is made.
 
     Args:
         real, fake: features (n, d) of training images and (m, d) of generated ones, torch tensors
             on one device or NumPy arrays, of any floating dtype.
-        worst: how many pairs to list, those of the smallest ratio |f - r| / |r - r'|.
+        held_out: features (l, d) of real images that were not trained on, or None.
+        worst: how many pairs to list, those of the smallest ratio |f - r| / |r - r'|, or
+            |f - r| / |h - r|.
 
     Raises:
-        ValueError: (an InputError) other shapes or dtypes, NaN or inf, or fewer than 4 real rows.
+        ValueError: (an InputError) other shapes or dtypes, NaN or inf, fewer than 4 real rows or 2
+            held-out ones.
     """
     worst = _checks.integer("worst", worst, least=0)
     real, fake = as_rows("real", real, least=4), as_rows("fake", fake, least=1)
-    if real.shape[1] != fake.shape[1]:
-        raise InputError(
-            f"fake: got {fake.shape[1]} features, where real has {real.shape[1]}; use the same "
-            "extractor for both"
-        )
+    others = [("fake", fake)]
+    if held_out is not None:
+        held_out = as_rows("held_out", held_out, least=2)
+        others.append(("held_out", held_out))
+    for name, rows in others:
+        if real.shape[1] != rows.shape[1]:
+            raise InputError(
+                f"{name}: got {rows.shape[1]} features, where real has {real.shape[1]}; use the "
+                "same extractor for both"
+            )
     real, fake = alike(real, fake)
     half = len(real) // 2
     with float32_products("fp32"):
-        copies, ratios, nearest = _near_copies(real, fake)
-        expected, _, _ = _near_copies(real[:half], real[half:])
+        if held_out is None:
+            limit = _apart(real)
+            expected = _near_copies(real[half:], real[:half], _apart(real[:half]))[0]
+        else:
+            real, held_out = alike(real, held_out)
+            limit, closest = nearest_rows(real, held_out)
+            squared, real_row = nearest_rows(held_out, real)
+            own = torch.arange(len(held_out), device=real.device)
+            expected = (closest[real_row] == own) | (squared == 0)
+        copies, ratios, nearest = _near_copies(fake, real, limit)
     order = ratios.argsort(stable=True)[:worst]
     listed = order[copies[order]].tolist()
     return Memorisation(
@@ -77,13 +102,18 @@ def memorisation(real: Any, fake: Any, *, worst: int = 10) -> Memorisation:
     )
 
 
-def _near_copies(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each fake row whether it is one, the ratio, and the nearest real row's number."""
-    kernels = serve("neighbours", (real,))
-    apart = call("neighbours", kernels, "nearest_distances", real, 1)[:, 0]
+def _apart(rows: Tensor) -> Tensor:
+    """(n,): of each row the squared distance from the nearest other one."""
+    found: Tensor = call("neighbours", serve("neighbours", (rows,)), "nearest_distances", rows, 1)
+    return found[:, 0]
+
+
+def _near_copies(fake: Tensor, real: Tensor, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each fake row whether it is nearer to the nearest real row than that row's limit, a
+    squared distance; the ratio; and that row's number."""
     squared, nearest = nearest_rows(fake, real)
-    limit = apart[nearest]
-    ratios = torch.where(squared == 0, 0.0, (squared / limit).sqrt())  # of a duplicated r: infinite
+    # Of a limit of 0, a duplicated row's, it is infinite.
+    ratios = torch.where(squared == 0, 0.0, (squared / limit[nearest]).sqrt())
     return ratios < 1, ratios, nearest
 
 
@@ -107,7 +137,9 @@ def nearest_rows(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         strip = slice(int(rows[0]), int(rows[-1]) + 1)
         nearness = torch.addmm(squares, a[strip], b.T, alpha=-2)
         found = nearness.topk(count, largest=False, sorted=True)
-        exact = _squared(x[strip], y, found.indices)
+        # Any other than these is farther than the first, whatever round-off did to both.
+        may_be = found.values.double() <= found.values[:, :1].double() + 2 * slack[strip, None]
+        exact = _squared(x[strip], y, found.indices, may_be)
         best[strip], place = exact.min(1)
         index[strip] = found.indices.gather(1, place[:, None])[:, 0]
         if count == len(y):
@@ -119,7 +151,11 @@ def nearest_rows(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return best, index
 
 
-def _squared(x: Tensor, y: Tensor, chosen: Tensor) -> Tensor:
-    """(n, k): of row i of x from the rows chosen[i] of y."""
-    columns = (x.double() - y[one].double() for one in chosen.unbind(1))
-    return torch.stack([difference.square().sum(1) for difference in columns], 1)
+def _squared(x: Tensor, y: Tensor, chosen: Tensor, wanted: Tensor) -> Tensor:
+    """(n, k): of row i of x from the rows chosen[i] of y, where that is wanted; else infinite."""
+    squared = torch.full(chosen.shape, torch.inf, dtype=torch.float64, device=x.device)
+    for column in range(chosen.shape[1]):
+        at = wanted[:, column].nonzero()[:, 0]
+        difference = x[at].double() - y[chosen[at, column]].double()
+        squared[at, column] = difference.square().sum(1)
+    return squared

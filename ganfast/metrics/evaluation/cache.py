@@ -34,6 +34,8 @@ LIMIT = 2 << 30
 """Bytes of all entries together; the ones that were not used for the longest time are removed."""
 _DECIDES = ("background", "exif", "max_pixels", "decoder", "on_error")
 """Options that change what is seen in the same files."""
+_PACKAGES = ("ganfast", "torch", "pillow", "simplejpeg", "imagecodecs")
+"""Whose other version may decode or compute in another way."""
 
 
 def cache_folder() -> Path:
@@ -73,6 +75,7 @@ class Known:
         names = [one.name for one in extractors if one is not None]
         if (
             not options.cache
+            or options.whole  # the features of every image are wanted, not what is known of them
             or evaluation.ranks.count > 1
             or not isinstance(source, FileImages | ArrayImages)
             or (source.count or 0) < LEAST
@@ -95,7 +98,7 @@ class Known:
             "images": content,
             "extractors": made,
             "summaries": settings,
-            "ganfast": _version(),
+            "versions": {name: _version(name) for name in _PACKAGES},
             **{name: getattr(options, name) for name in _DECIDES},
         }
         return cls(identity)
@@ -140,11 +143,11 @@ class Known:
             return
 
 
-def _version() -> str:
+def _version(package: str) -> str | None:
     try:
-        return metadata.version("ganfast")
-    except metadata.PackageNotFoundError:  # a source tree that is not installed
-        return "unknown"
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _trim(newest: Path) -> None:

@@ -20,11 +20,12 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
     """Fréchet Inception Distance (Heusel et al. 2017, arXiv:1706.08500) of ``fake`` from ``real``,
     and all else that one pass over the images gives.
 
-    Memory does not grow with the number of images: no features are kept, and images are decoded a
-    few batches ahead. Where torch.distributed is initialised, all processes must call this; they
-    share the images without duplicates or padding, and each gets the result. A loader or iterable
-    that gives each process a share of its own already (by a DistributedSampler, say) is taken whole
-    in each; which it was is in the notes.
+    Memory does not grow with the number of images: no features are kept but those of a sample (of
+    all, in a file, with ``prdc_full`` or ``swd_full``), and images are decoded a few batches ahead.
+    Where torch.distributed is initialised, all processes must call this; they share the images
+    without duplicates or padding, and each gets the result. A loader or iterable that gives each
+    process a share of its own already (by a DistributedSampler, say) is taken whole in each; which
+    it was is in the notes.
 
     Args:
         real, fake: a folder, a .zip or .tar archive, a .npy or .npz file (uint8, NHWC); a .npz
@@ -51,8 +52,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
         - ``prdc_precision``, ``prdc_recall``, ``prdc_density``, ``prdc_coverage``, and of how many
           images these are, ``prdc_n_real`` and ``prdc_n_fake``;
         - ``memorised``, the share of fake images that are near copies, ``memorised_expected``, that
-          of real images which the others never saw, ``memorised_pairs`` [[fake name, real name,
-          ratio], ...];
+          of real images which the others never saw, or of the held-out ones, ``memorised_pairs``
+          [[fake name, real name, ratio], ...];
         - ``fid_interval`` [low, high], ``costly_images`` [[fake name, change of FID without it],
           ...], ``fid_infinity``, ``fid_infinity_error``, ``fid_by_number``
           [[fake images, FID], ...];

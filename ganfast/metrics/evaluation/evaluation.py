@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,12 +18,13 @@ from ganfast.errors import InputError
 from ganfast.metrics.choices import BATCH_SIZE, DIMS
 from ganfast.metrics.distances.influence import Gradients
 from ganfast.metrics.distributed import Ranks
+from ganfast.metrics.evaluation.all_features import AllFeatures
 from ganfast.metrics.evaluation.cache import Known
+from ganfast.metrics.evaluation.classes import ClassFolders, StreamClasses, classes_of
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
-from ganfast.metrics.evaluation.loading import load_extractors, several
+from ganfast.metrics.evaluation.loading import how_made, load_extractors, several
 from ganfast.metrics.evaluation.overlap import same_images
-from ganfast.metrics.evaluation.per_class import class_folders
-from ganfast.metrics.evaluation.run_state import RunState
+from ganfast.metrics.evaluation.resumption import Resumption
 from ganfast.metrics.evaluation.same_number import at_same_number
 from ganfast.metrics.evaluation.sources import (
     ignored,
@@ -37,12 +39,6 @@ from ganfast.metrics.images import ImageSource, Skipped
 from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Moments, Summary
-
-_LASTING = (
-    "inception_score", "splits", "chunks", "sample", "seed",
-    "background", "exif", "max_pixels", "on_error",
-)  # fmt: skip
-"""Options that a run must share with the one whose state it restores."""
 
 
 class Evaluation:
@@ -70,7 +66,9 @@ class Evaluation:
             opened = at_same_number(opened, options.shuffle_seed)
         same = same_images(given, opened)
         self.notes += [note for name, source in opened.items() for note in ignored(name, source)]
-        self.classes = class_folders(opened) if options.per_class else {}
+        self._labels = classes_of(opened, options.label_key) if options.per_class else {}
+        self.classes: dict[str, ClassFolders] = {}
+        """Of each side, after scan()."""
         with self.stopwatch("load"):
             shows = options.progress and self.ranks.first
             loaded = load_extractors(names, options, opened, beside, device, shows)
@@ -78,15 +76,24 @@ class Evaluation:
         self._others = loaded[1:]
         self.notes += self.extractor.notes if self.extractor is not None else ()
         self.batch_size = self._batch_size()
+        self._all_features = AllFeatures(options, self.ranks)
         self._sides = {name: self._side(name, source) for name, source in opened.items()}
         self._beside = {name: self._image_set(name, images) for name, images in beside.items()}
+        self._held_out = self._held_out_images(options)
         if same:  # looked at once
             self._sides["real"] = self._sides["fake"]
         # One iterable twice is iterated twice; an iterator is then at its end, which is told.
         if same or (len(given) == 2 and given["real"] is given["fake"]):
             self.notes.append("real and fake are the same: their distance tells nothing")
         self._compare()
-        self._state = self._restored()
+        self._resumption = Resumption(
+            options, self.ranks, loaded, self._image_sets, self.batch_size,
+            self._all_features.identity,
+        )  # fmt: skip
+        self.batch_size = self._resumption.batch_size
+        self.notes += self._all_features.require_room(
+            [images for images in self._image_sets if images is not self._held_out]
+        )
 
     def scan(self) -> None:
         """Take in all images; afterwards every process knows what all of them have seen."""
@@ -101,7 +108,7 @@ class Evaluation:
                 ranks=self.ranks,
                 stopwatch=self.stopwatch,
                 show=self.options.progress and self.ranks.first,
-                save=self._save,
+                save=self._resumption.save,
             )
             if known is not None:
                 known.keep(images)
@@ -115,6 +122,7 @@ class Evaluation:
             self.skipped += [one.name for one in skipped]
             self._tell_skipped(images, skipped)
         self.notes += [note for images in self._image_sets for note in images.notes]
+        self.classes = {name: self._settled(name) for name in self._labels}
         if self.ranks.count > 1:
             with self.stopwatch("reduce"):
                 for images in self._image_sets:
@@ -131,6 +139,13 @@ class Evaluation:
         self.notes += [] if told is None else [told]
         return known if told is None else None
 
+    def _settled(self, name: str) -> ClassFolders:
+        known, side = self._labels[name], self._sides[name]
+        if isinstance(known, ClassFolders):
+            return known
+        assert isinstance(side, ImageSet)
+        return known.settled(self.ranks, side.summaries)
+
     def _tell_skipped(self, images: ImageSet, skipped: list[Skipped]) -> None:
         """Why files were skipped, in a note; InputError, in all processes, if too few are left."""
         if not skipped:
@@ -144,8 +159,8 @@ class Evaluation:
     def finish(self) -> None:
         """The result is out: nothing is left to go on from. A file that stayed would give this
         result for other images of the same names and sizes."""
-        if self._state is not None:
-            self._state.delete()
+        self._all_features.finish()
+        self._resumption.delete()
 
     def by_others(self) -> list[Evaluation]:
         """The same with each other extractor in the place of the first, after scan()."""
@@ -161,6 +176,9 @@ class Evaluation:
                 for name, side in self._sides.items()
                 if isinstance(side, ImageSet)
             }
+            if self._held_out is not None:
+                held_out = self._held_out.others[number][1]
+                view._held_out = dataclasses.replace(self._held_out, summary=held_out, others=[])
             views.append(view)
         return views
 
@@ -184,6 +202,15 @@ class Evaluation:
         """Features of some images of the side, where the network runs."""
         assert self.extractor is not None
         return self.sampled(name).sample.to(self.extractor.device)
+
+    def compared(self, name: str, what: str) -> tuple[Tensor, np.ndarray]:
+        """The features of the side's images that ``what`` ("prdc", ...) compares, all or a sample,
+        and where these images stand in their source."""
+        if what not in self.options.whole:
+            return self.sample(name), self.sampled(name).sample_positions
+        assert self.extractor is not None
+        file = self.sampled(name).all_features
+        return _there(file.rows(), self.extractor.device), file.positions()
 
     def sampled_names(self, name: str) -> Callable[[int], str]:
         """By the number of a row of sample(), what its image is called."""
@@ -219,7 +246,7 @@ class Evaluation:
         return Statistics.from_moments(
             known.moments,
             spatial=known.spatial_moments,
-            **_how_made(self.extractor),
+            **how_made(self.extractor),
             layer=self.extractor.layer,
             skipped=self.skipped,
             notes=self.notes,
@@ -229,7 +256,7 @@ class Evaluation:
         """``protocol``, ``extractor`` and ``precision`` of the numbers, None where statistics don't
         say, ``dims``, of how many features they are, and ``batch_size``."""
         if self.extractor is not None:
-            made = {**_how_made(self.extractor), "extractor": self.extractor.name}
+            made = {**how_made(self.extractor), "extractor": self.extractor.name}
             return {**made, "dims": self.extractor.dim, "batch_size": self.batch_size}
         (first, *_) = self._sides.values()
         assert isinstance(first, Statistics)
@@ -246,7 +273,7 @@ class Evaluation:
     def _image_sets(self) -> list[ImageSet]:
         """The sides that are images, or have some beside their statistics, each once."""
         sides = [side for side in self._sides.values() if isinstance(side, ImageSet)]
-        sides += self._beside.values()
+        sides += [*self._beside.values(), *filter(None, [self._held_out])]
         return list({id(side): side for side in sides}.values())
 
     def _batch_size(self) -> int:
@@ -260,23 +287,47 @@ class Evaluation:
     def _image_set(self, name: str, source: ImageSource) -> ImageSet:
         assert self.extractor is not None
         others = [(other, self._summary(name, other)) for other in self._others]
-        return ImageSet(name, source, self._summary(name, self.extractor), others)
+        made = ImageSet(name, source, self._summary(name, self.extractor), others)
+        labels = self._labels.get(name)
+        made.classes = labels if isinstance(labels, StreamClasses) else None
+        return made
 
     def _summary(self, name: str, extractor: Extractor) -> Summary:
         options = self.options
-        folders = self.classes.get(name)
+        labels = self._labels.get(name)
         scored = options.inception_score and name != "real"
         return Summary(
             extractor.dim,
             classes=extractor.classes if scored else None,
             splits=options.splits,
-            chunks=options.chunks if folders is None else len(folders.names),
+            chunks=len(labels.names) if isinstance(labels, ClassFolders) else options.chunks,
             sample=options.sample_of(name),
+            features=self._all_features.file(name, extractor, extractor is self.extractor),
             spatial=extractor.spatial if options.sfid else None,
             seed=options.seed,
-            chunk_of=None if folders is None else folders.class_of,
+            chunk_of=labels.class_of if isinstance(labels, ClassFolders) else labels,
             device=extractor.device,
         )
+
+    def _held_out_images(self, options: EvaluationOptions) -> ImageSet | None:
+        if options.held_out is None:
+            return None
+        source = opened_side(options.held_out, "held_out", options)
+        if isinstance(source, Statistics):
+            raise InputError("held_out: got a file of statistics; give images")
+        assert self.extractor is not None
+        summaries = [
+            Summary(each.dim, sample=options.sample, seed=options.seed, device=each.device)
+            for each in (self.extractor, *self._others)
+        ]
+        return ImageSet(
+            "held_out", source, summaries[0], list(zip(self._others, summaries[1:], strict=True))
+        )
+
+    @property
+    def held_out(self) -> Summary | None:
+        """Of real images that were not trained on, if some were given."""
+        return None if self._held_out is None else self._held_out.summary
 
     def _compare(self) -> None:
         """Refuse statistics that were made in another way than the images are looked at."""
@@ -301,71 +352,14 @@ class Evaluation:
                     + (f"give --dims {one.dim} (dims={one.dim}), or " if layer else "")
                     + "make them anew with ganfast stats"
                 )
-            self.notes += one.check_comparable(**_how_made(self.extractor), allow_mismatch=allow)
-
-    # ---- the state of a run that may be interrupted
-
-    def _restored(self) -> RunState | None:
-        path = self.options.state
-        if path is None or self.extractor is None:
-            return None
-        for images in self._image_sets:
-            if not images.source.resumable:
-                raise InputError(
-                    f"state: {images.name} can only be read from its beginning; give a folder, an "
-                    "archive or an array, or leave state out"
-                )
-        if self.ranks.count > 1:
-            path = f"{path}.{self.ranks.rank}of{self.ranks.count}"
-        state = RunState(path, self._identity())
-        state.lock()
-        chosen = self.options.batch_size is not None
-        found = state.load(own=() if chosen else ("batch_size",))
-        if not chosen:
-            self._go_on_with(state, found)
-        for images in self._image_sets:
-            if images.name in state.sides:
-                images.restore(state.sides[images.name])
-        return state
-
-    def _go_on_with(self, state: RunState, found: bool) -> None:
-        """Take over the batch size of a run that goes on, in all processes alike."""
-        mine = state.identity["batch_size"] if found else None
-        begun = {size for size in self.ranks.gather(mine) if size is not None}
-        if len(begun) > 1:
-            raise InputError(
-                f"state: got files of batch_size {' and '.join(map(str, sorted(begun)))}; delete "
-                "them to begin anew"
-            )
-        self.batch_size = state.identity["batch_size"] = begun.pop() if begun else self.batch_size
-
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same for two parts of a run to make one."""
-        assert self.extractor is not None
-        return {
-            "batch_size": self.batch_size,
-            **{name: getattr(self.options, name) for name in _LASTING},
-            **{name: True for name in ("per_class", "sfid") if getattr(self.options, name)},
-            **{f"the images of {one.name}": one.source.fingerprint for one in self._image_sets},
-            **_how_made(self.extractor),
-            **{f"extractor {one.name}": list(_how_made(one).values()) for one in self._others},
-            "process": f"{self.ranks.rank} of {self.ranks.count}",
-        }
-
-    def _save(self, now: bool) -> None:
-        if self._state is not None and (now or self._state.due()):
-            for images in self._image_sets:
-                self._state.sides[images.name] = images.state()
-            self._state.save()
+            self.notes += one.check_comparable(**how_made(self.extractor), allow_mismatch=allow)
 
 
-def _how_made(extractor: Extractor) -> dict[str, Any]:
-    """What two sides' features must have in common to be compared."""
-    return {
-        "protocol": extractor.protocol.name,
-        "extractor": extractor.identity,
-        "precision": extractor.precision,
-    }
+def _there(rows: Tensor, device: torch.device) -> Tensor:
+    """On the GPU that is meant, if two sides of so many rows, and copies, have room there."""
+    if device.type != "cuda" or 16 * rows.numel() > torch.cuda.mem_get_info(device)[0]:
+        return rows
+    return rows.to(device)
 
 
 def _workers(asked: int | None, device: torch.device, processes: int) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ganfast._terminal import Progress
 from ganfast.interrupt import Interrupt
 from ganfast.metrics.distributed import Ranks
+from ganfast.metrics.evaluation.classes import StreamClasses
 from ganfast.metrics.evaluation.run_state import SideState
 from ganfast.metrics.evaluation.sharing import check_counts, shared_out
 from ganfast.metrics.extractors import Extractor
@@ -33,6 +34,8 @@ class ImageSet:
     summary: Summary
     others: list[tuple[Extractor, Summary]] = field(default_factory=list)
     """What else looks at the same images, and what is known of them by that."""
+    classes: StreamClasses | None = None
+    """Of the images, where these come with their labels."""
     next_batch: int = 0
     """All of this process's batches before it are in ``summary``."""
     done: bool = False
@@ -113,6 +116,8 @@ class ImageSet:
         self, batch: Batch, extractor: Extractor, staging: Staging | None, stopwatch: Stopwatch
     ) -> None:
         if batch.positions:
+            if self.classes is not None and batch.labels is not None:
+                self.classes.note(batch.labels, batch.positions)
             for each, summary in ((extractor, self.summary), *self.others):
                 prepared = _prepared(batch.images, each, staging, stopwatch)
                 with stopwatch("network"):

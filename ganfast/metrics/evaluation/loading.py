@@ -113,3 +113,12 @@ def _load(
         spatial=options.sfid and inception,
         progress=progress,
     )
+
+
+def how_made(extractor: Extractor) -> dict[str, Any]:
+    """What two sides' features must have in common to be compared."""
+    return {
+        "protocol": extractor.protocol.name,
+        "extractor": extractor.identity,
+        "precision": extractor.precision,
+    }

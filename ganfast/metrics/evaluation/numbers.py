@@ -118,7 +118,7 @@ def _kernel(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
 def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys((*MANIFOLD, "n_real", "n_fake"))
     if evaluation.options.prdc:
-        sides = list(map(evaluation.sample, ("real", "fake")))
+        sides = [evaluation.compared(name, "prdc")[0] for name in ("real", "fake")]
         try:
             with evaluation.stopwatch("manifold"):
                 metrics = manifold_metrics(*sides)
@@ -144,7 +144,7 @@ def _cmmd(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
 def _sliced(evaluation: Evaluation) -> dict[str, Any]:
     value = error = None
     if evaluation.options.swd:
-        real, fake = map(evaluation.sample, ("real", "fake"))
+        real, fake = (evaluation.compared(name, "swd")[0] for name in ("real", "fake"))
         with evaluation.stopwatch("sliced"):
             value, error = sliced_wasserstein(real, fake, seed=evaluation.options.seed)
     return {"swd": value, "swd_error": error}
@@ -153,15 +153,23 @@ def _sliced(evaluation: Evaluation) -> dict[str, Any]:
 def _memorised(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(("memorised", "memorised_expected", "memorised_pairs"))
     if evaluation.options.memorisation:
+        held_out = evaluation.held_out
+        beside = None if held_out is None else held_out.sample
         try:
             with evaluation.stopwatch("memorisation"):
-                copies = memorisation(*map(evaluation.sample, ("real", "fake")))
+                sides = map(evaluation.sample, ("real", "fake"))
+                copies = memorisation(*sides, held_out=beside)
         except InputError as error:
             notes.append(f"nothing on memorisation: {error}")
         else:
             real, fake = (evaluation.sampled_names(name) for name in ("real", "fake"))
             pairs = [[fake(i), real(j), ratio] for i, j, ratio in copies.pairs]
             found = dict(zip(found, (copies.share, copies.expected, pairs), strict=True))
+            if beside is not None:
+                notes.append(
+                    "memorised are the fake images that are nearer to a real one than any of "
+                    f"{len(beside):,} held-out ones is"
+                )
     return found
 
 
@@ -178,9 +186,9 @@ def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -
     result |= {"intra_fid": mean, "fid_per_class": found}
     notes += sentences
     if evaluation.options.prdc:
-        samples = {name: evaluation.sample(name) for name in sides}
+        compared = {name: evaluation.compared(name, "prdc") for name in sides}
         with evaluation.stopwatch("manifold"):
-            prdc, sentences = manifold_per_class(sides, samples, evaluation.classes)
+            prdc, sentences = manifold_per_class(compared, evaluation.classes)
         notes += sentences
         known = [of for of in prdc.values() if of is not None]
         vanished += [name for name, of in prdc.items() if of is not None and not of["recall"]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,103 +10,24 @@ import torch
 from torch import Tensor
 
 from ganfast.errors import InputError
-from ganfast.metrics.arrays_file import ArraysFile
 from ganfast.metrics.distances.frechet import frechet_terms
 from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
-from ganfast.metrics.images import ImageSource
-from ganfast.metrics.images.arrays import ArrayImages
-from ganfast.metrics.images.reader import FileImages
+from ganfast.metrics.evaluation.classes import ClassFolders, some_of
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 
 
-@dataclass(frozen=True)
-class ClassFolders:
-    """The names of the classes, sorted, and by an image's position the number of its class."""
-
-    names: list[str]
-    class_of: np.ndarray
-
-
-def class_folders(opened: Mapping[str, ImageSource | Statistics]) -> dict[str, ClassFolders]:
-    """Those of each side.
-
-    Raises:
-        InputError: a side has none, or no class is on both.
-    """
-    found = {name: _of_source(name, source) for name, source in opened.items()}
-    real, fake = (set(side.names) for side in found.values())
-    if not real & fake:
-        raise InputError(
-            f"per_class: no class folder is on both sides; real has {_some(real)} and fake has "
-            f"{_some(fake)}; give both the same names"
-        )
-    return found
-
-
-def _of_source(name: str, source: ImageSource | Statistics) -> ClassFolders:
-    labels = _labels(source)
-    if labels is not None:
-        numbers, class_of = np.unique(labels, return_inverse=True)
-        return ClassFolders(list(map(str, numbers)), class_of)
-    if not isinstance(source, FileImages):
-        kind = "statistics" if isinstance(source, Statistics) else "no folder or archive"
-        raise InputError(
-            f"per_class: {name} is {kind}; give a folder or an archive with a folder for each "
-            "class, or a .npz with labels (arr_1)"
-        )
-    parts = [one.split("/") for one in source._files.names]
-    # An archive often has one folder around all others.
-    while all(len(one) > 2 for one in parts) and len({one[0] for one in parts}) == 1:
-        parts = [one[1:] for one in parts]
-    outside = next(("/".join(one) for one in parts if len(one) < 2), None)
-    if outside is not None:
-        raise InputError(
-            f"per_class: {outside!r} of {name} is in no class folder; put every image in the "
-            "folder of its class"
-        )
-    names, class_of = np.unique([one[0] for one in parts], return_inverse=True)
-    return ClassFolders(names.tolist(), class_of)
-
-
-LABELS = ("arr_1", "labels", "y")
-"""What a .npz of images calls their classes; the first is ADM's."""
-
-
-def _labels(source: ImageSource | Statistics) -> np.ndarray | None:
-    """A whole number for each image, where the .npz of the images holds that too."""
-    if not isinstance(source, ArrayImages) or len(source.files) != 1:
-        return None
-    (path,) = source.files
-    if not path.lower().endswith(".npz"):
-        return None
-    with ArraysFile(path, "per_class", "a file of images and labels") as file:
-        name = next((name for name in LABELS if name in file), None)
-        if name is None:
-            return None
-        labels = file[name]
-    if labels.shape != (source.count,) or labels.dtype.kind not in "iu":
-        raise InputError(
-            f"per_class: got {name} of {labels.dtype} and shape {labels.shape} in {path!r}; give a "
-            f"whole number for each of {source.count} images, all of which are taken"
-        )
-    return labels
-
-
 def manifold_per_class(
-    sides: Mapping[str, Summary | Statistics],
-    samples: Mapping[str, Tensor],
-    classes: Mapping[str, ClassFolders],
+    compared: Mapping[str, tuple[Tensor, np.ndarray]], classes: Mapping[str, ClassFolders]
 ) -> tuple[dict[str, dict[str, float] | None], list[str]]:
     """Precision, recall, density and coverage by class that is on both sides, with the numbers of
-    images that they are of (None of fewer than they need), and sentences on that."""
+    images that they are of (None of fewer than they need), and sentences on that; of each side
+    features, and where their images stand."""
     rows: dict[str, dict[str, Tensor]] = {}
-    for name, side in sides.items():
-        assert isinstance(side, Summary)
-        of = torch.from_numpy(classes[name].class_of[side.sample_positions])
+    for name, (features, positions) in compared.items():
+        of = torch.from_numpy(classes[name].class_of[positions])
         names = enumerate(classes[name].names)
-        sample = samples[name]
-        rows[name] = {known: sample[(of == i).to(sample.device)] for i, known in names}
+        rows[name] = {known: features[(of == i).to(features.device)] for i, known in names}
     real, fake = rows["real"], rows["fake"]
     found: dict[str, dict[str, float] | None] = {}
     without = []
@@ -123,8 +43,8 @@ def manifold_per_class(
     if not without:
         return found, []
     return found, [
-        f"per_class: no precision and recall of {_some(without)}: of the images that are compared "
-        "one by one too few are of it on a side, or all are the same"
+        f"per_class: no precision and recall of {some_of(without)}: of the images that are "
+        "compared one by one too few are of it on a side, or all are the same"
     ]
 
 
@@ -139,7 +59,7 @@ def fid_per_class(
         moments[name] = dict(zip(classes[name].names, side.chunk_moments, strict=True))
     real, fake = moments["real"], moments["fake"]
     notes = [
-        f"per_class: {side} alone has {_some(set(own) - set(other))}, which count in the FID of "
+        f"per_class: {side} alone has {some_of(set(own) - set(other))}, which count in the FID of "
         "all images only"
         for side, own, other in (("real", real, fake), ("fake", fake, real))
         if set(own) - set(other)
@@ -152,7 +72,7 @@ def fid_per_class(
         empty += [name] * (least < 2)
         few += [name] * (2 <= least <= real[name].dim)
     if empty:
-        notes.append(f"per_class: no FID of {_some(empty)}, with fewer than 2 images on a side")
+        notes.append(f"per_class: no FID of {some_of(empty)}, with fewer than 2 images on a side")
     if few:
         dim = real[few[0]].dim
         notes.append(
@@ -162,9 +82,3 @@ def fid_per_class(
         )
     known = [fid for fid in found.values() if fid is not None]
     return found, sum(known) / len(known) if known else None, notes
-
-
-def _some(names: Any) -> str:
-    listed = sorted(names)
-    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
-    return ", ".join(map(repr, listed[:5])) + more

@@ -32,12 +32,13 @@ def load_extractor(
     """An extractor by its name, ready to be called with uint8 images.
 
     Args:
-        name: "inception", "digits" (the demo's classifier, trained in some seconds), "dinov2" and
-            "clip" (as FD-DINOv2 and CMMD have them), "timm:NAME", "hf:REPOSITORY" or
-            "torchvision:NAME" (of libraries, which prepare the images as the model wants them), or
-            an import path "module:factory": see
+        name: "inception", "digits" (the demo's classifier, trained in some seconds), "dinov2",
+            "clip" (as FD-DINOv2 and CMMD have them) and "swav" (as dgm-eval has it), "timm:NAME",
+            "hf:REPOSITORY" or "torchvision:NAME" (of libraries, which prepare the images as the
+            model wants them), or an import path "module:factory": see
             :func:`ganfast.metrics.extractors.custom.load_custom`.
-        weights: the file of the Inception weights; by default torch hub's cache, else a download.
+        weights: the file of the Inception weights, or of SwAV's; by default torch hub's cache, else
+            a download.
         protocol: how images become the network's input: a Protocol or its name.
         precision: "fp32", "tf32" (on CUDA only) or "bf16".
         device: where images are prepared and looked at.
@@ -81,7 +82,7 @@ def load_extractor(
             spatial=spatial,
             progress=progress,
         )
-    if weights is not None:
+    if weights is not None and name != "swav":
         raise InputError(
             f"weights: got a file, and the extractor {name} has its own; leave weights out"
         )
@@ -98,7 +99,14 @@ def load_extractor(
             )
         from ganfast.metrics.extractors.libraries import load_library
 
-        return load_library(name, name=name, precision=precision, device=device, compile=compile)
+        return load_library(
+            name,
+            name=name,
+            precision=precision,
+            device=device,
+            compile=compile,
+            weights=None if weights is None else str(_checks.path("weights", weights)),
+        )
     return load_custom(
         EXTRACTORS.get(name) or name,
         name=name,

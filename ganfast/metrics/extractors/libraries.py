@@ -30,15 +30,22 @@ class Loaded(NamedTuple):
 
 
 def load_library(
-    source: str, *, name: str, precision: str, device: torch.device, compile: bool
+    source: str,
+    *,
+    name: str,
+    precision: str,
+    device: torch.device,
+    compile: bool,
+    weights: str | None = None,
 ) -> Extractor:
-    """The extractor ``source``, "timm:NAME", "hf:REPO" or "torchvision:NAME", or a preset's name.
+    """The extractor ``source``, "timm:NAME", "hf:REPO" or "torchvision:NAME", or a preset's name;
+    ``weights``: the file of "swav".
 
     Raises:
         ValueError: (an InputError of one line) the library is not installed, knows no such model,
             or has no weights for it; the model gives no features (n, d).
     """
-    loaded = _loaded(source, name)
+    loaded = _loaded(source, name, weights)
     network = loaded.network.to(device).eval().requires_grad_(False)
     _, *size = loaded.transform(_grey()).shape
     height, width = size
@@ -66,11 +73,11 @@ def load_library(
     )
 
 
-def _loaded(source: str, name: str) -> Loaded:
+def _loaded(source: str, name: str, weights: str | None) -> Loaded:
     library, _, model = source.partition(":")
-    package = {"hf": "transformers"}.get(library, library)
+    package = _PACKAGES.get(library, library)
     try:
-        return _LOADERS[library](model)
+        return _LOADERS[library](model) if weights is None else _swav(weights)
     except InputError as error:
         raise InputError(f"extractor {name}: {error}") from None
     except ModuleNotFoundError as error:
@@ -182,6 +189,51 @@ def _clip(_: str) -> Loaded:
     return Loaded(_hf(CLIP_LARGE).network, transform, recipe)
 
 
+def _swav(weights: str | None) -> Loaded:
+    """SwAV's ResNet-50 (Caron et al., 2020, arXiv:2006.09882) as dgm-eval has it (Stein et al.,
+    2023): its 2,048 pooled features of the shorter side at 224, by Pillow's bilinear; of what is
+    not square the middle."""
+    from torchvision import models, transforms
+
+    network = models.resnet50(weights=None)
+    network.fc = nn.Identity()
+    found = _swav_weights(weights)
+    state = {str(key).removeprefix("module."): value for key, value in found.items()}
+    wanted = network.state_dict()
+    try:
+        network.load_state_dict({key: value for key, value in state.items() if key in wanted})
+    except RuntimeError:
+        raise InputError("the weights are not those of a ResNet-50; " + SWAV_HELP) from None
+    transform = transforms.Compose(
+        [
+            transforms.Resize(224),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(*IMAGENET),
+        ]
+    )
+    recipe = "shorter side to 224 by Pillow's bilinear, middle, ImageNet's mean and deviation"
+    return Loaded(network, transform, recipe)
+
+
+def _swav_weights(path: str | None) -> dict[str, Tensor]:
+    try:
+        if path is not None:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            found = torch.hub.load_state_dict_from_url(
+                SWAV, map_location="cpu", progress=False, weights_only=True
+            )
+    except Exception as error:  # no connection, no such file, none that torch reads
+        raise InputError(f"no weights ({described(error)[:200]}); {SWAV_HELP}") from None
+    inner = found.get("state_dict", found) if isinstance(found, dict) else {}
+    return dict(inner)
+
+
+SWAV = "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar"
+SWAV_HELP = (
+    f"get {SWAV} and put it in torch.hub's folder (hub/checkpoints), or name the file (weights)"
+)
 DINOV2 = "facebook/dinov2-large"
 CLIP_LARGE = "openai/clip-vit-large-patch14-336"
 
@@ -191,7 +243,10 @@ _LOADERS: dict[str, Callable[[str], Loaded]] = {
     "torchvision": _torchvision,
     "dinov2": _dinov2,
     "clip": _clip,
+    "swav": lambda _: _swav(None),
 }
+_PACKAGES = {"hf": "transformers", "dinov2": "transformers", "clip": "transformers",
+             "swav": "torchvision"}  # fmt: skip
 
 
 def _to_tensor(image: Any) -> Tensor:

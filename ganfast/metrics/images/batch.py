@@ -28,13 +28,14 @@ class Batch:
     ``images`` are uint8 RGB: one tensor (n, h, w, 3) where all sizes agree, else a list of (h, w,
     3); an empty list where none could be read. They are to be read only: they may be views of the
     user's tensor, or of memory shared with the process that decoded them. ``positions`` has the
-    place of each in the source.
+    place of each in the source, and ``labels`` its class where the source was asked for that.
     """
 
     number: int
     images: Tensor | list[Tensor]
     positions: list[int]
     skipped: list[Skipped] = field(default_factory=list)
+    labels: list[int | str] | None = None
 
 
 BatchStream: TypeAlias = Generator[Batch, None, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ USUAL_KEYS = frozenset(
     + tuple(ending[1:] for ending in IMAGE_ENDINGS if ending != ".npy")  # WebDataset's
 )
 """What the images in a dict are called, in lower case."""
+
+LABEL_KEYS = frozenset(("label", "labels", "class", "cls", "target", "targets", "y"))
+"""What the classes of images in a dict are called, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,18 @@ class StreamImages(ImageSource):
         self.ignored: dict[str, int] = {}
         self.fingerprint = fingerprint("stream", [])
         self.sharded = False
+        self.labelled = False
+        """Whether each image is to come with its class: what follows the images in a tuple, or has
+        ``label_key`` in a dict."""
+        self.label_key: str | None = None
+        self._labels: deque[int | str] = deque()
         self.total = 0
         """Images that the last iteration gave."""
         self._begun: Iterator[Tensor] | None = None
 
     def begin(self, size: int) -> Beginning:
         """Begin the next iteration early, and say what there is to know of it."""
+        self._labels.clear()
         items = self._make()
         images = self._images(items)
         head = list(itertools.islice(images, size))
@@ -91,7 +101,10 @@ class StreamImages(ImageSource):
 
     def _batches(self, size: int, workers: int, first: int, step: int) -> BatchStream:
         waiting: list[Tensor] = []
+        labels: list[int | str] = []
         number = 0
+        if self._begun is None:
+            self._labels.clear()
         images, self._begun = self._begun or self._images(self._make()), None
         self.total = 0
         if self.sharded:  # of which the numbers and positions lie between the other ranks'
@@ -102,15 +115,19 @@ class StreamImages(ImageSource):
         def batch(images: list[Tensor]) -> Batch:
             start = number * size
             positions = [rank + ranks * i for i in range(start, start + len(images))]
-            return Batch(rank + ranks * number, images_of(images), positions)
+            own = list(labels) if self.labelled else None
+            return Batch(rank + ranks * number, images_of(images), positions, labels=own)
 
         for image in images:
             waiting.append(image)
+            if self.labelled:
+                labels.append(self._labels.popleft())
             self.total += 1
             if len(waiting) == size:
                 full, waiting = waiting, []
                 if (number - first) % step == 0 and number >= first:
                     yield batch(full)
+                labels.clear()
                 number += 1
         if not self.total and not self.sharded:
             raise InputError(
@@ -124,13 +141,46 @@ class StreamImages(ImageSource):
         collated = isinstance(items, DataLoader) and items.collate_fn is default_collate
         converted = isinstance(items, DataLoader) and items.collate_fn is default_convert
         for item in _iterate(items):
+            found: list[Tensor] = []
             for part in self._parts(item, converted):
                 if collated and getattr(part, "ndim", 4) == 3:
                     raise InputError(
                         f"{self.name}: got a batch of shape {tuple(part.shape)} from a DataLoader; "
                         "give images with an axis of channels, (n, 1, h, w) where they are gray"
                     )
-                yield from self._rgb(part)
+                found.extend(self._rgb(part))
+            if self.labelled:
+                self._labels.extend(self._labels_of(item, len(found)))
+            yield from found
+
+    def _labels_of(self, item: Any, count: int) -> list[int | str]:
+        """The classes of the images of one item."""
+        beside: Any = None
+        if isinstance(item, Mapping):
+            usual = [key for key in item if str(key).lower() in LABEL_KEYS]
+            key = self.label_key or (usual[0] if len(usual) == 1 else None)
+            if key is None or key not in item:
+                raise InputError(
+                    f"label_key: got {self.label_key!r}, and a batch of {self.name} has the keys "
+                    f"{', '.join(map(str, item))}; say which has the labels"
+                )
+            beside = item[key]
+        elif isinstance(item, (tuple, list)) and len(item) > 1 and not _is_images(item[1]):
+            beside = item[1]
+        if beside is None:
+            raise InputError(
+                f"per_class: got a batch of {self.name} without labels; give (images, labels), or "
+                "a dict with label"
+            )
+        labels = list(_flat(beside))
+        wrong = [type(label).__name__ for label in labels if not isinstance(label, (int, str))]
+        if wrong or len(labels) != count:
+            got = f"a label that is a {wrong[0]}" if wrong else f"{len(labels)} labels"
+            raise InputError(
+                f"per_class: got {got} for {count} images of {self.name}; give a whole number or a "
+                "name for each"
+            )
+        return labels
 
     def _parts(self, item: Any, converted: bool) -> list[Any]:
         """The arrays of images in one item; ``converted`` where a list may have been a tuple."""
@@ -218,6 +268,16 @@ def _iterate(items: Any) -> Iterator[Any]:
         yield from items
     else:  # a map-style dataset: not every one ends with IndexError
         yield from (items[i] for i in range(len(items)))
+
+
+def _flat(labels: Any) -> Iterator[Any]:
+    if isinstance(labels, (Tensor, np.ndarray)):
+        yield from labels.reshape(-1).tolist()
+    elif isinstance(labels, (list, tuple)):
+        for one in labels:
+            yield from _flat(one)
+    else:
+        yield labels.item() if isinstance(labels, np.generic) else labels
 
 
 def _shares(sampler: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from ganfast import _checks
 from ganfast.errors import InputError, InputTypeError
 from ganfast.metrics.distributed import gather
 from ganfast.metrics.no_autograd import no_autograd
+from ganfast.metrics.summary.feature_file import FeatureFile
 from ganfast.metrics.summary.late_checks import LateChecks, not_finite, without_waiting
 from ganfast.metrics.summary.sample import BottomSample, position_hash
 from ganfast.metrics.summary.score_tally import PROBABILITIES, ScoreTally, are_probabilities
@@ -20,6 +21,10 @@ from ganfast.metrics.summary.streaming import Moments
 
 PURPOSE = 1
 """Of the hash that gives an image its chunk."""
+
+
+class ChunkOf(Protocol):
+    def __getitem__(self, positions: np.ndarray, /) -> np.ndarray: ...
 
 
 class Summary:
@@ -44,10 +49,12 @@ class Summary:
         chunks: 0, or into how many random parts the moments are to be divided for
             bootstrap_interval and fid_infinity: 20 is enough for both.
         sample: how many images' features to keep, for what compares images one by one.
+        features: a file that all images' features go to, for the same.
         spatial: the number of features of another layer, of which moments are kept beside; None:
             add() is given none.
         seed: of chunks and sample.
-        chunk_of: by its position, the chunk of an image; by default drawn at random.
+        chunk_of: by its position, the chunk of an image; by default drawn at random. If it has
+            chunks beyond ``chunks``, there are so many.
         device: where moments are computed; by default where the first features are, or, of a state
             that is loaded, where its tensors are: on a GPU give it.
 
@@ -67,9 +74,10 @@ class Summary:
         splits: int = 10,
         chunks: int = 0,
         sample: int = 0,
+        features: FeatureFile | None = None,
         spatial: int | None = None,
         seed: int = 0,
-        chunk_of: np.ndarray | None = None,
+        chunk_of: ChunkOf | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         self.dim = _checks.integer("dim", dim, least=1)
@@ -81,10 +89,11 @@ class Summary:
             raise InputError(f"seed: got {seed}; give a whole number below 2**63")
         sample = _checks.integer("sample", sample, least=0)
         self._parts = [Moments(self.dim, device=device) for _ in range(max(self.chunks, 1))]
-        self._chunk_of = chunk_of
+        self._chunk_of, self._device = chunk_of, device
         self._spatial = None if spatial is None else Moments(spatial, device=device)
         self._tally = None if classes is None else ScoreTally(classes, self.splits)
         self._sample = BottomSample(sample, self.dim, self.seed)
+        self._all = features
         self._late = LateChecks()
 
     def __repr__(self) -> str:
@@ -126,6 +135,8 @@ class Summary:
             self._check("logits", logits, len(where), self._tally.classes, where, late)
             if not late and are_probabilities(logits):
                 raise InputError(PROBABILITIES)
+        if self._all is not None:  # first, since there may be no room
+            self._all.add(features, where)
         if late and len(where):
             self._late.note(where, features, None if self._tally is None else logits)
         if self._tally is not None:
@@ -135,7 +146,7 @@ class Summary:
             # whose score is low; round-robin ones hold all classes.
             part = without_waiting(torch.from_numpy(where % self.splits), logits.device)
             self._tally.add(logits, part)
-        if self.chunks < 2:
+        if self.chunks < 2 and self._chunk_of is None:
             self._take(0, features, late)
         else:
             if self._chunk_of is None:
@@ -144,6 +155,7 @@ class Summary:
                 chunk = self._chunk_of[where]
             order = torch.from_numpy(np.argsort(chunk, kind="stable"))
             there, sizes = np.unique(chunk, return_counts=True)
+            self._make_chunks(max(there.tolist(), default=-1) + 1)
             rows = features[without_waiting(order, features.device)]
             for i, own in zip(there.tolist(), rows.split(sizes.tolist()), strict=True):
                 self._take(i, own, late)
@@ -151,6 +163,20 @@ class Summary:
         if self._spatial is not None:
             assert spatial is not None
             self._spatial.update_unchecked(spatial)
+
+    def _make_chunks(self, count: int) -> None:
+        if count > self.chunks and self._chunk_of is not None:
+            more = range(len(self._parts), count)
+            self._parts += [Moments(self.dim, device=self._device) for _ in more]
+            self.chunks = count
+
+    def renumber(self, numbers: Sequence[int | None]) -> None:
+        """Let chunk i be the present number ``numbers[i]``; None: one that no image was of."""
+        self._make_chunks(max((i + 1 for i in numbers if i is not None), default=0))
+        self._parts = [
+            Moments(self.dim, device=self._device) if i is None else self._parts[i] for i in numbers
+        ]
+        self.chunks = len(numbers)
 
     def _take(self, i: int, features: Tensor, late: bool) -> None:
         part = self._parts[i]
@@ -202,6 +228,13 @@ class Summary:
         """(m,) int64: where each image of ``sample`` stands."""
         return self._sample.positions()
 
+    @property
+    def all_features(self) -> FeatureFile:
+        """Of all images, where the Summary was made with ``features``."""
+        self.settle()
+        assert self._all is not None
+        return self._all
+
     def inception_score(self) -> tuple[float, float]:
         """Mean and population deviation over the parts, image i being in part i mod ``splits``;
         see ganfast.metrics.inception_score.
@@ -221,7 +254,8 @@ class Summary:
 
     @no_autograd
     def all_reduce(self, group: Any = None) -> None:
-        """Make this object, in every process of ``group``, hold the images of all of them.
+        """Make this object, in every process of ``group``, hold the images of all of them; of the
+        file of features, in the first one.
 
         Processes may hold different numbers of images, or none; each must call this, and once: a
         second call would count the images once more for each process.
@@ -245,6 +279,8 @@ class Summary:
             self._spatial.all_reduce(group)
         if self._sample.size:
             self._sample.all_reduce(group)
+        if self._all is not None:
+            self._all.all_reduce(group)
 
     @no_autograd
     def state_dict(self) -> dict[str, Tensor]:
@@ -282,14 +318,16 @@ class Summary:
                 {key[len(start) :]: value for key, value in state.items() if key.startswith(start)}
             )
 
-    def _named(self) -> dict[str, Moments | ScoreTally | BottomSample]:
-        named: dict[str, Moments | ScoreTally | BottomSample] = {
+    def _named(self) -> dict[str, Moments | ScoreTally | BottomSample | FeatureFile]:
+        named: dict[str, Moments | ScoreTally | BottomSample | FeatureFile] = {
             f"moments.{i}": part for i, part in enumerate(self._parts)
         }
         if self._tally is not None:
             named["score"] = self._tally
         if self._spatial is not None:
             named["spatial"] = self._spatial
+        if self._all is not None:
+            named["features"] = self._all
         return {**named, "sample": self._sample}
 
     @property
