@@ -18,7 +18,7 @@ from ganfast._terminal import note, shows_progress
 from ganfast.commands import distributed
 from ganfast.commands.failure import note_missing_kernels
 from ganfast.errors import InputError
-from ganfast.metrics.options import ImageOptions
+from ganfast.metrics.image_options import ImageOptions
 
 
 def add_flags(parser: argparse.ArgumentParser, cls: type[ImageOptions]) -> None:
