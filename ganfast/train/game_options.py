@@ -40,7 +40,8 @@ class GameOptions:
     preset: str = option(
         "chapter",
         "whose settings the games have: {choices} (chapter: made for small data and minutes; "
-        "paper: as published; r3gan: two penalties in place of every trick); --show prints them",
+        "paper: as published; r3gan: two penalties in place of every trick; points: for points in "
+        "the plane, to find every mode); --show prints them",
         choices=PRESETS,
     )
     data: str = option(
@@ -87,7 +88,7 @@ class GameOptions:
         None,
         "of the penalty: lambda of wgan-gp, gamma of r1 and r2",
         above=0,
-        unset=OWN + "; 0.1 for ring and grid",
+        unset=OWN + "; for points 1 of wgan-gp, 0.02 of r1 and r2",
     )
     penalty_every: int | None = option(
         None,

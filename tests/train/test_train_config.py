@@ -177,6 +177,23 @@ def test_r3gan_is_of_pairs_unless_another_game_is_asked_for():
     assert TrainConfig().game == TrainConfig(preset="paper").game == "nonsaturating"
 
 
+@pytest.mark.parametrize(
+    ("settings", "weights"),
+    [
+        ({"game": "wgan-gp"}, {"wgan-gp": 1.0}),
+        ({"preset": "points", "game": "wgan-gp"}, {"wgan-gp": 1.0}),
+        ({"preset": "points"}, {"r1": 0.02, "r2": 0.02}),
+        ({"preset": "points", "penalty": "r1"}, {"r1": 0.02}),
+        ({"penalty": "r1", "penalty_weight": 0.1}, {"r1": 0.1}),
+    ],
+)
+def test_penalties_are_lighter_on_points_unless_told_otherwise(settings, weights):
+    recipe = TrainConfig(data="grid", **settings).recipe()
+    assert {row.kind: row.weight for row in recipe.penalties} == weights
+    on_images = TrainConfig(**settings).recipe().penalties
+    assert "penalty_weight" in settings or all(row.weight > weights[row.kind] for row in on_images)
+
+
 def test_the_papers_settings():
     wgan = TrainConfig(preset="paper", game="wgan").recipe()
     assert (wgan.lr, wgan.clip, wgan.n_critic, wgan.warm_up) == (5e-5, 0.01, 5, True)
