@@ -78,7 +78,7 @@ class Watch:
         best_by: str = "distance",
     ) -> None:  # fmt: skip
         self.trainer, self.every, self.patience, self.seed = trainer, every, patience, seed
-        self.best_by = best_by
+        self.judge_with, self.best_by = judge_with, best_by
         self.steps: list[int] = []
         self.values: list[float] = []
         self.held: dict[int, dict[str, Tensor]] = {}  # weights, by the number of the evaluation
@@ -142,11 +142,27 @@ class Watch:
             for i, held in self.held.items()
             for name, t in held.items()
         }
-        return tensors, {"watch": {"steps": self.steps, "distances": self.values}}
+        facts = {"steps": self.steps, "distances": self.values, "with": self.judge_with}
+        return tensors, {"watch": facts}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Put back what ``state`` gave."""
+        """Put back what ``state`` gave.
+
+        Raises:
+            InputError: what was measured and what is to be measured are of different features.
+        """
         known = facts.get("watch", {})
+        if "with" not in known and self.best_by == "distance" and self.judge_with is not None:
+            known = {}  # an earlier version measured the samples' own numbers: nothing to compare
+        if known.get("steps"):
+            was = known.get("with", self.judge_with)
+            if self.every and was != self.judge_with:
+                instead = "leave it out" if was is None else f"give {was!r}"
+                raise InputError(
+                    f"watch_with: got {self.judge_with!r}; {instead}, as in the run so far: what "
+                    "was measured of other features does not compare"
+                )
+            self.judge_with = was
         self.steps, self.values = known.get("steps", []), known.get("distances", [])
         best, self.held = best_of(self.values), {}
         for i in may_be_best(self.values):
