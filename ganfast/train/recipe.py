@@ -220,11 +220,12 @@ R3GAN: dict[str, Recipe] = {
     "relativistic": _R3GAN("relativistic"),
 }
 
-# For points in the plane, to find every mode (benchmarks/modes.py): large batches, no momentum, and
-# a rate that goes to 0, since the players circle. The penalties have their weights on points.
+# For points in the plane, to find every mode (benchmarks/modes.py): no momentum, and a rate that
+# goes to 0, since the players circle. The penalties have their weights on points.
+_POINTS = functools.partial(_R3GAN, lr=2e-3, batch_size=128)
 POINTS: dict[str, Recipe] = {
-    **R3GAN,
-    "wgan-gp": _R3GAN("wasserstein", n_critic=2, penalties=(Penalty("wgan-gp", 10.0),)),
+    "nonsaturating": _POINTS("nonsaturating"),
+    "wgan-gp": _POINTS("wasserstein", n_critic=2, penalties=(Penalty("wgan-gp", 10.0),)),
 }
 
 PRESETS: dict[str, Mapping[str, Recipe]] = {
