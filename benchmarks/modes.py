@@ -74,10 +74,10 @@ class Found:
 
 ROWS: dict[str, Row] = {
     "grid, nonsaturating + R1 + R2": Row(
-        {"data": "grid", "preset": "points", "steps": 20_000}, 5, 25, 0.8
+        {"data": "grid", "preset": "points", "steps": 24_000}, 5, 25, 0.8
     ),
     "grid, wgan-gp": Row(
-        {"data": "grid", "preset": "points", "game": "wgan-gp", "steps": 14_000}, 5, 24, 0.7
+        {"data": "grid", "preset": "points", "game": "wgan-gp", "steps": 18_000}, 5, 24, 0.7
     ),
     # The demo's own: what collapses, and what cures it.
     **{
