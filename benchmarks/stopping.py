@@ -77,6 +77,7 @@ class Series:
     fids: list[float]
     distances: list[float]
     fits: list[float]
+    own: list[float]  # FIDs in the eyes that the distance has
     seconds: float
 
 
@@ -87,7 +88,7 @@ def follow(case: Case, seed: int) -> Series:
     source = digits() if case.images is None else Few(digits(), case.images)
     trainer = new_trainer(config, source)
     watch = Watch(trainer, case.every, PATIENCE, seed=seed, judge_with="digits")
-    found = Series(case.name, seed, [], [], [], [], 0.0)
+    found = Series(case.name, seed, [], [], [], [], [], 0.0)
     for _ in range(EVALUATIONS):
         for _ in range(case.every):
             trainer.step()
@@ -96,6 +97,7 @@ def follow(case: Case, seed: int) -> Series:
         found.fids.append(fid(watch.held_out, trainer.sample(len(watch.held_out), seed)))
         found.distances.append(measured["distance"])
         found.fits.append(measured["distance_fit"])
+        found.own.append(measured["fid"])
     return Series(**{**vars(found), "seconds": time.process_time() - start})
 
 
@@ -104,6 +106,21 @@ def fid(held_out: Tensor, samples: Tensor) -> float:
     """In the eyes of the classifier that the distance has no part in."""
     features = train_classifier(seed=ANOTHER).model.features
     return float(frechet_distance(*moments(features(held_out)), *moments(features(samples))))
+
+
+def apart(one: Series, values: Sequence[float]) -> int:
+    """How many evaluations the weights that patience keeps by ``values`` come after the best."""
+    return stopped_at(values, PATIENCE)[1] - min(range(len(one.fids)), key=one.fids.__getitem__)
+
+
+def near(found: Sequence[Series]) -> str:
+    """In how many runs those are next to each other, in a sentence."""
+    by_distance = sum(abs(apart(one, one.distances)) <= 1 for one in found)
+    by_fid = sum(abs(apart(one, one.own)) <= 1 for one in found)
+    return (
+        f"One evaluation apart at most: {by_distance} of {len(found)} runs by the distance, "
+        f"{by_fid} by the FID in the same eyes (--best-by fid)."
+    )
 
 
 def row(one: Series) -> tuple[str, ...]:
@@ -115,7 +132,7 @@ def row(one: Series) -> tuple[str, ...]:
         f"{rank_correlation(one.distances, one.fids):.2f}",
         f"{one.fids[best]:.0f} at {one.steps[best]}",
         f"{one.fids[kept]:.0f} at {one.steps[kept]}",
-        f"{kept - best:+d}",
+        f"{apart(one, one.distances):+d}",
         "never" if stop is None else str(one.steps[stop]),
         f"{one.fids[-1]:.0f} at {one.steps[-1]}",
     )
@@ -150,7 +167,7 @@ def main() -> None:
         if arguments.out:
             with arguments.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(vars(found[-1])) + "\n")
-    print(table(map(row, found)))
+    print(table(map(row, found)), near(found), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -303,9 +303,12 @@ def test_each_run_that_is_to_be_stopped_can_be_started():
 
 def test_what_is_said_of_a_run_that_turned():
     steps, turn = list(range(10, 100, 10)), [9.0, 6.0, 4.0, 3.0, 4.0, 6.0, 9.0, 9.0, 9.0]
-    cells = stopping.row(stopping.Series("late", 3, steps, turn, [9.0, *turn[:-1]], turn, 1.0))
+    late = stopping.Series("late", 3, steps, turn, [9.0, *turn[:-1]], turn, turn[::-1], 1.0)
+    cells = stopping.row(late)
     assert cells[:1] + cells[2:] == ("late, seed 3", "3 at 40", "4 at 50", "+1", "90", "9 at 90")
-    still = stopping.Series("falls", 0, steps, turn[:3], turn[:3], turn[:3], 1.0)
+    still = stopping.Series("falls", 0, steps, *[turn[:3]] * 4, 1.0)
+    said = stopping.near([late, still])
+    assert "2 of 2 runs by the distance, 1 by the FID" in said
     assert stopping.row(still)[4:6] == ("+0", "never")
 
 
@@ -315,7 +318,7 @@ def test_a_run_is_followed_to_its_end(monkeypatch):
     case = replace(stopping.CASES[-1], every=2)
     found = stopping.follow(case, 1)
     assert (found.seed, found.steps) == (1, [2, 4]) and case.images == 30
-    assert len(found.fids) == len(found.distances) == len(found.fits) == 2
+    assert len(found.fids) == len(found.distances) == len(found.fits) == len(found.own) == 2
 
 
 # ---- modes ---------------------------------------------------------------------------------------
