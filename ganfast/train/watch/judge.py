@@ -34,7 +34,8 @@ class Judge:
         self._by_network = see is not None
         self._real = self._see(held_out)
         self._held_out = self._real[0] if self._by_network else held_out
-        self._unit = float(self._held_out.var(dim=0).sum().sqrt()) if self._by_network else 1.0
+        spread = float(self._held_out.var(dim=0).sum().sqrt())
+        self._unit = spread if self._by_network and spread > 0 else 1.0
 
     def __call__(self, samples: Tensor) -> dict[str, float]:
         """Each row of MEASURES that fits, by name; NaN where samples are no longer finite."""
@@ -48,10 +49,11 @@ class Judge:
         generated = features if self._by_network else samples
         found = Distance(float("nan"), float("nan"))
         if torch.isfinite(samples).all():
-            sets = ((one / self._unit).to(self._device) for one in (self._held_out, generated))
+            to = self._device, torch.float32
+            sets = ((one / self._unit).to(*to) for one in (self._held_out, generated))
             found = independent_distance(*sets, seed=seed)
-        first = (part if part is None else part[: self.count] for part in (features, logits))
-        rows = self._rows(samples[: self.count], *first)
+        n = self.count
+        rows = self._rows(samples[:n], features[:n], None if logits is None else logits[:n])
         return {"distance": found.test, "distance_fit": found.fit, **rows}
 
     def _rows(self, samples: Tensor, features: Tensor, logits: Tensor | None) -> dict[str, float]:
