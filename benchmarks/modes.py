@@ -1,6 +1,6 @@
 """Which games find every mode of points in the plane: `python -m benchmarks.modes`.
 
-    python -m benchmarks.modes [--log FILE] [--out FILE] [NAME ...]
+    python -m benchmarks.modes [--seeds N] [--log FILE] [--out FILE] [NAME ...]
 
 Each row is played in several seeds on one thread, and 2,500 samples of its average generator are
 looked at: how many modes have a fifth of their fair share, and which share of samples is within
@@ -35,7 +35,6 @@ from ganfast.train.source import Mixture
 from ganfast.train.watch import modes_of
 
 SAMPLES = 2500
-SEEDS = 5  # at most
 
 
 @dataclass(frozen=True)
@@ -163,6 +162,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="Which games find every mode?")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of a row; all without one")
+    parser.add_argument("--seeds", type=int, default=5, help="of each row at most")
     parser.add_argument("--log", type=Path, help="a file for the runs, a line of JSON each")
     parser.add_argument("--out", type=Path, help="a file for the table")
     arguments = parser.parse_args()
@@ -171,7 +171,7 @@ def main() -> None:
     torch.set_num_threads(1)
     found = logged(arguments.log)
     known = {(one.row, one.seed) for one in found}
-    for seed, name in itertools.product(range(SEEDS), arguments.names or ROWS):
+    for seed, name in itertools.product(range(arguments.seeds), arguments.names or ROWS):
         if (name, seed) in known or seed >= ROWS[name].seeds:
             continue
         found.append(play(name, seed))

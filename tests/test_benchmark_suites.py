@@ -364,6 +364,9 @@ def test_runs_that_are_known_are_not_played_again(tmp_path, monkeypatch, capsys)
     modes.main()
     assert played[5:] == [("grid, wgan-gp", 3), ("grid, wgan-gp", 4)]
     assert len(modes.logged(log)) == 5
+    monkeypatch.setattr("sys.argv", ["modes", "--seeds", "1"])
+    modes.main()
+    assert played[7:] == [(name, 0) for name in modes.ROWS]
 
 
 def test_a_run_on_points_is_played(monkeypatch):
