@@ -55,7 +55,7 @@ _RING = {"data": "ring", "steps": 4000, "latent_dim": 16, "log_every": 500, "sam
 RING = tuple(
     Row(f"ring, {game}{' + R1' if cure else ''}", {**_RING, "game": game, **cure})
     for game in ("minimax", "nonsaturating")
-    for cure in ({}, {"penalty": "r1", "penalty_weight": 0.1})
+    for cure in ({}, {"penalty": "r1"})
 )
 
 # Steps that take about equal CPU time. A Wasserstein critic steps more often, so its games get

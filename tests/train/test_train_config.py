@@ -178,20 +178,26 @@ def test_r3gan_is_of_pairs_unless_another_game_is_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("settings", "weights"),
+    ("settings", "on_points", "on_images"),
     [
-        ({"game": "wgan-gp"}, {"wgan-gp": 1.0}),
-        ({"preset": "points", "game": "wgan-gp"}, {"wgan-gp": 1.0}),
-        ({"preset": "points"}, {"r1": 0.02, "r2": 0.02}),
-        ({"preset": "points", "penalty": "r1"}, {"r1": 0.02}),
-        ({"penalty": "r1", "penalty_weight": 0.1}, {"r1": 0.1}),
+        ({"game": "wgan-gp"}, {"wgan-gp": 1.0}, {"wgan-gp": 10.0}),
+        ({"penalty": "r1"}, {"r1": 0.1}, {"r1": 0.1}),
+        ({"preset": "points"}, {"r1": 0.02, "r2": 0.02}, {"r1": 0.1, "r2": 0.1}),
+        ({"preset": "points", "penalty": "r1"}, {"r1": 0.02}, {"r1": 0.1}),
+        ({"preset": "points", "penalty": "wgan-gp"}, {"wgan-gp": 1.0}, {"wgan-gp": 10.0}),
+        ({"preset": "points", "game": "wgan-gp"}, {"wgan-gp": 1.0}, {"wgan-gp": 10.0}),
+        ({"preset": "points", "penalty": "none"}, {}, {}),
+        (
+            {"preset": "points", "penalty_weight": 0.3},
+            {"r1": 0.3, "r2": 0.3},
+            {"r1": 0.3, "r2": 0.3},
+        ),
     ],
 )
-def test_penalties_are_lighter_on_points_unless_told_otherwise(settings, weights):
-    recipe = TrainConfig(data="grid", **settings).recipe()
-    assert {row.kind: row.weight for row in recipe.penalties} == weights
-    on_images = TrainConfig(**settings).recipe().penalties
-    assert "penalty_weight" in settings or all(row.weight > weights[row.kind] for row in on_images)
+def test_the_weights_of_penalties(settings, on_points, on_images):
+    for data, weights in (("grid", on_points), ("digits", on_images)):
+        recipe = TrainConfig(data=data, **settings).recipe()
+        assert {row.kind: row.weight for row in recipe.penalties} == weights
 
 
 def test_the_papers_settings():
