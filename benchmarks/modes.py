@@ -4,8 +4,8 @@
 
 Each row is played in several seeds on one thread, and 2,500 samples of its average generator are
 looked at: how many modes have a fifth of their fair share, and which share of samples is within
-three standard deviations of one. The grid of 25 modes is played by the preset points; the ring of 8 with
-noise of 16 dimensions and momentum, with which games without a penalty collapse.
+three standard deviations of one. The grid of 25 modes is played by the preset points; the ring of 8
+with noise of 16 dimensions and momentum, with which games without a penalty collapse.
 
 Prints a Markdown table; --out writes it with what the machine is (benchmarks/results has one that
 was measured). --log gets a line of JSON for each run, and runs that it has are not played again.
