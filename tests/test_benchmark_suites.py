@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import bench_manifold, networks, stopping
+from benchmarks import bench_manifold, modes, networks, stopping
 from benchmarks.bench_linalg import cases as linalg_cases
 from benchmarks.bench_losses import cases as loss_cases
 from benchmarks.bench_losses import distinct
@@ -310,9 +310,12 @@ def test_each_run_that_is_to_be_stopped_can_be_started():
 
 def test_what_is_said_of_a_run_that_turned():
     steps, turn = list(range(10, 100, 10)), [9.0, 6.0, 4.0, 3.0, 4.0, 6.0, 9.0, 9.0, 9.0]
-    cells = stopping.row(stopping.Series("late", steps, turn, [9.0, *turn[:-1]], turn, 1.0))
-    assert cells[:1] + cells[2:] == ("late", "3 at 40", "4 at 50", "+1", "90", "9 at 90")
-    still = stopping.Series("falls", steps, turn[:3], turn[:3], turn[:3], 1.0)
+    late = stopping.Series("late", 3, steps, turn, [9.0, *turn[:-1]], turn, turn[::-1], 1.0)
+    cells = stopping.row(late)
+    assert cells[:1] + cells[2:] == ("late, seed 3", "3 at 40", "4 at 50", "+1", "90", "9 at 90")
+    still = stopping.Series("falls", 0, steps, *[turn[:3]] * 4, 1.0)
+    said = stopping.near([late, still])
+    assert "2 of 2 runs by the distance, 1 by the FID" in said
     assert stopping.row(still)[4:6] == ("+0", "never")
 
 
@@ -320,6 +323,62 @@ def test_what_is_said_of_a_run_that_turned():
 def test_a_run_is_followed_to_its_end(monkeypatch):
     monkeypatch.setattr(stopping, "EVALUATIONS", 2)
     case = replace(stopping.CASES[-1], every=2)
-    found = stopping.follow(case)
-    assert found.steps == [2, 4] and case.images == 30
-    assert len(found.fids) == len(found.distances) == len(found.fits) == 2
+    found = stopping.follow(case, 1)
+    assert (found.seed, found.steps) == (1, [2, 4]) and case.images == 30
+    assert len(found.fids) == len(found.distances) == len(found.fits) == len(found.own) == 2
+
+
+# ---- modes ---------------------------------------------------------------------------------------
+
+
+def found_of(name, *runs):
+    return [modes.Found(name, seed, *run, 100.0 + seed) for seed, run in enumerate(runs)]
+
+
+def test_what_is_aimed_at():
+    row = modes.Row({}, 2, 24, 0.7)
+    collapsing = modes.Row({}, 2, 8, 0.0, collapses=True)
+    for number, share, reaches in ((24, 0.7, True), (23, 0.9, False), (25, 0.69, False)):
+        assert row.reached(modes.Found("x", 0, number, share, 1.0)) is reaches
+    assert collapsing.reached(modes.Found("x", 0, 1, 0.97, 1.0))
+    assert not collapsing.reached(modes.Found("x", 0, 8, 0.5, 1.0))
+    assert (row.aim, collapsing.aim) == ("24 modes, 70%", "fewer than 8 modes")
+
+
+def test_the_page_has_each_seed_and_how_to_have_it_again(monkeypatch):
+    name = "grid, wgan-gp"
+    found = found_of(name, (25, 0.75), (23, 0.8), (24, 0.71))
+    text = modes.page(found, modes.machine.facts(1), "2000-01-02")
+    assert f"| {name} | 24 modes, 70% | 2 of 3 | 25 23 24 | 0.75 0.80 0.71 | 101 (102) |" in text
+    assert "`ganfast train --data grid --preset points --game wgan-gp --steps " in text
+    assert "measured on 2000-01-02" in text and "ring" not in text
+
+
+def test_runs_that_are_known_are_not_played_again(tmp_path, monkeypatch, capsys):
+    played = []
+
+    def play(name, seed):
+        played.append((name, seed))
+        return modes.Found(name, seed, 25, 0.9, 1.0)
+
+    monkeypatch.setattr(modes, "play", play)
+    log, out = tmp_path / "log.jsonl", tmp_path / "table.md"
+    argv = ["modes", "--log", str(log), "--out", str(out), "grid, wgan-gp"]
+    monkeypatch.setattr("sys.argv", argv)
+    modes.main()
+    assert played == [("grid, wgan-gp", seed) for seed in range(5)] and "5 of 5" in out.read_text()
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:3]))
+    modes.main()
+    assert played[5:] == [("grid, wgan-gp", 3), ("grid, wgan-gp", 4)]
+    assert len(modes.logged(log)) == 5
+    monkeypatch.setattr("sys.argv", ["modes", "--seeds", "1"])
+    modes.main()
+    assert played[7:] == [(name, 0) for name in modes.ROWS]
+
+
+def test_a_run_on_points_is_played(monkeypatch):
+    for name, row in modes.ROWS.items():
+        settings = {**row.settings, "steps": 2, "width": 4, "batch_size": 8}
+        monkeypatch.setitem(modes.ROWS, name, replace(row, settings=settings))
+        found = modes.play(name, 1)
+        assert (found.row, found.seed) == (name, 1) and 0 <= found.share <= 1

@@ -96,8 +96,9 @@ class TrainConfig(GameOptions):
     log_every: int = option(50, "steps between log lines, each a mean over them", least=1)
     watch_every: int = option(
         0,
-        "steps between measurements of the distance to held-out data by a critic fitted anew (2 to "
-        "4 CPU seconds each on small images); the best weights are kept; 0 for none",
+        "steps between measurements of the distance to held-out data by a critic fitted anew, in "
+        "the features of watch_with or, without it, on the samples themselves (2 to 4 CPU seconds "
+        "each on small images); the best weights are kept; 0 for none",
         least=0,
     )
     watch_with: str | None = option(

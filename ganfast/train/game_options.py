@@ -40,7 +40,8 @@ class GameOptions:
     preset: str = option(
         "chapter",
         "whose settings the games have: {choices} (chapter: made for small data and minutes; "
-        "paper: as published; r3gan: two penalties in place of every trick); --show prints them",
+        "paper: as published; r3gan: two penalties in place of every trick; points: for points in "
+        "the plane, to find every mode); --show prints them",
         choices=PRESETS,
     )
     data: str = option(
@@ -87,7 +88,7 @@ class GameOptions:
         None,
         "of the penalty: lambda of wgan-gp, gamma of r1 and r2",
         above=0,
-        unset=OWN + "; 0.1 for ring and grid",
+        unset=OWN + "; for points 1 of wgan-gp and 0.1 of r1 and r2, in the preset points 0.02",
     )
     penalty_every: int | None = option(
         None,
@@ -202,15 +203,15 @@ class GameOptions:
         return PRESETS[self.preset][self.game]
 
     def _penalties(self, points: bool) -> tuple[Penalty, ...]:
-        rows = self._row.penalties
-        if self.penalty is not None:
-            kinds = [] if self.penalty == "none" else self.penalty.split("+")
-            rows = tuple(Penalty(kind, PENALTIES[kind].weight) for kind in kinds)
-        if points:
-            rows = tuple(
-                dataclasses.replace(row, weight=PENALTIES[row.kind].weight_on_points)
-                for row in rows
-            )
+        """A preset's weights hold for what it was made for, points or images; else the usual."""
+        rows = {row.kind: row for row in self._row.penalties}
+        kinds = list(rows) if self.penalty is None else self.penalty.split("+")
+        fits = points == (self.preset == "points")
+        made = []
+        for kind in kinds if kinds != ["none"] else []:
+            usual = PENALTIES[kind].weight_on_points if points else PENALTIES[kind].weight
+            row = rows.get(kind, Penalty(kind, usual))
+            made.append(row if fits else dataclasses.replace(row, weight=usual))
         own: dict[str, Any] = {"weight": self.penalty_weight, "every": self.penalty_every}
         given = {name: value for name, value in own.items() if value is not None}
-        return tuple(dataclasses.replace(row, **given) for row in rows)
+        return tuple(dataclasses.replace(row, **given) for row in made)

@@ -33,14 +33,14 @@ class PenaltyKind:
     target: float
     factor: float
     weight: float  # by default, on images
-    weight_on_points: float  # by default: a heavier one makes the critic too smooth for their modes
+    weight_on_points: float  # by default: one as on images makes the critic too smooth for modes
     logged: str
     paper: str
 
 
 PENALTIES: dict[str, PenaltyKind] = {
     "wgan-gp": PenaltyKind(
-        "interpolated", 1.0, 1.0, 10.0, 0.1, "penalty", "Gulrajani et al. 2017, arXiv:1704.00028"
+        "interpolated", 1.0, 1.0, 10.0, 1.0, "penalty", "Gulrajani et al. 2017, arXiv:1704.00028"
     ),
     "r1": PenaltyKind("real", 0.0, 0.5, 0.1, 0.1, "r1", "Mescheder et al. 2018, arXiv:1801.04406"),
     "r2": PenaltyKind("fake", 0.0, 0.5, 0.1, 0.1, "r2", "Mescheder et al. 2018, arXiv:1801.04406"),
@@ -220,4 +220,17 @@ R3GAN: dict[str, Recipe] = {
     "relativistic": _R3GAN("relativistic"),
 }
 
-PRESETS: dict[str, Mapping[str, Recipe]] = {"chapter": CHAPTER, "paper": PAPER, "r3gan": R3GAN}
+# For points in the plane, to find every mode (benchmarks/modes.py): no momentum, and a rate that
+# goes to 0, since the players circle.
+_POINTS = functools.partial(_R3GAN, lr=2e-3, batch_size=128)
+POINTS: dict[str, Recipe] = {
+    "nonsaturating": _POINTS("nonsaturating", penalties=(Penalty("r1", 0.02), Penalty("r2", 0.02))),
+    "wgan-gp": _POINTS("wasserstein", n_critic=2, penalties=(Penalty("wgan-gp", 1.0),)),
+}
+
+PRESETS: dict[str, Mapping[str, Recipe]] = {
+    "chapter": CHAPTER,
+    "paper": PAPER,
+    "r3gan": R3GAN,
+    "points": POINTS,
+}

@@ -265,9 +265,9 @@ def _stopping(runs: Sequence[Played]) -> str:
     return f"""## When to stop
 
 At each evaluation a fresh critic with WGAN-GP's penalty is fitted to one half of the held-out
-digits, and its estimate of the Wasserstein distance read on the other half
-([1705.05263](https://arxiv.org/abs/1705.05263)): it takes no part in the game. Beside it are the
-estimate and the loss of the critic that does.
+digits, in the features of the classifier, and its estimate of the Wasserstein distance read on the
+other half ([1705.05263](https://arxiv.org/abs/1705.05263)): it takes no part in the game. Beside it
+are the estimate and the loss of the critic that does.
 
 ![what could say when to stop, over FID](stopping.png)
 

@@ -177,6 +177,29 @@ def test_r3gan_is_of_pairs_unless_another_game_is_asked_for():
     assert TrainConfig().game == TrainConfig(preset="paper").game == "nonsaturating"
 
 
+@pytest.mark.parametrize(
+    ("settings", "on_points", "on_images"),
+    [
+        ({"game": "wgan-gp"}, {"wgan-gp": 1.0}, {"wgan-gp": 10.0}),
+        ({"penalty": "r1"}, {"r1": 0.1}, {"r1": 0.1}),
+        ({"preset": "points"}, {"r1": 0.02, "r2": 0.02}, {"r1": 0.1, "r2": 0.1}),
+        ({"preset": "points", "penalty": "r1"}, {"r1": 0.02}, {"r1": 0.1}),
+        ({"preset": "points", "penalty": "wgan-gp"}, {"wgan-gp": 1.0}, {"wgan-gp": 10.0}),
+        ({"preset": "points", "game": "wgan-gp"}, {"wgan-gp": 1.0}, {"wgan-gp": 10.0}),
+        ({"preset": "points", "penalty": "none"}, {}, {}),
+        (
+            {"preset": "points", "penalty_weight": 0.3},
+            {"r1": 0.3, "r2": 0.3},
+            {"r1": 0.3, "r2": 0.3},
+        ),
+    ],
+)
+def test_the_weights_of_penalties(settings, on_points, on_images):
+    for data, weights in (("grid", on_points), ("digits", on_images)):
+        recipe = TrainConfig(data=data, **settings).recipe()
+        assert {row.kind: row.weight for row in recipe.penalties} == weights
+
+
 def test_the_papers_settings():
     wgan = TrainConfig(preset="paper", game="wgan").recipe()
     assert (wgan.lr, wgan.clip, wgan.n_critic, wgan.warm_up) == (5e-5, 0.01, 5, True)

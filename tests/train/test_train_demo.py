@@ -32,6 +32,11 @@ def test_the_classifier_knows_digits_that_it_never_saw(classifier):
     assert train_classifier() is classifier
 
 
+def test_the_classifier_is_trained_wherever_it_is_first_asked_for():
+    with torch.no_grad():
+        assert train_classifier.__wrapped__(epochs=1).accuracy > 0.3
+
+
 def test_generator_costs_are_the_textbooks():
     """Slopes in the logit: in minimax -D, which is flat at D = 0, where D - 1 is steep."""
     d = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ganfast.metrics.extractors import load_extractor
+from ganfast.train.watch.independent_critic import Distance, independent_distance
 from ganfast.train.watch.measures import Sets, measure
 
 BATCH = 64
@@ -23,18 +24,42 @@ class Judge:
     Args:
         held_out: real samples (n, *shape), images in [-1, 1].
         see: whose features are compared; by default the numbers of the samples themselves.
+        device: of the critic that measures the distance.
     """
 
-    def __init__(self, held_out: Tensor, see: See | None = None) -> None:
-        self._see, self.count = see or _as_they_are, len(held_out)
+    def __init__(
+        self, held_out: Tensor, see: See | None = None, *, device: torch.device | str = "cpu"
+    ) -> None:
+        self._see, self.count, self._device = see or _as_they_are, len(held_out), device
         self._by_network = see is not None
         self._real = self._see(held_out)
+        self._held_out = self._real[0] if self._by_network else held_out
+        spread = float(self._held_out.var(dim=0).sum().sqrt())
+        self._unit = spread if self._by_network and spread > 0 else 1.0
 
     def __call__(self, samples: Tensor) -> dict[str, float]:
         """Each row of MEASURES that fits, by name; NaN where samples are no longer finite."""
+        return self._rows(samples, *self._see(_finite(samples)))
+
+    def with_distance(self, samples: Tensor, seed: int) -> dict[str, float]:
+        """The rows of the first ``count`` of ``samples``, and before them ``distance`` and
+        ``distance_fit`` of all: the independent critic's, of features in units of their spread (the
+        root of their total variance), or without a network of the samples' own numbers."""
+        features, logits = self._see(_finite(samples))
+        generated = features if self._by_network else samples
+        found = Distance(float("nan"), float("nan"))
+        if torch.isfinite(samples).all():
+            to = self._device, torch.float32
+            sets = ((one / self._unit).to(*to) for one in (self._held_out, generated))
+            found = independent_distance(*sets, seed=seed)
+        n = self.count
+        rows = self._rows(samples[:n], features[:n], None if logits is None else logits[:n])
+        return {"distance": found.test, "distance_fit": found.fit, **rows}
+
+    def _rows(self, samples: Tensor, features: Tensor, logits: Tensor | None) -> dict[str, float]:
+        real, real_logits = self._real
+        found = measure(Sets(real, features, real_logits, logits, self._by_network))
         finite = bool(torch.isfinite(samples).all())
-        (real, real_logits), seen = self._real, self._see(samples.nan_to_num(0.0, 1.0, -1.0))
-        found = measure(Sets(real, seen[0], real_logits, seen[1], self._by_network))
         return found if finite else dict.fromkeys(found, float("nan"))
 
 
@@ -56,6 +81,10 @@ def seen_by(extractor: str, device: torch.device | str = "cpu") -> See:
         return features, torch.cat(logits).cpu() if logits else None
 
     return see
+
+
+def _finite(samples: Tensor) -> Tensor:
+    return samples.nan_to_num(0.0, 1.0, -1.0)
 
 
 def _as_they_are(samples: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -15,12 +15,12 @@ from ganfast.train import checkpoint
 from ganfast.train.loop import Trainer
 from ganfast.train.schedule import is_due
 from ganfast.train.source import Mixture
-from ganfast.train.watch.independent_critic import independent_distance
 from ganfast.train.watch.judge import Judge, seen_by
 from ganfast.train.watch.patience import best_of, has_run_out, may_be_best
 
 HELD_OUT = 2000  # samples at most, half to fit the critic and half to read it on
 LEAST_HELD_OUT = 16
+GENERATED = 2048  # samples at least that the critic is fitted against
 POINTS = 1000  # that are looked at for modes
 LOOKED_AT = 64  # samples at which the critic's gradient is looked at
 
@@ -78,7 +78,7 @@ class Watch:
         best_by: str = "distance",
     ) -> None:  # fmt: skip
         self.trainer, self.every, self.patience, self.seed = trainer, every, patience, seed
-        self.best_by = best_by
+        self.judge_with, self.best_by = judge_with, best_by
         self.steps: list[int] = []
         self.values: list[float] = []
         self.held: dict[int, dict[str, Tensor]] = {}  # weights, by the number of the evaluation
@@ -96,7 +96,7 @@ class Watch:
         if best_by == "fid" and judge_with is None:
             raise InputError("best_by: got 'fid', which needs a network; give watch_with too")
         see = seen_by(judge_with, trainer.device) if judge_with is not None else None
-        self.judge = Judge(self.held_out, see)
+        self.judge = Judge(self.held_out, see, device=trainer.device)
 
     def is_due(self, step: int) -> bool:
         """Whether there is an evaluation after ``step`` steps."""
@@ -105,11 +105,11 @@ class Watch:
     def evaluate(self, step: int) -> dict[str, float]:
         """Measure, and keep the weights if they are the best; returns what to log."""
         start = time.process_time()
-        trainer, average = self.trainer, self.trainer.average
-        # A critic of its own each time, or the luck of one would be taken for the generator's.
-        found = independent_distance(average, trainer.recipe, self.held_out, seed=self.seed + step)
-        judged = self.judge(trainer.sample(self.judge.count, self.seed))
-        measured = {"distance": found.test, "distance_fit": found.fit, **judged}
+        average, count = self.trainer.average, self.judge.count
+        samples = self.trainer.sample(max(GENERATED, count), self.seed)
+        # The same critic at its start, batches and noise each time: then what is left of luck is
+        # in each distance alike, and they compare.
+        measured = self.judge.with_distance(samples, self.seed)
         self.steps.append(step)
         self.values.append(measured[self.best_by])
         self.held[len(self.steps) - 1] = {k: t.clone() for k, t in average.state_dict().items()}
@@ -142,11 +142,27 @@ class Watch:
             for i, held in self.held.items()
             for name, t in held.items()
         }
-        return tensors, {"watch": {"steps": self.steps, "distances": self.values}}
+        facts = {"steps": self.steps, "distances": self.values, "with": self.judge_with}
+        return tensors, {"watch": facts}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Put back what ``state`` gave."""
+        """Put back what ``state`` gave.
+
+        Raises:
+            InputError: what was measured and what is to be measured are of different features.
+        """
         known = facts.get("watch", {})
+        if "with" not in known and self.best_by == "distance" and self.judge_with is not None:
+            known = {}  # an earlier version measured the samples' own numbers: nothing to compare
+        if known.get("steps"):
+            was = known.get("with", self.judge_with)
+            if self.every and was != self.judge_with:
+                instead = "leave it out" if was is None else f"give {was!r}"
+                raise InputError(
+                    f"watch_with: got {self.judge_with!r}; {instead}, as in the run so far: what "
+                    "was measured of other features does not compare"
+                )
+            self.judge_with = was
         self.steps, self.values = known.get("steps", []), known.get("distances", [])
         best, self.held = best_of(self.values), {}
         for i in may_be_best(self.values):
