@@ -131,7 +131,7 @@ def restore(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any])
         unpack_optimizer(getattr(trainer, name), name, tensors)
     sums = under("meter", tensors)
     trainer.meter.counts = dict(facts["meter_counts"])
-    trainer.meter.sums = {name: sums[name].to(trainer.device) for name in trainer.meter.counts}
+    trainer.meter.sums = {name: sums[name] for name in trainer.meter.counts}
     trainer.steps_done, trainer.rollbacks = facts["step"], facts["rollbacks"]
     trainer.grow()
     if trainer.graphs is not None:

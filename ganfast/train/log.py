@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,51 @@ from ganfast.errors import DivergedError
 from ganfast.train.environment import need
 
 TENSORBOARD = "tensorboard"
+MOST_KEPT = 4096  # values of a mean: 2 MB on a GPU
 
 
 class Meter:
-    """Means of scalars since the last ``take``. Sums stay on the device: reading one would wait for
-    it every step."""
+    """Means of scalars since the last ``take``. These stay where they are, on the device, and are
+    added up only when somebody asks: to read one in every step would wait for it every step."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
+        self.values: dict[str, list[Tensor]] = {}
         self.counts: dict[str, int] = {}
+        self._sums: dict[str, float] = {}
 
     def add(self, **values: Tensor) -> None:
         """Add scalar tensors, by name; their graphs are dropped."""
         for name, value in values.items():
-            value = value.detach().to(torch.float32)
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            kept = self.values.setdefault(name, [])
+            kept.append(value.detach())
             self.counts[name] = self.counts.get(name, 0) + 1
+            if len(kept) == MOST_KEPT:
+                self._add_up()
+
+    def _add_up(self) -> None:
+        """In one transfer, and one after the other, so that it is no matter how often."""
+        kept = [value for values in self.values.values() for value in values]
+        read = iter(torch.stack(kept).tolist() if kept else ())
+        for name, values in self.values.items():
+            for value in islice(read, len(values)):
+                self._sums[name] = self._sums.get(name, 0.0) + value
+        self.values = {}
+
+    @property
+    def sums(self) -> dict[str, Tensor]:
+        """The sum of each so far, float64 on the CPU."""
+        self._add_up()
+        return {name: torch.tensor(x, dtype=torch.float64) for name, x in self._sums.items()}
+
+    @sums.setter
+    def sums(self, sums: Mapping[str, Tensor]) -> None:
+        self.values, self._sums = {}, {name: float(x) for name, x in sums.items()}
 
     def take(self) -> dict[str, float]:
-        """The mean of each, in one transfer, and start again."""
-        names = list(self.sums)
-        totals = torch.stack([self.sums[name] for name in names]).tolist() if names else []
-        means = {name: total / self.counts[name] for name, total in zip(names, totals, strict=True)}
-        self.sums, self.counts = {}, {}
+        """The mean of each, and start again."""
+        self._add_up()
+        means = {name: total / self.counts[name] for name, total in self._sums.items()}
+        self.counts, self._sums = {}, {}
         return means
 
 

@@ -23,9 +23,10 @@ from ganfast.train import networks, pictures
 from ganfast.train.config import TrainConfig
 from ganfast.train.data import open_source
 from ganfast.train.environment import cpu_threads, need, writable_folder
+from ganfast.train.fitting import check_networks
 from ganfast.train.log import Log, check_finite
 from ganfast.train.loop import Trainer
-from ganfast.train.players import check_networks, grow, sample
+from ganfast.train.players import grow, sample
 from ganfast.train.processes import Processes
 from ganfast.train.saves import (
     MOST_ROLLBACKS,

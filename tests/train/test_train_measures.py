@@ -131,6 +131,12 @@ def test_the_slope_is_found_without_a_trace():
     after = trainer.critic.state_dict()
     assert all(torch.equal(after[name], t) for name, t in before.items())
     assert trainer.critic.training
+    trainer.critic[0].eval()
+    slope(trainer.critic, trainer.source.first(8))
+    assert trainer.critic.training and not trainer.critic[0].training
+    with pytest.raises(RuntimeError):
+        slope(trainer.critic, torch.randn(8, 3))
+    assert trainer.critic.training
 
 
 def test_a_run_logs_what_its_samples_are_judged_by(tmp_path, monkeypatch):

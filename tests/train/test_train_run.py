@@ -173,6 +173,7 @@ def test_networks_that_do_not_fit_are_named(tmp_path):
     ]:
         with pytest.raises(InputError, match=f"^{name}: (it )?{words}"):
             train(config_in(tmp_path), **{name: network})
+        assert all(layer.training for layer in network.modules())
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
