@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,35 +68,52 @@ class Meter:
 
 class Log:
     """One JSON object per line, written out at once; with no ``path`` they are only kept. A resumed
-    run begins with the ``lines`` up to the step that it resumes from. With ``tensorboard`` they go
-    to its event files as well, in a folder beside ``path``."""
+    run begins with the ``lines`` up to the step that it resumes from. With ``settings``, those of
+    the run, all goes to TensorBoard's event files as well, in a folder beside ``path``."""
 
     def __init__(
-        self, path: Path | None, lines: Iterable[dict[str, Any]] = (), *, tensorboard: bool = False
+        self,
+        path: Path | None,
+        lines: Iterable[dict[str, Any]] = (),
+        *,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self._path, self._tensorboard = path, tensorboard
+        self._path, self._settings = path, settings
+        self._board: Any = None
         self._begin(lines)
 
     def _begin(self, lines: Iterable[dict[str, Any]]) -> None:
         self.lines, path = list(lines), self._path
+        self.shown: int | None = None  # the step whose picture came last
         if path is None:
             return
         text = "".join(f"{json.dumps(line)}\n" for line in self.lines)
         write_atomically(path, "out", lambda file: file.write(text.encode()), one_writer=True)
         self._file = path.open("a", encoding="utf-8")  # noqa: SIM115 (open until close())
-        if self._tensorboard:
+        if self._settings is not None:
             writer = need("torch.utils.tensorboard").SummaryWriter
             step = self.lines[-1]["step"] + 1 if self.lines else 0
             self._board = writer(str(path.parent / TENSORBOARD), purge_step=step)
+            plain = {name: _plain(value) for name, value in self._settings.items()}
+            self._board.add_hparams(plain, {}, run_name=".")
 
     def write(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
         if self._path is not None:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
-        if self._path is not None and self._tensorboard:
+        if self._board is not None:
             for name in line.keys() - {"step"}:
                 self._board.add_scalar(name, line[name], line["step"])
+            self._board.flush()
+
+    def show(self, picture: Path, step: int) -> None:
+        """Give TensorBoard the samples after ``step`` steps, which are in the file ``picture``."""
+        self.shown = step
+        if self._board is not None:
+            with need("PIL.Image").open(picture) as image:
+                pixels = np.asarray(image.convert("RGB"))
+            self._board.add_image("samples", pixels, step, dataformats="HWC")
             self._board.flush()
 
     def cut(self, last_step: int) -> None:
@@ -106,8 +124,13 @@ class Log:
     def close(self) -> None:
         if self._path is not None:
             self._file.close()
-            if self._tensorboard:
-                self._board.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as TensorBoard takes a setting."""
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def read_log(path: Path, last_step: int) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ from ganfast.train.saves import (
     MOST_ROLLBACKS,
     clear,
     go_back,
+    public,
     resume,
     save_checkpoint,
     save_samples,
@@ -194,7 +195,7 @@ def run(
     config names."""
     start, processes = time.perf_counter(), trainer.processes
     path = out / "log.jsonl" if processes.first else None
-    log = Log(path, old_lines, tensorboard=config.tensorboard)
+    log = Log(path, old_lines, settings=public(config) if config.tensorboard else None)
     progress = Progress(
         config.game,
         config.steps,
@@ -220,7 +221,7 @@ def run(
                     if config.on_nan != "rollback" or trainer.rollbacks == MOST_ROLLBACKS:
                         raise
                     progress.advance(go_back(trainer, watch, config, out, log, error))
-            save_samples(trainer, config, out)
+            save_samples(trainer, config, out, log)
             interrupt.raise_if_requested()
     finally:
         progress.close()
@@ -244,7 +245,7 @@ def after_step(
         log.write(check_finite({"step": step, **line}))
         progress.show(**{key: f"{line[key]:.3f}" for key in line if shows(key)})
     if is_due(step, config.sample_every):
-        save_samples(trainer, config, out)
+        save_samples(trainer, config, out, log)
     if is_due(step, config.checkpoint_every):
         save_checkpoint(trainer, watch, config, out)
 

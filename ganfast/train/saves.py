@@ -23,17 +23,24 @@ MOST_ROLLBACKS = 5
 ANOTHER_STREAM = 1_000_003
 
 
-def save_samples(trainer: Trainer, config: TrainConfig, out: Path) -> None:
+def public(config: TrainConfig) -> dict[str, Any]:
+    """The settings, for a file that others read: no password is in it."""
+    return {**dataclasses.asdict(config), "data": shown(config.data)}
+
+
+def save_samples(trainer: Trainer, config: TrainConfig, out: Path, log: Log) -> None:
     """``samples/<step>.png``, always from the same noise, so that the pictures show one thing
-    changing."""
-    if not trainer.processes.first:
+    changing; TensorBoard has them too."""
+    if not trainer.processes.first or log.shown == trainer.steps_done:
         return
     folder = out / "samples"
     folder.mkdir(exist_ok=True)
     is_image = len(trainer.source.shape) == 3
     n, seed = 64 if is_image else 1000, config.seed
     real = None if is_image else trainer.source.held_out.first(n)
-    pictures.save_samples(folder / f"{trainer.steps_done:06d}.png", trainer.sample(n, seed), real)
+    picture = folder / f"{trainer.steps_done:06d}.png"
+    pictures.save_samples(picture, trainer.sample(n, seed), real)
+    log.show(picture, trainer.steps_done)
 
 
 def save_checkpoint(trainer: Trainer, watch: Watch, config: TrainConfig, out: Path) -> None:
@@ -44,10 +51,8 @@ def save_checkpoint(trainer: Trainer, watch: Watch, config: TrainConfig, out: Pa
         check_finite({"step": trainer.steps_done, "weights": float("nan")})
     if not trainer.processes.first:
         return
-    settings = dataclasses.asdict(config)
-    facts["steps"] = config.steps
+    facts["steps"], settings = config.steps, public(config)
     facts["config"] = {name: settings[name] for name in settings if name not in MAY_CHANGE}
-    facts["config"]["data"] = shown(config.data)  # a file that others read has no password in it
     facts["redacted"] = ["data"] if shown(config.data) != config.data else []
     checkpoint.save(out / checkpoint.NAME, tensors, facts)
     if config.keep > 1:

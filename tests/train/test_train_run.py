@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from ganfast import cli
@@ -417,15 +419,24 @@ def test_a_file_system_without_links_keeps_copies(tmp_path, monkeypatch):
 
 
 def test_tensorboard_has_what_the_log_has(tmp_path, monkeypatch):
+    """The calls of its writer, with or without the package."""
     writers = []
 
     class Writer:
         def __init__(self, folder, purge_step):
             self.folder, self.purged, self.seen, self.closed = folder, purge_step, {}, False
+            self.pictures, self.settings = {}, None
             writers.append(self)
 
         def add_scalar(self, name, value, step):
             self.seen.setdefault(step, {"step": step})[name] = value
+
+        def add_image(self, name, pixels, step, dataformats):
+            assert (name, dataformats) == ("samples", "HWC")
+            self.pictures[step] = pixels
+
+        def add_hparams(self, settings, metrics, run_name):
+            self.settings = settings
 
         def flush(self):
             pass
@@ -441,10 +452,39 @@ def test_tensorboard_has_what_the_log_has(tmp_path, monkeypatch):
     on = train(config_in(tmp_path, "hinge", steps=12, tensorboard=True, resume=tmp_path))
     assert [list(writer.seen.values()) for writer in writers] == [first.lines, on.lines[2:]]
     assert [writer.purged for writer in writers] == [0, 9]
+    assert [list(writer.pictures) for writer in writers] == [[8], [12]]
+    assert writers[1].settings["steps"] == 12 and writers[1].settings["data"] == "ring"
     assert all(w.closed and w.folder == str(tmp_path / "tensorboard") for w in writers)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(InputError, match="^needs tensorboard: pip install tensorboard$"):
         train(config_in(tmp_path / "none", tensorboard=True))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the packages that it uses
+def test_tensorboard_reads_it(tmp_path):
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="needs tensorboard: pip install tensorboard",
+    )
+    settings = {"data": "digits", "width": 4, "tensorboard": True, "sample_every": 4}
+    train(config_in(tmp_path, "hinge", steps=8, **settings))
+    run = train(config_in(tmp_path, "hinge", steps=12, **settings, resume=tmp_path))
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard"), {"images": 0}).Reload()
+    for name in set().union(*run.lines) - {"step"}:
+        seen = {event.step: event.value for event in events.Scalars(name)}
+        assert seen == pytest.approx({line["step"]: line[name] for line in run.lines}, rel=1e-6)
+    pictures = events.Images("samples")
+    assert [picture.step for picture in pictures] == [4, 8, 12]
+    for picture in pictures:
+        with (
+            Image.open(io.BytesIO(picture.encoded_image_string)) as shown,
+            Image.open(tmp_path / "samples" / f"{picture.step:06d}.png") as saved,
+        ):
+            assert np.array_equal(np.asarray(shown), np.asarray(saved))
+    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    for text in (b"game", b"hinge", b"batch_size", b"steps"):
+        assert text in start
+    assert "tensorflow" not in sys.modules
 
 
 def test_a_checkpoint_that_does_not_know_its_data_resumes_with_a_note(tmp_path, capsys):
