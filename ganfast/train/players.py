@@ -12,14 +12,16 @@ import torch
 from torch import Tensor, nn
 
 import ganfast.functional as GF
+from ganfast import _checks
 from ganfast.optim import Adam, RMSprop
 from ganfast.train import schedule
+from ganfast.train.fitting import check_shapes, check_weights
 from ganfast.train.graphs import Graphs
 from ganfast.train.growing import Growing
 from ganfast.train.log import Meter
 from ganfast.train.processes import Processes
 from ganfast.train.recipe import PENALTIES, Penalty, Recipe
-from ganfast.train.source import Source
+from ganfast.train.source import as_source
 from ganfast.train.speed import Speed
 
 
@@ -27,13 +29,16 @@ class Players:
     """All of a Trainer but its steps."""
 
     def __init__(
-        self, generator: nn.Module, critic: nn.Module, source: Source, recipe: Recipe,
+        self, generator: nn.Module, critic: nn.Module, source: Any, recipe: Recipe,
         *, steps: int = 2000, seed: int = 0, device: str = "cpu", skip_nan: bool = False,
         processes: Processes | None = None, speed: Speed | None = None,
     ) -> None:  # fmt: skip
-        self.source, self.recipe, self.steps, self.device = source, recipe, steps, device
+        device = str(_checks.device("device", device))
+        self.source, self.recipe, self.steps, self.device = as_source(source), recipe, steps, device
         self.processes, self.speed = processes or Processes(), speed or Speed()
+        check_weights(generator, critic)
         self.generator, self.critic = generator.to(device), critic.to(device)
+        check_shapes(self.generator, self.critic, self.source.shape, recipe)
         self.processes.join(self.generator, self.critic)
         self.speed.lay_out(self.generator, self.critic)
         self._generate, self._score = map(self.speed.forward_of, (self.generator, self.critic))
@@ -200,20 +205,6 @@ def frozen(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     finally:
         for p in learning:
             p.requires_grad_(True)
-
-
-@contextmanager
-def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Within, ``modules`` are in eval mode, so that what layers keep from batch to batch stays as
-    it is; afterwards each layer is in the mode that it was in."""
-    before = [(layer, layer.training) for module in modules for layer in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for layer, training in before:
-            layer.training = training
 
 
 class Guard:

@@ -23,7 +23,6 @@ from ganfast.train import networks, pictures
 from ganfast.train.config import TrainConfig
 from ganfast.train.data import open_source
 from ganfast.train.environment import cpu_threads, need, writable_folder
-from ganfast.train.fitting import check_networks
 from ganfast.train.log import Log, check_finite
 from ganfast.train.loop import Trainer
 from ganfast.train.players import grow, sample
@@ -111,7 +110,6 @@ def new_trainer(
             **recipe.of_networks,
         )
         generator, critic = generator or made[0], critic or made[1]
-    check_networks(generator, critic, source.shape, recipe.latent_dim)
     processes = processes or Processes()
     processes.check(recipe.batch_size, source.identity)
     return Trainer(

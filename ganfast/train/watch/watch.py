@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ganfast.errors import InputError
 from ganfast.train import checkpoint
+from ganfast.train.fitting import evaluating
 from ganfast.train.loop import Trainer
-from ganfast.train.players import evaluating
 from ganfast.train.schedule import is_due
 from ganfast.train.source import Mixture
 from ganfast.train.watch.independent_critic import independent_distance
