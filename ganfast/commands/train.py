@@ -79,7 +79,8 @@ def _settings_of(place: str, given_now: dict[str, Any]) -> dict[str, Any]:
 
     folder, file = checkpoint.located(place)
     facts = checkpoint.load(file)[1]
-    settings = {"out": str(folder), **facts["config"]}
+    others = facts.get("may_change", {"steps": facts["steps"]})  # of an earlier version
+    settings = {"out": str(folder), **others, **facts["config"]}
     for name in facts.get("redacted", ()):
         known = settings.pop(name)
         if name not in given_now:

@@ -161,7 +161,7 @@ def check_finite(line: dict[str, float]) -> dict[str, float]:
     broken = [name for name, value in line.items() if not math.isfinite(value)]
     if broken:
         raise DivergedError(
-            f"{', '.join(broken)} is no longer finite at step {line['step']}: lower lr; "
-            "the last checkpoint is from before"
+            f"{', '.join(broken)} {'is' if len(broken) == 1 else 'are'} no longer finite at step "
+            f"{line['step']}: lower lr; a checkpoint that is there is from before"
         )
     return line

@@ -78,6 +78,9 @@ class Run:
             text += f", stopped before {config.steps}"
         if watch.best_step is not None:
             text += f", the samples at step {watch.best_step} nearest to held-out data"
+        if self.lines and self.lines[-1].get("skipped"):
+            share = self.lines[-1]["skipped"]
+            text += f", {share:.0%} of the last ones skipped: their loss was not finite"
         if isinstance(source, Mixture):
             found, share = modes_of(source, self.sample(1000))
             text += f", {found} of {len(source.centres)} modes found"

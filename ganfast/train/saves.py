@@ -14,7 +14,7 @@ from ganfast._remote import shown
 from ganfast._terminal import note
 from ganfast.errors import DivergedError, InputError, one_line
 from ganfast.train import checkpoint, pictures
-from ganfast.train.config import MAY_CHANGE, TrainConfig
+from ganfast.train.config import MAY_CHANGE, OF_ONE_CALL, TrainConfig
 from ganfast.train.log import TENSORBOARD, Log, check_finite, read_log
 from ganfast.train.loop import Trainer
 from ganfast.train.watch import Watch
@@ -53,6 +53,7 @@ def save_checkpoint(trainer: Trainer, watch: Watch, config: TrainConfig, out: Pa
         return
     facts["steps"], settings = config.steps, public(config)
     facts["config"] = {name: settings[name] for name in settings if name not in MAY_CHANGE}
+    facts["may_change"] = {name: settings[name] for name in MAY_CHANGE - OF_ONE_CALL}
     facts["redacted"] = ["data"] if shown(config.data) != config.data else []
     checkpoint.save(out / checkpoint.NAME, tensors, facts)
     if config.keep > 1:
@@ -92,6 +93,8 @@ def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str
         )
     checkpoint.restore(trainer, tensors, facts)
     watch.restore(tensors, facts)
+    if first and trainer.steps_done >= config.steps:
+        note(f"the run has {trainer.steps_done} steps already; give more steps to go on with it")
     return trainer.processes.from_first(lambda: read_log(folder / "log.jsonl", trainer.steps_done))
 
 

@@ -178,12 +178,34 @@ def test_networks_that_do_not_fit_are_named(tmp_path):
         assert all(layer.training for layer in network.modules())
 
 
-def test_resuming_a_finished_run_changes_nothing(tmp_path):
+def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
     train(config_in(tmp_path / "run"))
     before = (tmp_path / "run" / "log.jsonl").read_text()
     run = train(config_in(tmp_path / "run", resume=tmp_path / "run"))
     assert run.trainer.steps_done == 12
     assert (tmp_path / "run" / "log.jsonl").read_text() == before
+    assert "the run has 12 steps already; give more steps to go on" in capsys.readouterr().err
+
+
+def test_a_run_remembers_all_that_it_was_asked_for(tmp_path, monkeypatch):
+    """`--resume RUN` alone does what the run would have done; a flag beside it is stronger."""
+    out = str(tmp_path)
+    train(config_in(tmp_path, steps=12, keep=2, on_nan="skip", watch_every=6))
+    tensors, facts = checkpoint.load(tmp_path / NAME)
+    configs = []
+    monkeypatch.setattr("ganfast.train.train", lambda config: configs.append(config) or 1 / 0)
+    for flags in ((), ("--steps=20", "--keep=1")):
+        with pytest.raises(ZeroDivisionError):
+            cli.main(["train", f"--resume={out}", *flags])
+    first, second = map(dataclasses.asdict, configs)
+    expected = dataclasses.asdict(config_in(out, steps=12, keep=2, on_nan="skip", watch_every=6))
+    assert first == {**expected, "resume": out}
+    assert second == {**first, "steps": 20, "keep": 1}
+    del facts["may_change"]  # as an earlier version had it
+    checkpoint.save(tmp_path / NAME, tensors, facts)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["train", f"--resume={out}"])
+    assert (configs[2].steps, configs[2].keep) == (12, 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -255,6 +277,9 @@ def test_steps_that_are_not_finite_can_be_skipped(tmp_path, game, monkeypatch):
     assert any(name.startswith("generator.") for name in seen)
     for name in filter(lambda name: not name.startswith("average."), seen):
         assert seen[name] == before[name] + 1, name  # by the generator step alone
+    bad_batches(monkeypatch, {10, 11})  # the 9th is of a log line
+    half = train(config_in(tmp_path / "half", game, **settings))
+    assert ", 25% of the last ones skipped: their loss was not finite" in half.summary()
     bad_batches(monkeypatch, range(10**6))
     with pytest.raises(DivergedError, match="every critic step since .* step 4"):
         train(config_in(tmp_path / "all", game, **settings))
