@@ -1,5 +1,6 @@
 """Samples of a run, from its folder."""
 
+import functools
 import json
 
 import numpy as np
@@ -14,13 +15,17 @@ from ganfast.metrics.images import open_images
 from ganfast.train import train
 from ganfast.train.checkpoint import NAME
 from ganfast.train.generated import Generated, on_the_way, run_images, save
+from ganfast.train.watch import independent_distance
 
 
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     settings = {"watch_every": 6, "norm_g": "spectral", "best_by": "fid"}
-    return train(config_in(folder, data="digits", **settings))
+    with pytest.MonkeyPatch.context() as patch:
+        few = functools.partial(independent_distance, steps=2)
+        patch.setattr("ganfast.train.watch.watch.independent_distance", few)
+        return train(config_in(folder, data="digits", **settings))
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def same(one, two):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_what_a_run_leaves(tmp_path):
+def test_what_a_run_leaves(tmp_path, chart):
     run = train(config_in(tmp_path / "deep" / "run", data="digits", sample_every=6))
     assert run.out == tmp_path / "deep" / "run"
     files = {str(f.relative_to(run.out)) for f in run.out.rglob("*") if f.is_file()}
@@ -209,7 +209,9 @@ def test_a_run_remembers_all_that_it_was_asked_for(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_keeps_everything_and_can_be_resumed(tmp_path, monkeypatch, number):
+def test_an_interrupted_run_keeps_everything_and_can_be_resumed(
+    tmp_path, monkeypatch, number, chart
+):
     train(config_in(tmp_path / "whole"))
     step = Trainer.generator_step
 
