@@ -57,7 +57,7 @@ def save_checkpoint(trainer: Trainer, watch: Watch, config: TrainConfig, out: Pa
     facts["redacted"] = ["data"] if shown(config.data) != config.data else []
     checkpoint.save(out / checkpoint.NAME, tensors, facts)
     if config.keep > 1:
-        checkpoint.keep(out, trainer.steps_done, config.keep)
+        checkpoint.keep(out, trainer.steps_done, config.keep, config.resume)
 
 
 def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str, Any]]:
