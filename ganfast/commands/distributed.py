@@ -8,14 +8,14 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NoReturn
 
 from ganfast.commands.failure import exit_code, report_error
-from ganfast.errors import InputError
+from ganfast.errors import InputError, one_line
 
 TIMEOUT = timedelta(hours=6)
 """For the slowest process to come to where all exchange what they have. It is not what finds a
@@ -36,12 +36,13 @@ class Place:
 
 
 @contextmanager
-def joined(device: str | None) -> Iterator[Place]:
+def joined(device: str | None, go_on: Callable[[], str] = str) -> Iterator[Place]:
     """Within, the processes that torchrun started are one group of torch.distributed, each on a GPU
     of its own or, with ``device`` "cpu" or no GPU, all on the CPU. Alone, nothing happens.
 
     What one process raises within ends all of them at once, and only the first to fail speaks:
-    the others fail in turn because it left.
+    the others fail in turn because it left. ``go_on`` says, to whom a process was lost, how to go
+    on from there.
     """
     names = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # without these it's no torchrun
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1 or any(n not in os.environ for n in names):
@@ -53,7 +54,7 @@ def joined(device: str | None) -> Iterator[Place]:
         yield place
         _leave()
     except (Exception, KeyboardInterrupt) as error:
-        _fail(store, error)
+        _fail(store, error, go_on)
 
 
 def _connect() -> Any:
@@ -106,7 +107,7 @@ def _leave() -> None:
     dist.destroy_process_group()
 
 
-def _fail(store: Any, error: BaseException) -> NoReturn:
+def _fail(store: Any, error: BaseException, go_on: Callable[[], str]) -> NoReturn:
     """End this process without another word to the group, whose members may wait for us forever in
     an exchange that we shall not come to: an orderly exit could wait for them in turn."""
     if threading.current_thread() is threading.main_thread():
@@ -116,7 +117,7 @@ def _fail(store: Any, error: BaseException) -> NoReturn:
     code = exit_code(error)
     if _is_first_to_fail(store):
         try:
-            report_error(_in_words(error))
+            report_error(_in_words(error, go_on))
         except Exception:  # a bug: it keeps its traceback
             traceback.print_exception(error)
     import multiprocessing  # not for --help
@@ -135,9 +136,10 @@ def _is_first_to_fail(store: Any) -> bool:
         return True
 
 
-def _in_words(error: BaseException) -> BaseException:
+def _in_words(error: BaseException, go_on: Callable[[], str]) -> BaseException:
     """A lost connection is the network's or a killed process's doing, not a bug."""
     kind, text = type(error).__name__, str(error)
     if kind.startswith("Dist") or (kind == "RuntimeError" and "gloo" in text.lower()):
-        return InputError(f"lost the other processes, of which one may have been killed: {text}")
+        lost = f"lost the other processes, of which one may have been killed: {one_line(error)}"
+        return InputError("; ".join(filter(None, (lost, go_on()))))
     return error

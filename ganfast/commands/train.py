@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,22 +43,20 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if arguments.show:
         print("\n".join(config.recipe().lines()))
         return DONE
-    with joined(config.device) as place:
+    with joined(config.device, go_on=lambda: _go_on(config.out)) as place:
         if place.first:
             note_missing_kernels()
         return _train(replace(config, device=place.device or config.device), place.first)
 
 
 def _train(config: TrainConfig, first: bool) -> int:
-    from ganfast.train import checkpoint, train
+    from ganfast.train import train
 
     try:
         run = train(config)
     except KeyboardInterrupt as error:
-        if not (Path(config.out) / checkpoint.NAME).exists():
-            raise
-        kept = f"; the run so far is kept, --resume {config.out} goes on with it"
-        raise type(error)(kept) from None
+        kept = _go_on(config.out)
+        raise (type(error)(f"; {kept}") if kept else error) from None
     if not first:
         return DONE
     print(run.summary())
@@ -66,13 +65,22 @@ def _train(config: TrainConfig, first: bool) -> int:
     return SKIPPED if run.skipped else DONE
 
 
+def _go_on(out: str | Path) -> str:
+    """How to go on with a run that ended early, if it has left something to go on from."""
+    from ganfast.train import checkpoint
+
+    there = (Path(out) / checkpoint.NAME).exists()
+    return f"the run so far is kept, --resume {shlex.quote(str(out))} goes on with it" * there
+
+
 def _settings_of(place: str, given_now: dict[str, Any]) -> dict[str, Any]:
     """The settings that a run was started with, so that they need not be given again."""
     from ganfast.train import checkpoint
 
     folder, file = checkpoint.located(place)
     facts = checkpoint.load(file)[1]
-    settings = {"out": str(folder), **facts["config"]}
+    others = facts.get("may_change", {"steps": facts["steps"]})  # of an earlier version
+    settings = {"out": str(folder), **others, **facts["config"]}
     for name in facts.get("redacted", ()):
         known = settings.pop(name)
         if name not in given_now:

@@ -36,9 +36,9 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     write_atomically(path, "out", lambda file: file.write(data), one_writer=True)
 
 
-def keep(out: Path, step: int, count: int) -> None:
+def keep(out: Path, step: int, count: int, resumed: str | Path | None = None) -> None:
     """Let the checkpoint that was just written to ``out`` stay under its ``step`` too, and of those
-    that stay the last ``count`` that were written."""
+    that stay the last ``count`` that were written, and the one that the run ``resumed`` from."""
     folder = out / FOLDER
     folder.mkdir(exist_ok=True)
     kept = folder / f"{step:06d}.safetensors"
@@ -48,8 +48,10 @@ def keep(out: Path, step: int, count: int) -> None:
     except OSError:  # a file system without links
         write_atomically(kept, "out", lambda file: file.write((out / NAME).read_bytes()))
     there = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime_ns)
+    start = None if resumed is None else located(resumed)[1].resolve()
     for file in there[:-count]:
-        file.unlink()
+        if file.resolve() != start:
+            file.unlink()
 
 
 def located(place: str | Path) -> tuple[Path, Path]:
@@ -131,7 +133,7 @@ def restore(trainer: Trainer, tensors: dict[str, Tensor], facts: dict[str, Any])
         unpack_optimizer(getattr(trainer, name), name, tensors)
     sums = under("meter", tensors)
     trainer.meter.counts = dict(facts["meter_counts"])
-    trainer.meter.sums = {name: sums[name].to(trainer.device) for name in trainer.meter.counts}
+    trainer.meter.sums = {name: sums[name] for name in trainer.meter.counts}
     trainer.steps_done, trainer.rollbacks = facts["step"], facts["rollbacks"]
     trainer.grow()
     if trainer.graphs is not None:

@@ -25,6 +25,9 @@ MAY_CHANGE = frozenset(
 )
 """The settings that a resumed run may have other values of, and still be the same run."""
 
+OF_ONE_CALL = frozenset(("out", "overwrite", "resume", "progress"))
+"""Those of them that a run has no memory of."""
+
 
 @documented
 @dataclass

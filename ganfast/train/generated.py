@@ -27,6 +27,8 @@ from ganfast.train.recipe import Recipe
 from ganfast.train.watch.patience import best_of
 
 BATCH = 256
+OTHER_FILES = (".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".npy", ".pt", ".zip")
+"""Ends of names that nobody gives to a folder."""
 
 
 def generator_of(
@@ -41,7 +43,8 @@ def generator_of(
     """
     place = _checks.path(name, folder)
     tensors, facts = checkpoint.load(checkpoint.located(place)[1], name)
-    config = TrainConfig(**{**facts["config"], "device": "cpu"})
+    # Here nothing is measured, wherever the run was and whatever its best is by.
+    config = TrainConfig(**{**facts["config"], "device": "cpu", "best_by": "distance"})
     shape = tuple(facts["shape"])
     recipe = config.recipe(points=len(shape) == 1)
     generator, _ = networks.build(shape, recipe.latent_dim, config.width, 0, **recipe.of_networks)
@@ -132,6 +135,8 @@ def save(samples: Generated, out: str | Path) -> None:
             become a folder of images.
     """
     path = _checks.path("out", out)
+    if path.suffix.lower() in OTHER_FILES:
+        raise InputError(f"out: got {str(path)!r}; give a .png, an .npz or a new folder")
     if path.suffix == ".npz":
         rows = torch.cat(list(samples.batches()))
         array = _rgb(rows).numpy() if rows.dim() == 4 else rows.numpy()

@@ -53,19 +53,19 @@ class Graphs:
             return
         trainer = self._trainer
         before = trainer.random.get_state()
-        real, noise = trainer.real(), trainer.noise(trainer.recipe.batch_size)
+        real, noise = trainer.real(), trainer.noise()
         trainer.random.set_state(before)
         self._critic(trainer.due(0), real, noise)
         self._critic(trainer.due(1), real, noise)
         self._generator(noise, *[real] * trainer.recipe.compares)
 
-    def critic_step(
+    def teach_critic(
         self, penalties: tuple[Penalty, ...], real: Tensor, noise: Tensor
     ) -> dict[str, Tensor]:
         """``Trainer.teach_critic``."""
         return replayed(self._critic(penalties, real, noise), real, noise)
 
-    def generator_step(self, *inputs: Tensor) -> dict[str, Tensor]:
+    def teach_generator(self, *inputs: Tensor) -> dict[str, Tensor]:
         """``Trainer.teach_generator``."""
         return replayed(self._generator(*inputs), *inputs)
 

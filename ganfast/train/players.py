@@ -1,23 +1,168 @@
-"""What the loop does with its two players: their optimizers, penalties, gradients and average."""
+"""The two players: their networks and optimizers, what they are given, and what they learn by."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+import copy
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 import ganfast.functional as GF
-from ganfast.errors import InputError, one_line
+from ganfast import _checks
 from ganfast.optim import Adam, RMSprop
 from ganfast.train import schedule
+from ganfast.train.fitting import check_shapes, check_weights
+from ganfast.train.graphs import Graphs
 from ganfast.train.growing import Growing
 from ganfast.train.log import Meter
+from ganfast.train.processes import Processes
 from ganfast.train.recipe import PENALTIES, Penalty, Recipe
+from ganfast.train.source import as_source
+from ganfast.train.speed import Speed
 
-if TYPE_CHECKING:
-    from ganfast.train.loop import Trainer
+
+class Players:
+    """All of a Trainer but its steps."""
+
+    def __init__(
+        self, generator: nn.Module, critic: nn.Module, source: Any, recipe: Recipe,
+        *, steps: int = 2000, seed: int = 0, device: str = "cpu", skip_nan: bool = False,
+        processes: Processes | None = None, speed: Speed | None = None,
+    ) -> None:  # fmt: skip
+        device = str(_checks.device("device", device))
+        self.source, self.recipe, self.steps, self.device = as_source(source), recipe, steps, device
+        self.processes, self.speed = processes or Processes(), speed or Speed()
+        check_weights(generator, critic)
+        self.generator, self.critic = generator.to(device), critic.to(device)
+        check_shapes(self.generator, self.critic, self.source.shape, recipe)
+        self.processes.join(self.generator, self.critic)
+        self.speed.lay_out(self.generator, self.critic)
+        self._generate, self._score = map(self.speed.forward_of, (self.generator, self.critic))
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.following = Average(self.average, self.generator)
+        optimizer = functools.partial(make_optimizer, capturable=self.speed.capture)
+        self.generator_optimizer = optimizer(self.generator, recipe)
+        self.critic_optimizer = optimizer(self.critic, recipe, recipe.clip)
+        # All that is drawn in training comes from here: its state is enough to continue the run.
+        self.random = torch.Generator(device).manual_seed(seed)
+        self.steps_done, self.rollbacks, self.meter = 0, 0, Meter()
+        self.guard = Guard(self.meter, self.generator, self.critic) if skip_nan else None
+        self.grow()
+        self.graphs = Graphs(cast(Any, self)) if self.speed.capture else None
+
+    @property
+    def teacher(self) -> Any:
+        """What takes the steps: this trainer, or CUDA graphs of its steps, which are captured when
+        they are first asked for."""
+        if self.graphs is None:
+            return self
+        self.graphs.prepare()
+        return self.graphs
+
+    def real(self) -> Tensor:
+        """A batch of real samples, in the range and, of networks that grow, as large as the
+        generator makes them."""
+        batch = self.source.train.batch(self.recipe.batch_size, self.random)
+        images = self.processes.part(batch)
+        if self.recipe.input_range == "sigmoid":
+            images = (images + 1) / 2
+        if isinstance(self.critic, Growing):
+            images = self.critic.shown(images, **self.size)
+        if self.speed.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return images.detach()  # a source may give out what is its own
+
+    def noise(self, n: int | None = None) -> Tensor:
+        """The generator's input, (n, latent_dim), by default for a batch."""
+        shape = (n or self.recipe.batch_size, self.recipe.latent_dim)
+        return self.processes.part(torch.randn(shape, generator=self.random, device=self.device))
+
+    def fake(self, noise: Tensor | None = None) -> Tensor:
+        """A batch of the generator's samples, of ``noise`` or of some that is drawn here."""
+        return self._generate(self.noise() if noise is None else noise, **self.size)
+
+    def score(self, samples: Tensor) -> Tensor:
+        """The critic's scores, where no penalty is taken."""
+        return self._score(samples, **self.size)
+
+    def sample(self, n: int, seed: int) -> Tensor:
+        """``n`` samples of the average generator, which change nothing in the run."""
+        return sample(self.average, self.recipe, n, seed)
+
+    def grow(self) -> None:
+        """Let networks that grow have the size of this step."""
+        networks = self.generator, self.critic, self.average
+        self.size = grow(self.steps_done, self.recipe, *networks)
+
+    def set_rate(self, rate: float) -> None:
+        """Give both optimizers this learning rate."""
+        for optimizer in (self.generator_optimizer, self.critic_optimizer):
+            for group in optimizer.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+
+    def take(
+        self, optimizer: torch.optim.Optimizer, loss: Tensor, parts: Iterable[Tensor] = ()
+    ) -> bool:
+        """One step of ``optimizer`` down ``loss``; whether it was taken, which is for the guard to
+        say. Of several processes each has its part of the gradients, and of the scalars ``parts``:
+        they become the sums."""
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.processes.count > 1:
+            loss = loss.detach().clone()
+            self.processes.add_up([*gradients(optimizer), *parts, loss])
+        if self.guard is not None and not self.guard.accepts(optimizer, loss):
+            return False
+        optimizer.step()
+        return True
+
+    def due(self, count: int) -> tuple[Penalty, ...]:
+        """The penalties of critic step ``count`` of the run."""
+        rows = self.recipe.penalties
+        return tuple(row for row in rows if schedule.is_due(count, row.every))
+
+    def scores(
+        self, real: Tensor, fake: Tensor, penalties: Sequence[Penalty]
+    ) -> tuple[Tensor, Tensor]:
+        """The critic's scores of both sides, which require gradients where a penalty asks for them:
+        then the critic runs as it is, in float32."""
+        places = {PENALTIES[row.kind].at for row in penalties}
+        real.requires_grad_("real" in places)
+        fake.requires_grad_("fake" in places)
+        if places & {"real", "fake"}:
+            return self.critic(real, **self.size), self.critic(fake, **self.size)
+        if self.speed.merge:
+            both = self.score(torch.cat((real, fake)))
+            return both[: len(real)], both[len(real) :]
+        return self.score(real), self.score(fake)
+
+    def penalty(
+        self, row: Penalty, real: Tensor, fake: Tensor, scores: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """mean_i (||d critic(x_i) / d x_i|| - target)^2 where the row of PENALTIES says; of several
+        processes the part of it that is this one's. At real or fake samples it is taken on the
+        graph of their ``scores``, without a second forward."""
+        kind, count = PENALTIES[row.kind], self.processes.count
+        if kind.at != "interpolated":
+            samples = {"real": (scores[0], real), "fake": (scores[1], fake)}
+            return GF.r1_penalty(*samples[kind.at], gamma=2 / count)
+        between: dict[str, Any] = {"generator": self.random}
+        if count > 1:  # eps of the whole batch, and of it this process's part
+            ones = torch.ones(len(real) * count, device=real.device)
+            eps = GF.interpolate(ones, torch.zeros_like(ones), **between)
+            eps = self.processes.part(eps).view(-1, *[1] * (real.dim() - 1))
+            real, between = fake + eps * (real - fake), {"at": "real"}
+        return GF.gradient_penalty(
+            self.critic, real, fake,
+            weight=1 / count, target=kind.target, critic_kwargs=self.size, **between,
+        )  # fmt: skip
 
 
 def make_optimizer(
@@ -34,48 +179,32 @@ def make_optimizer(
     return Adam(module.parameters(), betas=recipe.betas, **options)
 
 
-def set_rate(trainer: Trainer, optimizer: torch.optim.Optimizer) -> None:
-    """Give ``optimizer`` the learning rate that it is time for."""
-    rate = schedule.learning_rate(trainer.steps_done, trainer.recipe, trainer.steps)
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
+def weights(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
+    """All that it is over."""
+    return (p for group in optimizer.param_groups for p in group["params"])
 
 
-@torch.no_grad()
-def check_networks(
-    generator: nn.Module, critic: nn.Module, shape: tuple[int, ...], latent_dim: int
-) -> None:
-    """Raise InputError unless the two networks fit to samples of ``shape`` and to each other."""
-    modes = generator.training, critic.training
-    generator.eval(), critic.eval()  # what layers keep from batch to batch stays as it is
-    like = next(generator.parameters())
+def gradients(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Those that there are of its weights."""
+    return [p.grad for p in weights(optimizer) if p.grad is not None]
+
+
+def norm_of(tensors: list[Tensor]) -> Tensor:
+    """The 2-norm over all of ``tensors`` together, a scalar."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+
+
+@contextmanager
+def frozen(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Within, none of its weights requires a gradient; afterwards those that did do again."""
+    learning = [p for p in weights(optimizer) if p.requires_grad]
+    for p in learning:
+        p.requires_grad_(False)
     try:
-        samples = generator(torch.zeros((2, latent_dim), device=like.device, dtype=like.dtype))
-    except RuntimeError as error:
-        raise InputError(
-            f"generator: it does not take noise (n, {latent_dim}) ({one_line(error)}); give one "
-            "that does, or latent_dim"
-        ) from None
-    if tuple(samples.shape) != (2, *shape):
-        raise InputError(
-            f"generator: got samples of shape {tuple(samples.shape[1:])}; give one that makes them "
-            f"of shape {shape}, as the source does"
-        )
-    try:
-        scores = critic(samples.to(next(critic.parameters())))
-    except RuntimeError as error:
-        raise InputError(
-            f"critic: it does not take samples (n, *{shape}) ({one_line(error)}); give another"
-        ) from None
-    if scores.shape[:1] != (2,):
-        raise InputError(
-            f"critic: got scores of shape {tuple(scores.shape)} for 2 samples; give one that keeps "
-            "the batch in front"
-        )
-    generator.train(modes[0]), critic.train(modes[1])
+        yield
+    finally:
+        for p in learning:
+            p.requires_grad_(True)
 
 
 class Guard:
@@ -105,80 +234,6 @@ class Guard:
         self._kept = [(buffer, buffer.clone()) for buffer in buffers]
 
 
-def take(
-    trainer: Trainer, optimizer: torch.optim.Optimizer, loss: Tensor, parts: Iterable[Tensor] = ()
-) -> bool:
-    """One step of ``optimizer`` down ``loss``; whether it was taken, which is for the guard to say.
-    Of several processes each has its part of the gradients, and of the scalars ``parts``: they
-    become the sums."""
-    processes, guard = trainer.processes, trainer.guard
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if processes.count > 1:
-        loss = loss.detach().clone()
-        processes.add_up([*gradients(optimizer), *parts, loss])
-    if guard is not None and not guard.accepts(optimizer, loss):
-        return False
-    optimizer.step()
-    return True
-
-
-def gradients(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Those that there are of its weights."""
-    weights = [p for group in optimizer.param_groups for p in group["params"]]
-    return [p.grad for p in weights if p.grad is not None]
-
-
-def scores_of(
-    trainer: Trainer, real: Tensor, fake: Tensor, penalties: Sequence[Penalty]
-) -> tuple[Tensor, Tensor]:
-    """The critic's scores of both sides, which require gradients where a penalty asks for them:
-    then the critic runs as it is, in float32."""
-    places = {PENALTIES[row.kind].at for row in penalties}
-    real.requires_grad_("real" in places)
-    fake.requires_grad_("fake" in places)
-    if places & {"real", "fake"}:
-        return trainer.critic(real, **trainer.size), trainer.critic(fake, **trainer.size)
-    if trainer.speed.merge:
-        both = trainer.score(torch.cat((real, fake)), **trainer.size)
-        return both[: len(real)], both[len(real) :]
-    return trainer.score(real, **trainer.size), trainer.score(fake, **trainer.size)
-
-
-def penalty_of(
-    trainer: Trainer, row: Penalty, real: Tensor, fake: Tensor, scores: tuple[Tensor, Tensor]
-) -> Tensor:
-    """mean_i (||d critic(x_i) / d x_i|| - target)^2 where the row of PENALTIES says; of several
-    processes the part of it that is this one's. At real or fake samples it is taken on the graph of
-    their ``scores``, without a second forward."""
-    kind, count = PENALTIES[row.kind], trainer.processes.count
-    if kind.at != "interpolated":
-        samples = {"real": (scores[0], real), "fake": (scores[1], fake)}
-        return GF.r1_penalty(*samples[kind.at], gamma=2 / count)
-    between: dict[str, Any] = {"generator": trainer.random}
-    if count > 1:  # eps of the whole batch, and of it this process's part
-        ones = torch.ones(len(real) * count, device=real.device)
-        eps = GF.interpolate(ones, torch.zeros_like(ones), **between)
-        eps = trainer.processes.part(eps).view(-1, *[1] * (real.dim() - 1))
-        real, between = fake + eps * (real - fake), {"at": "real"}
-    return GF.gradient_penalty(
-        trainer.critic, real, fake,
-        weight=1 / count, target=kind.target, critic_kwargs=trainer.size, **between,
-    )  # fmt: skip
-
-
-def like_generated(trainer: Trainer, images: Tensor) -> Tensor:
-    """Real images in [-1, 1] in the range that the generator's last layer has, and of networks that
-    grow as large as they are."""
-    if trainer.recipe.input_range == "sigmoid":
-        images = (images + 1) / 2
-    if isinstance(trainer.critic, Growing):
-        images = trainer.critic.shown(images, **trainer.size)
-    if trainer.speed.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    return images
-
-
 def grow(step: int, recipe: Recipe, *networks: nn.Module) -> dict[str, Any]:
     """Let ``networks`` that grow have the size of ``step``; returns it as keywords for them, of
     networks that don't grow none."""
@@ -188,16 +243,6 @@ def grow(step: int, recipe: Recipe, *networks: nn.Module) -> dict[str, Any]:
             network.reached = schedule.grow(step, recipe.grow_steps, network.stages)
             size = dict(zip(("stage", "alpha"), network.reached, strict=True))
     return size
-
-
-def gradient_norm(module: nn.Module) -> Tensor:
-    """The 2-norm of the gradients of all weights of ``module`` together, a scalar."""
-    return norm_of([p.grad for p in module.parameters() if p.grad is not None])
-
-
-def norm_of(tensors: list[Tensor]) -> Tensor:
-    """The 2-norm over all of ``tensors`` together, a scalar."""
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
 
 
 @torch.no_grad()

@@ -97,7 +97,9 @@ class Processes:
             return
         for module in modules:
             for tensor in [*module.parameters(), *module.buffers()]:
-                dist.broadcast(tensor.detach(), src=0)
+                sent = tensor.detach().contiguous()  # a copy, if its layout is another
+                dist.broadcast(sent, src=0)
+                tensor.detach().copy_(sent)
             for parent in list(module.modules()):
                 for name, child in parent.named_children():
                     if isinstance(child, _BatchNorm):

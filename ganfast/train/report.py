@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 from collections.abc import Mapping, Sequence
 from statistics import mean
@@ -124,31 +125,28 @@ def _ring_cells(row: str, runs: Sequence[Played]) -> tuple[str, ...]:
 
 def _collapse(points: Mapping[str, Sequence[Played]]) -> str:
     """Who collapsed, and who did not."""
-    least = {row: min(run.judged["modes"] for run in runs) for row, runs in points.items()}
-    most = {row: max(run.judged["modes"] for run in runs) for row, runs in points.items()}
-    at_mode = {row: max(run.judged["at_mode"] for run in runs) for row, runs in points.items()}
-    astray = [row for row in points if at_mode[row] < 0.2]
-    collapsed = [row for row in points if most[row] <= 4 and row not in astray]
-    whole = [row for row in points if least[row] >= 7]
-    texts = []
-    if collapsed:
-        texts.append(f"Half of the modes or more are missing in every seed of {listed(collapsed)}.")
-    if astray:
-        texts.append(
-            f"Hardly a sample is at any mode in {listed(astray)}: no collapse, but no convergence."
-        )
-    if whole:
-        texts.append(f"At least seven are found in every seed of {listed(whole)}.")
-    rest = [row for row in points if row not in (*collapsed, *astray, *whole)]
-    if rest:
-        texts.append(f"It depends on the seed, or some modes are missing, in {listed(rest)}.")
-    cured = [row for row in (*astray, *collapsed) if f"{row} + R1" in whole]
+    said: dict[str, list[str]] = {"collapsed": [], "astray": [], "whole": [], "rest": []}
+    for row, runs in points.items():
+        modes = [run.judged["modes"] for run in runs]
+        if max(run.judged["at_mode"] for run in runs) < 0.2:
+            said["astray"].append(row)
+        elif max(modes) <= 4:
+            said["collapsed"].append(row)
+        else:
+            said["whole" if min(modes) >= 7 else "rest"].append(row)
+    words = {
+        "collapsed": "Half of the modes or more are missing in every seed of {}.",
+        "astray": "Hardly a sample is at any mode in {}: no collapse, but no convergence.",
+        "whole": "At least seven are found in every seed of {}.",
+        "rest": "It depends on the seed, or some modes are missing, in {}.",
+    }
+    texts = [words[kind].format(listed(rows)) for kind, rows in said.items() if rows]
+    cured = [row for row in said["astray"] + said["collapsed"] if f"{row} + R1" in said["whole"]]
     if cured:
         texts.append(
             f"With R1, and nothing else changed, {listed(cured)} "
-            + ("finds" if len(cured) == 1 else "find")
-            + " them: a critic that is flat around real samples no longer chases the generator "
-            "from mode to mode."
+            f"{'finds' if len(cured) == 1 else 'find'} them: a critic that is flat around real "
+            "samples no longer chases the generator from mode to mode."
         )
     return " ".join(texts)
 
@@ -207,46 +205,37 @@ Real digits, then a run of each game:
 
 def _compared(facts: Facts) -> str:
     """Which differences are larger than what a seed makes, and which problems there are."""
-    fids = {row: [run.judged["fid"] for run in runs] for row, runs in facts.games.items()}
+
+    def each(name: str) -> dict[str, list[float]]:
+        return {row: [run.judged[name] for run in runs] for row, runs in facts.games.items()}
+
+    fids, precisions, class_kl = map(each, ("fid", "precision", "class_kl"))
     order = sorted(fids, key=lambda row: mean(fids[row]))
     apart = [
-        (one, other)
-        for one, other in zip(order, order[1:], strict=False)
+        f"{one} and {other}"
+        for one, other in itertools.pairwise(order)
         if max(fids[one]) < min(fids[other])
     ]
-    texts = [f"By mean FID: {', '.join(order)}."]
-    texts.append(
-        "Every seed of one is better than every seed of the next between "
-        + listed([f"{one} and {other}" for one, other in apart])
-        + "; other neighbours are no further apart than their seeds."
-        if apart
-        else "No two neighbours are further apart than their seeds."
-    )
-    floor = facts.floor
-    ratios = {row: max(values) / floor for row, values in fids.items()}
-    texts.append(
-        f"Real digits have FID {floor:.1f}; the worst run is at {max(ratios.values()):.1f}"
-    )
-    texts[-1] += " times that."
+    worst = max(map(max, fids.values())) / facts.floor
     failed = [row for row in order if min(fids[row]) > 0.2 * facts.noise["fid"]]
-    if failed:
-        texts.append(f"**Failed**: {listed(failed)}.")
-    outside = {
-        row: 1 - mean(run.judged["precision"] for run in runs) for row, runs in facts.games.items()
-    }
+    outside = [1 - mean(values) for values in precisions.values()]
     real = 1 - mean(judged["precision"] for judged in facts.floors)
-    most, least = max(outside.values()), min(outside.values())
-    texts.append(
-        f"Over-generalisation: {least:.0%} to {most:.0%} of a game's samples lie outside of the "
-        f"real ones, of real digits {real:.0%}."
-    )
-    kl = {row: max(run.judged["class_kl"] for run in runs) for row, runs in facts.games.items()}
-    uneven = [row for row in order if kl[row] >= A_CLASS_LESS]
-    if uneven:
-        texts.append(f"A class is missing, or they are as uneven as that, in {listed(uneven)}.")
-    else:
-        texts.append("No class is missing in any run.")
-    return " ".join(texts)
+    uneven = [row for row in order if max(class_kl[row]) >= A_CLASS_LESS]
+    texts = [
+        f"By mean FID: {', '.join(order)}.",
+        f"Every seed of one is better than every seed of the next between {listed(apart)}; other "
+        "neighbours are no further apart than their seeds."
+        if apart
+        else "No two neighbours are further apart than their seeds.",
+        f"Real digits have FID {facts.floor:.1f}; the worst run is at {worst:.1f} times that.",
+        f"**Failed**: {listed(failed)}." if failed else "",
+        f"Over-generalisation: {min(outside):.0%} to {max(outside):.0%} of a game's samples lie "
+        f"outside of the real ones, of real digits {real:.0%}.",
+        f"A class is missing, or they are as uneven as that, in {listed(uneven)}."
+        if uneven
+        else "No class is missing in any run.",
+    ]
+    return " ".join(filter(None, texts))
 
 
 def _pictures(games: Mapping[str, Sequence[Played]]) -> str:
@@ -283,10 +272,11 @@ better), and what `--patience {PATIENCE}` would have done:
 
 
 def _stopping_cells(run: Played) -> tuple[str, ...]:
-    steps, fids = series(run.lines, "fid")
-    _, distances = series(run.lines, "distance")
-    stop, best = stopped_at(distances, PATIENCE)
-    correlations = [_correlation(run, name) for name in ("distance", "wasserstein", "critic_loss")]
+    steps, fids, stop, best = _would_have(run)
+    correlations = [
+        f"{rank_correlation(*over_fid(run, name)):.2f}" if series(run.lines, name)[0] else "-"
+        for name in ("distance", "wasserstein", "critic_loss")
+    ]
     least = min(range(len(fids)), key=fids.__getitem__)
     return (
         run.row,
@@ -299,31 +289,29 @@ def _stopping_cells(run: Played) -> tuple[str, ...]:
     )
 
 
-def _correlation(run: Played, name: str) -> str:
-    if not series(run.lines, name)[0]:
-        return "-"
-    return f"{rank_correlation(*over_fid(run, name)):.2f}"
+def _would_have(run: Played) -> tuple[list[int], list[float], int | None, int]:
+    """(steps, FIDs) of the evaluations, and at which of them patience would have stopped (None:
+    never), which kept."""
+    stop, best = stopped_at(series(run.lines, "distance")[1], PATIENCE)
+    return *series(run.lines, "fid"), stop, best
 
 
 def _stopped(runs: Sequence[Played]) -> str:
     """Whether the distance did what it is for."""
-    by_distance = {run.row: rank_correlation(*over_fid(run, "distance")) for run in runs}
-    good = [row for row, value in by_distance.items() if value >= 0.9]
-    poor = [row for row in by_distance if row not in good]
+    good = [run.row for run in runs if rank_correlation(*over_fid(run, "distance")) >= 0.9]
+    poor = [run.row for run in runs if run.row not in good]
     texts = []
     if good:
-        texts.append(f"The independent critic's distance ranks the evaluations as FID does, or "
+        texts.append("The independent critic's distance ranks the evaluations as FID does, or "
                      f"nearly (0.9 at least), in {listed(good)}.")  # fmt: skip
     if poor:
         texts.append(f"It is less sure of that in {listed(poor)}.")
     for run in runs:
-        steps, fids = series(run.lines, "fid")
-        stop, best = stopped_at(series(run.lines, "distance")[1], PATIENCE)
+        steps, fids, stop, best = _would_have(run)
         if stop is not None and stop < len(steps) - 1:
             saved = 1 - steps[stop] / steps[-1]
-            end = fids[-1]
             texts.append(
                 f"With {spoken(run.row)}, patience would have saved {saved:.0%} of the steps and "
-                f"kept FID {fids[best]:.0f}, where the end has {end:.0f}."
+                f"kept FID {fids[best]:.0f}, where the end has {fids[-1]:.0f}."
             )
     return " ".join(texts)

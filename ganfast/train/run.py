@@ -25,12 +25,13 @@ from ganfast.train.data import open_source
 from ganfast.train.environment import cpu_threads, need, writable_folder
 from ganfast.train.log import Log, check_finite
 from ganfast.train.loop import Trainer
-from ganfast.train.players import check_networks, grow, sample
+from ganfast.train.players import grow, sample
 from ganfast.train.processes import Processes
 from ganfast.train.saves import (
     MOST_ROLLBACKS,
     clear,
     go_back,
+    public,
     resume,
     save_checkpoint,
     save_samples,
@@ -77,6 +78,9 @@ class Run:
             text += f", stopped before {config.steps}"
         if watch.best_step is not None:
             text += f", the samples at step {watch.best_step} nearest to held-out data"
+        if self.lines and self.lines[-1].get("skipped"):
+            share = self.lines[-1]["skipped"]
+            text += f", {share:.0%} of the last ones skipped: their loss was not finite"
         if isinstance(source, Mixture):
             found, share = modes_of(source, self.sample(1000))
             text += f", {found} of {len(source.centres)} modes found"
@@ -109,7 +113,6 @@ def new_trainer(
             **recipe.of_networks,
         )
         generator, critic = generator or made[0], critic or made[1]
-    check_networks(generator, critic, source.shape, recipe.latent_dim)
     processes = processes or Processes()
     processes.check(recipe.batch_size, source.identity)
     return Trainer(
@@ -193,7 +196,7 @@ def run(
     config names."""
     start, processes = time.perf_counter(), trainer.processes
     path = out / "log.jsonl" if processes.first else None
-    log = Log(path, old_lines, tensorboard=config.tensorboard)
+    log = Log(path, old_lines, settings=public(config) if config.tensorboard else None)
     progress = Progress(
         config.game,
         config.steps,
@@ -219,7 +222,7 @@ def run(
                     if config.on_nan != "rollback" or trainer.rollbacks == MOST_ROLLBACKS:
                         raise
                     progress.advance(go_back(trainer, watch, config, out, log, error))
-            save_samples(trainer, config, out)
+            save_samples(trainer, config, out, log)
             interrupt.raise_if_requested()
     finally:
         progress.close()
@@ -243,7 +246,7 @@ def after_step(
         log.write(check_finite({"step": step, **line}))
         progress.show(**{key: f"{line[key]:.3f}" for key in line if shows(key)})
     if is_due(step, config.sample_every):
-        save_samples(trainer, config, out)
+        save_samples(trainer, config, out, log)
     if is_due(step, config.checkpoint_every):
         save_checkpoint(trainer, watch, config, out)
 

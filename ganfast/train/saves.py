@@ -14,7 +14,7 @@ from ganfast._remote import shown
 from ganfast._terminal import note
 from ganfast.errors import DivergedError, InputError, one_line
 from ganfast.train import checkpoint, pictures
-from ganfast.train.config import MAY_CHANGE, TrainConfig
+from ganfast.train.config import MAY_CHANGE, OF_ONE_CALL, TrainConfig
 from ganfast.train.log import TENSORBOARD, Log, check_finite, read_log
 from ganfast.train.loop import Trainer
 from ganfast.train.watch import Watch
@@ -23,17 +23,24 @@ MOST_ROLLBACKS = 5
 ANOTHER_STREAM = 1_000_003
 
 
-def save_samples(trainer: Trainer, config: TrainConfig, out: Path) -> None:
+def public(config: TrainConfig) -> dict[str, Any]:
+    """The settings, for a file that others read: no password is in it."""
+    return {**dataclasses.asdict(config), "data": shown(config.data)}
+
+
+def save_samples(trainer: Trainer, config: TrainConfig, out: Path, log: Log) -> None:
     """``samples/<step>.png``, always from the same noise, so that the pictures show one thing
-    changing."""
-    if not trainer.processes.first:
+    changing; TensorBoard has them too."""
+    if not trainer.processes.first or log.shown == trainer.steps_done:
         return
     folder = out / "samples"
     folder.mkdir(exist_ok=True)
     is_image = len(trainer.source.shape) == 3
     n, seed = 64 if is_image else 1000, config.seed
     real = None if is_image else trainer.source.held_out.first(n)
-    pictures.save_samples(folder / f"{trainer.steps_done:06d}.png", trainer.sample(n, seed), real)
+    picture = folder / f"{trainer.steps_done:06d}.png"
+    pictures.save_samples(picture, trainer.sample(n, seed), real)
+    log.show(picture, trainer.steps_done)
 
 
 def save_checkpoint(trainer: Trainer, watch: Watch, config: TrainConfig, out: Path) -> None:
@@ -44,14 +51,13 @@ def save_checkpoint(trainer: Trainer, watch: Watch, config: TrainConfig, out: Pa
         check_finite({"step": trainer.steps_done, "weights": float("nan")})
     if not trainer.processes.first:
         return
-    settings = dataclasses.asdict(config)
-    facts["steps"] = config.steps
+    facts["steps"], settings = config.steps, public(config)
     facts["config"] = {name: settings[name] for name in settings if name not in MAY_CHANGE}
-    facts["config"]["data"] = shown(config.data)  # a file that others read has no password in it
+    facts["may_change"] = {name: settings[name] for name in MAY_CHANGE - OF_ONE_CALL}
     facts["redacted"] = ["data"] if shown(config.data) != config.data else []
     checkpoint.save(out / checkpoint.NAME, tensors, facts)
     if config.keep > 1:
-        checkpoint.keep(out, trainer.steps_done, config.keep)
+        checkpoint.keep(out, trainer.steps_done, config.keep, config.resume)
 
 
 def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str, Any]]:
@@ -87,6 +93,8 @@ def resume(trainer: Trainer, watch: Watch, config: TrainConfig) -> list[dict[str
         )
     checkpoint.restore(trainer, tensors, facts)
     watch.restore(tensors, facts)
+    if first and trainer.steps_done >= config.steps:
+        note(f"the run has {trainer.steps_done} steps already; give more steps to go on with it")
     return trainer.processes.from_first(lambda: read_log(folder / "log.jsonl", trainer.steps_done))
 
 

@@ -7,10 +7,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ganfast.errors import InputError, InputTypeError
+from ganfast.errors import InputError, InputTypeError, one_line
 from ganfast.metrics.images import Skipped
 
 HELD_OUT = 4  # one image in so many is held out
@@ -133,7 +134,13 @@ class Drawn:
         return self
 
     def batch(self, n: int, generator: torch.Generator) -> Tensor:
-        return self.draw(n, generator)
+        samples = self.draw(n, generator)
+        if samples.shape != (n, *self.shape):
+            raise InputError(
+                f"source: the function gave samples of shape {tuple(samples.shape)}; give "
+                f"{(n, *self.shape)}"
+            )
+        return samples
 
     def first(self, n: int) -> Tensor:
         return self.batch(n, torch.Generator().manual_seed(0))
@@ -169,8 +176,8 @@ class Mixture(Drawn):
 
 def as_source(data: Any) -> Source:
     """A source of what people have: a Source as it is; uint8 images (n, channels, side, side), as a
-    tensor or array, or a Dataset whose items are such images or begin with one; or a function
-    ``draw(n, generator)`` of float32 samples, in [-1, 1] if they are images.
+    tensor or array, or a Dataset whose items are such images, or PIL's, or begin with one; or a
+    function ``draw(n, generator)`` of float32 samples, in [-1, 1] if they are images.
 
     Raises:
         InputError: it is none of these, or holds no images.
@@ -178,36 +185,71 @@ def as_source(data: Any) -> Source:
     if hasattr(data, "held_out") and hasattr(data, "train"):
         found: Source = data
         return found
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, str):
         return Images(_images_of(data))
     if callable(data):
-        one = data(1, torch.Generator().manual_seed(0))
-        return Drawn(data, one.shape[1:])
+        return Drawn(data, _shape_of(data))
     raise InputTypeError(
-        f"source: got a {type(data).__name__}; give images as uint8, a Dataset of them, or a "
-        "function of (n, generator)"
+        f"source: got a {type(data).__name__}; give images as uint8, a Dataset of them that has a "
+        "length (of a DataLoader its dataset), or a function of (n, generator)"
     )
+
+
+def _shape_of(draw: Callable[[int, torch.Generator], Tensor]) -> torch.Size:
+    """The shape of a sample of ``draw``."""
+    try:
+        two = draw(2, torch.Generator().manual_seed(0))
+    except TypeError as error:
+        raise InputTypeError(
+            f"source: a function that does not take (n, generator) ({one_line(error)}); give one "
+            "that draws n samples by that torch.Generator"
+        ) from error
+    if not isinstance(two, Tensor) or two.dtype != torch.float32 or two.shape[:1] != (2,):
+        is_tensor = isinstance(two, Tensor)
+        got = f"{two.dtype} of shape {tuple(two.shape)}" if is_tensor else type(two).__name__
+        raise InputError(
+            f"source: a function that gave {got} for n = 2; give one of float32 tensors (n, ...)"
+        )
+    return two.shape[1:]
 
 
 def _images_of(data: Any) -> Tensor:
     if not len(data):
         raise InputError("source: has no images; give one at least")
-    if hasattr(data, "shape"):
-        images = torch.as_tensor(data)
-    else:
-        items = (data[i] for i in range(len(data)))
-        images = torch.stack(
-            [
-                torch.as_tensor(item[0] if isinstance(item, (tuple, list)) else item)
-                for item in items
-            ]
-        )
-    if images.dim() != 4 or images.dtype != torch.uint8:
+    try:
+        images = torch.as_tensor(data) if hasattr(data, "shape") else _stacked(data)
+    except (TypeError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"source: got {images.dtype} of shape {tuple(images.shape)}; give uint8 images "
-            "(n, channels, side, side)"
+            f"source: its items can't be stacked as images ({one_line(error)}); give images of one "
+            "size, or tuples that begin with one"
+        ) from error
+    shape = tuple(images.shape)
+    if images.dim() != 4 or images.dtype != torch.uint8:
+        cure = " (of floats in [0, 1]: x.mul(255).round().byte())" * images.is_floating_point()
+        raise InputError(
+            f"source: got {images.dtype} of shape {shape}; give uint8 images "
+            f"(n, channels, side, side){cure}"
+        )
+    if shape[3] in (1, 3, 4) and shape[1] == shape[2] > 4:
+        raise InputError(
+            f"source: got images of shape {shape}, their channels last; give "
+            "(n, channels, side, side), as by numpy.moveaxis(images, 3, 1)"
         )
     return images.contiguous()
+
+
+def _stacked(data: Any) -> Tensor:
+    rows = (data[i] for i in range(len(data)))
+    items = (row[0] if isinstance(row, (tuple, list)) else row for row in rows)
+    return torch.stack(
+        [_of_pil(x) if hasattr(x, "getbands") else torch.as_tensor(x) for x in items]
+    )
+
+
+def _of_pil(image: Any) -> Tensor:
+    """A picture of PIL as (channels, height, width) bytes."""
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.unsqueeze(0) if pixels.dim() == 2 else pixels.permute(2, 0, 1)
 
 
 def to_unit(images: Tensor) -> Tensor:

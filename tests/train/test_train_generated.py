@@ -1,5 +1,6 @@
 """Samples of a run, from its folder."""
 
+import functools
 import json
 
 import numpy as np
@@ -14,12 +15,17 @@ from ganfast.metrics.images import open_images
 from ganfast.train import train
 from ganfast.train.checkpoint import NAME
 from ganfast.train.generated import Generated, on_the_way, run_images, save
+from ganfast.train.watch import independent_distance
 
 
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
-    return train(config_in(folder, data="digits", watch_every=6, norm_g="spectral"))
+    settings = {"watch_every": 6, "norm_g": "spectral", "best_by": "fid"}
+    with pytest.MonkeyPatch.context() as patch:
+        few = functools.partial(independent_distance, steps=2)
+        patch.setattr("ganfast.train.watch.watch.independent_distance", few)
+        return train(config_in(folder, data="digits", **settings))
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +112,7 @@ def test_what_cannot_be_sampled_is_one_line(tmp_path, digits_run, capsys):
         ([str(digits_run.out), "-n", "0"], 2, "num: got 0"),
         ([str(digits_run.out), "--out", str(tmp_path / "full")], 1, "which is there already"),
         ([str(digits_run.out), "--out", str(tmp_path / "no" / "a.png")], 1, "out: there is no"),
+        ([str(digits_run.out), "--out", str(tmp_path / "a.jpg")], 1, "a.jpg'; give a .png, an"),
     ]
     for argv, code, words in cases:
         try:
@@ -148,7 +155,7 @@ def test_a_run_that_went_on_is_another_source(digits_run):
     kept = state.read_bytes()
     train(config_in(
         digits_run.out, data="digits", watch_every=6, norm_g="spectral", steps=13,
-        resume=digits_run.out,
+        best_by="fid", resume=digits_run.out,
     ))  # fmt: skip
     assert run_images(str(digits_run.out), 8, "fake").fingerprint != before
     state.write_bytes(kept)

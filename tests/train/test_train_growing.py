@@ -1,5 +1,7 @@
 """Networks that grow: what each stage computes, and that nothing but the pictures changes shape."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from ganfast.train.generated import Generated
 from ganfast.train.recipe import NORMS, POOLINGS
 from ganfast.train.run import new_trainer
 from ganfast.train.schedule import grow
+from ganfast.train.watch import independent_distance
 
 
 def pair(size=32, first=8, **settings):
@@ -100,7 +103,8 @@ def test_samples_of_a_folder_are_as_large_as_the_run_had_got(tmp_path, steps):
         grow_from=4, grow_steps=4, width=4, batch_size=8, steps=steps, watch_every=3, out=tmp_path
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganfast.train.watch.independent_critic.STEPS", 2)
+        few = functools.partial(independent_distance, steps=2)
+        patch.setattr("ganfast.train.watch.watch.independent_distance", few)
         run = train(config)
     for last in (True, False):
         rows = Generated(tmp_path, 4, seed=3, last=last)[:4]

@@ -1,5 +1,6 @@
 """What samples are judged by: each row of MEASURES, on sets for which the answer is known."""
 
+import functools
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from ganfast.metrics import inception_score, manifold_metrics, moments
 from ganfast.train import TrainConfig, train
 from ganfast.train.data import digits, digits_and_labels, ring
 from ganfast.train.run import new_trainer
-from ganfast.train.watch import MEASURES, Judge, Sets, seen_by, slope
+from ganfast.train.watch import MEASURES, Judge, Sets, independent_distance, seen_by, slope
 from ganfast.train.watch.measures import measure
 
 NAMES = [name for row in MEASURES for name in row.names]
@@ -131,10 +132,18 @@ def test_the_slope_is_found_without_a_trace():
     after = trainer.critic.state_dict()
     assert all(torch.equal(after[name], t) for name, t in before.items())
     assert trainer.critic.training
+    trainer.critic[0].eval()
+    slope(trainer.critic, trainer.source.first(8))
+    assert trainer.critic.training and not trainer.critic[0].training
+    with pytest.raises(RuntimeError):
+        slope(trainer.critic, torch.randn(8, 3))
+    assert trainer.critic.training
 
 
 def test_a_run_logs_what_its_samples_are_judged_by(tmp_path, monkeypatch):
     small = {"width": 4, "batch_size": 16, "steps": 4, "log_every": 4, "watch_every": 4}
+    few = functools.partial(independent_distance, steps=2)
+    monkeypatch.setattr("ganfast.train.watch.watch.independent_distance", few)
     line = train(TrainConfig(out=tmp_path / "digits", **small)).lines[-1]
     assert set(NAMES) < set(line) and {"critic_slope", "generator_gradient"} < set(line)
     points = train(TrainConfig(out=tmp_path / "ring", data="ring", **small)).lines[-1]

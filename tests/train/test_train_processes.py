@@ -137,6 +137,7 @@ def test_a_lost_process_ends_the_run_and_the_checkpoint_is_whole(tmp_path):
     assert waiting[:2] == (1, ""), waiting
     assert waiting[2].startswith("ganfast: error: lost the other processes"), waiting
     assert len(waiting[2].splitlines()) == 1
+    assert waiting[2].endswith(f"; the run so far is kept, --resume {out} goes on with it\n")
     assert checkpoint.load(out / NAME)[1]["step"] == 3
     assert not list(out.glob(".*.part"))
     run = train(TrainConfig(**flags, resume=out))
@@ -175,6 +176,46 @@ def test_each_process_has_its_rows(three):
     assert torch.equal(three().part(rows), rows[2:4])
     assert torch.equal(Processes().part(rows), rows)
     assert Processes().first and not three().first
+
+
+def test_on_gpus_numbers_go_from_gpu_to_gpu_and_decisions_from_host_to_host(three, monkeypatch):
+    """With NCCL, as far as it can be told without a GPU: in one exchange of the gradients' own
+    dtype and device, of memory without holes; what the hosts decide by a group of theirs."""
+    exchanged = []
+
+    def exchange(tensor, src=0, group="of all"):
+        assert tensor.is_contiguous()
+        exchanged.append((tensor.device.type, tensor.dtype, tensor.numel(), group))
+
+    three()
+    monkeypatch.setattr(dist, "get_backend", lambda: "nccl")
+    monkeypatch.setattr(dist, "new_group", lambda backend: f"of {backend}")
+    monkeypatch.setattr(dist, "all_reduce", exchange)
+    monkeypatch.setattr(dist, "broadcast", exchange)
+    processes = Processes(together=True)
+    gradients = [torch.zeros(shape, device="meta") for shape in ((3, 4), (5,), ())]
+    processes.add_up(gradients)
+    processes.any(True)
+    assert exchanged == [
+        ("meta", torch.float32, 18, "of all"),
+        ("cpu", torch.float32, 1, "of gloo"),
+    ]
+    boxes = []
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda box, group: boxes.append(group))
+    processes.from_first(int)
+    assert boxes == ["of gloo"]
+    exchanged.clear()
+    layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    processes.join(layer)
+    assert [numbers for _, _, numbers, _ in exchanged] == [108, 4]
+
+
+def test_all_have_the_weights_of_the_first(three, monkeypatch):
+    monkeypatch.setattr(dist, "broadcast", lambda tensor, src: tensor.fill_(7))
+    layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    three().join(layer)
+    assert all(bool((p == 7).all()) for p in layer.parameters())
+    assert layer.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_batch_norm_under_a_penalty_is_refused(three, monkeypatch):

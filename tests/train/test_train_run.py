@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from ganfast import cli
@@ -45,7 +47,7 @@ def same(one, two):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_what_a_run_leaves(tmp_path):
+def test_what_a_run_leaves(tmp_path, chart):
     run = train(config_in(tmp_path / "deep" / "run", data="digits", sample_every=6))
     assert run.out == tmp_path / "deep" / "run"
     files = {str(f.relative_to(run.out)) for f in run.out.rglob("*") if f.is_file()}
@@ -173,18 +175,43 @@ def test_networks_that_do_not_fit_are_named(tmp_path):
     ]:
         with pytest.raises(InputError, match=f"^{name}: (it )?{words}"):
             train(config_in(tmp_path), **{name: network})
+        assert all(layer.training for layer in network.modules())
 
 
-def test_resuming_a_finished_run_changes_nothing(tmp_path):
+def test_resuming_a_finished_run_changes_nothing(tmp_path, capsys):
     train(config_in(tmp_path / "run"))
     before = (tmp_path / "run" / "log.jsonl").read_text()
     run = train(config_in(tmp_path / "run", resume=tmp_path / "run"))
     assert run.trainer.steps_done == 12
     assert (tmp_path / "run" / "log.jsonl").read_text() == before
+    assert "the run has 12 steps already; give more steps to go on" in capsys.readouterr().err
+
+
+def test_a_run_remembers_all_that_it_was_asked_for(tmp_path, monkeypatch):
+    """`--resume RUN` alone does what the run would have done; a flag beside it is stronger."""
+    out = str(tmp_path)
+    train(config_in(tmp_path, steps=12, keep=2, on_nan="skip", watch_every=6))
+    tensors, facts = checkpoint.load(tmp_path / NAME)
+    configs = []
+    monkeypatch.setattr("ganfast.train.train", lambda config: configs.append(config) or 1 / 0)
+    for flags in ((), ("--steps=20", "--keep=1")):
+        with pytest.raises(ZeroDivisionError):
+            cli.main(["train", f"--resume={out}", *flags])
+    first, second = map(dataclasses.asdict, configs)
+    expected = dataclasses.asdict(config_in(out, steps=12, keep=2, on_nan="skip", watch_every=6))
+    assert first == {**expected, "resume": out}
+    assert second == {**first, "steps": 20, "keep": 1}
+    del facts["may_change"]  # as an earlier version had it
+    checkpoint.save(tmp_path / NAME, tensors, facts)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["train", f"--resume={out}"])
+    assert (configs[2].steps, configs[2].keep) == (12, 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_keeps_everything_and_can_be_resumed(tmp_path, monkeypatch, number):
+def test_an_interrupted_run_keeps_everything_and_can_be_resumed(
+    tmp_path, monkeypatch, number, chart
+):
     train(config_in(tmp_path / "whole"))
     step = Trainer.generator_step
 
@@ -252,6 +279,9 @@ def test_steps_that_are_not_finite_can_be_skipped(tmp_path, game, monkeypatch):
     assert any(name.startswith("generator.") for name in seen)
     for name in filter(lambda name: not name.startswith("average."), seen):
         assert seen[name] == before[name] + 1, name  # by the generator step alone
+    bad_batches(monkeypatch, {10, 11})  # the 9th is of a log line
+    half = train(config_in(tmp_path / "half", game, **settings))
+    assert ", 25% of the last ones skipped: their loss was not finite" in half.summary()
     bad_batches(monkeypatch, range(10**6))
     with pytest.raises(DivergedError, match="every critic step since .* step 4"):
         train(config_in(tmp_path / "all", game, **settings))
@@ -416,15 +446,24 @@ def test_a_file_system_without_links_keeps_copies(tmp_path, monkeypatch):
 
 
 def test_tensorboard_has_what_the_log_has(tmp_path, monkeypatch):
+    """The calls of its writer, with or without the package."""
     writers = []
 
     class Writer:
         def __init__(self, folder, purge_step):
             self.folder, self.purged, self.seen, self.closed = folder, purge_step, {}, False
+            self.pictures, self.settings = {}, None
             writers.append(self)
 
         def add_scalar(self, name, value, step):
             self.seen.setdefault(step, {"step": step})[name] = value
+
+        def add_image(self, name, pixels, step, dataformats):
+            assert (name, dataformats) == ("samples", "HWC")
+            self.pictures[step] = pixels
+
+        def add_hparams(self, settings, metrics, run_name):
+            self.settings = settings
 
         def flush(self):
             pass
@@ -440,10 +479,39 @@ def test_tensorboard_has_what_the_log_has(tmp_path, monkeypatch):
     on = train(config_in(tmp_path, "hinge", steps=12, tensorboard=True, resume=tmp_path))
     assert [list(writer.seen.values()) for writer in writers] == [first.lines, on.lines[2:]]
     assert [writer.purged for writer in writers] == [0, 9]
+    assert [list(writer.pictures) for writer in writers] == [[8], [12]]
+    assert writers[1].settings["steps"] == 12 and writers[1].settings["data"] == "ring"
     assert all(w.closed and w.folder == str(tmp_path / "tensorboard") for w in writers)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(InputError, match="^needs tensorboard: pip install tensorboard$"):
         train(config_in(tmp_path / "none", tensorboard=True))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the packages that it uses
+def test_tensorboard_reads_it(tmp_path):
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="needs tensorboard: pip install tensorboard",
+    )
+    settings = {"data": "digits", "width": 4, "tensorboard": True, "sample_every": 4}
+    train(config_in(tmp_path, "hinge", steps=8, **settings))
+    run = train(config_in(tmp_path, "hinge", steps=12, **settings, resume=tmp_path))
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard"), {"images": 0}).Reload()
+    for name in set().union(*run.lines) - {"step"}:
+        seen = {event.step: event.value for event in events.Scalars(name)}
+        assert seen == pytest.approx({line["step"]: line[name] for line in run.lines}, rel=1e-6)
+    pictures = events.Images("samples")
+    assert [picture.step for picture in pictures] == [4, 8, 12]
+    for picture in pictures:
+        with (
+            Image.open(io.BytesIO(picture.encoded_image_string)) as shown,
+            Image.open(tmp_path / "samples" / f"{picture.step:06d}.png") as saved,
+        ):
+            assert np.array_equal(np.asarray(shown), np.asarray(saved))
+    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    for text in (b"game", b"hinge", b"batch_size", b"steps"):
+        assert text in start
+    assert "tensorflow" not in sys.modules
 
 
 def test_a_checkpoint_that_does_not_know_its_data_resumes_with_a_note(tmp_path, capsys):

@@ -74,7 +74,8 @@ def test_half_precision_is_of_the_networks_alone():
     assert {dtype for dtype, _ in seen} == {torch.bfloat16}
     assert trainer.score(trainer.real()).dtype == trainer.fake().dtype == torch.float32
     assert all(p.dtype == p.grad.dtype == torch.float32 for p in trainer.generator.parameters())
-    assert {t.dtype for t in trainer.meter.sums.values()} == {torch.float32} and scores
+    logged = [value for values in trainer.meter.values.values() for value in values]
+    assert {value.dtype for value in logged} == {torch.float32} and scores
     gp = trainer_of(precision="bf16")
     seen = seen_by(gp.critic[0])
     gp.critic_step()
@@ -186,6 +187,6 @@ def test_a_step_waits_for_no_device(game, data, monkeypatch):
         trainer.step()
     assert reads.names == []
     with reads:
-        trainer.meter.sums["critic_loss"].item()
+        trainer.meter.values["critic_loss"][0].item()
         trainer.meter.take()
     assert reads.names == ["_local_scalar_dense", "tolist"]  # such reads are seen

@@ -6,8 +6,9 @@ import torch
 import ganfast
 import ganfast.functional as GF
 from ganfast.optim import Adam, RMSprop
-from ganfast.train import Penalty, Recipe, TrainConfig, Trainer, as_source, players, train
+from ganfast.train import Penalty, Recipe, TrainConfig, Trainer, as_source, train
 from ganfast.train.data import digits, ring
+from ganfast.train.log import Meter
 from ganfast.train.recipe import CHAPTER, PENALTIES
 from ganfast.train.run import new_trainer
 from ganfast.train.watch import modes_of
@@ -174,7 +175,7 @@ def test_a_penalty_moves_the_critic_by_its_weight(monkeypatch):
     """gamma / 2 for R1, and as many times that as critic steps go without it."""
     losses = []
     monkeypatch.setattr(
-        players, "take", lambda trainer, optimizer, loss, *_: losses.append(loss.item()) or True
+        Trainer, "take", lambda trainer, optimizer, loss, *_: losses.append(loss.item()) or True
     )
     trainer = trainer_of("hinge", penalty="r1", penalty_weight=0.7, penalty_every=3)
     for number in range(6):
@@ -229,6 +230,90 @@ def test_own_networks_without_a_run():
         "generator_gradient": 3,
     }
     assert trainer.sample(2, seed=0).shape == (2, 3, 8, 8)
+
+
+def as_it_was(trainer):
+    """What of the networks a step may switch off and on: which weights learn, and each mode."""
+    networks = trainer.generator, trainer.critic
+    return (
+        [p.requires_grad for network in networks for p in network.parameters()],
+        [layer.training for network in networks for layer in network.modules()],
+    )
+
+
+@pytest.mark.parametrize("player", ["generator", "critic"])
+@pytest.mark.parametrize("step", ["critic_step", "generator_step"])
+@pytest.mark.parametrize("game", ["wgan-gp", "relativistic", "hinge"])
+def test_a_step_that_fails_leaves_the_networks_as_they_were(player, step, game):
+    trainer = trainer_of(game)
+    next(trainer.critic.parameters()).requires_grad_(False)  # a part that stays as it is
+    trainer.critic[0][1].eval()
+    before = as_it_was(trainer)
+
+    def fails(*_):
+        raise ZeroDivisionError
+
+    hook = getattr(trainer, player).register_forward_hook(fails)
+    with pytest.raises(ZeroDivisionError):
+        getattr(trainer, step)()
+    assert as_it_was(trainer) == before
+    hook.remove()
+    trainer.step()
+    assert as_it_was(trainer) == before
+
+
+def test_a_backward_or_an_optimizer_that_fails_too():
+    trainer = trainer_of("nonsaturating")
+    before = as_it_was(trainer)
+
+    def fails(*_):
+        raise ZeroDivisionError
+
+    hook = next(trainer.generator.parameters()).register_hook(fails)
+    with pytest.raises(ZeroDivisionError):
+        trainer.generator_step()
+    hook.remove()
+    assert as_it_was(trainer) == before
+    trainer.generator_optimizer.step = fails
+    with pytest.raises(ZeroDivisionError):
+        trainer.generator_step()
+    assert as_it_was(trainer) == before
+
+
+def test_weights_that_do_not_learn_stay_as_they_are():
+    trainer = trainer_of("nonsaturating")
+    still = next(trainer.critic.parameters()).requires_grad_(False)
+    before = still.clone()
+    for _ in range(3):
+        trainer.step()
+    assert torch.equal(still, before) and not still.requires_grad
+
+
+def test_samples_that_a_source_hands_out_stay_its_own():
+    """R1 asks for gradients at real samples; those of the source get none."""
+    points = torch.randn(16, 2)
+    generator, critic = torch.nn.Linear(3, 2), torch.nn.Linear(2, 1)
+    recipe = Recipe("hinge", latent_dim=3, batch_size=16, penalties=(Penalty("r1", 1.0),))
+    trainer = Trainer(generator, critic, as_source(lambda n, generator: points[:n]), recipe)
+    trainer.step()
+    assert not points.requires_grad and points.grad is None
+
+
+def test_means_do_not_depend_on_how_often_they_are_looked_at(monkeypatch):
+    values = torch.randn(500).mul(1e4).unbind()
+    taken = []
+    for often, most in ((False, 4096), (True, 4096), (False, 7)):
+        monkeypatch.setattr("ganfast.train.log.MOST_KEPT", most)
+        meter = Meter()
+        for value in values:
+            meter.add(loss=value, other=-value)
+            assert len(meter.values.get("loss", ())) < most
+            if often:
+                meter.sums = meter.sums
+        taken.append(meter.take())
+    assert taken[0] == taken[1] == taken[2]
+    assert taken[0]["loss"] == pytest.approx(float(torch.stack(values).double().mean()))
+    assert meter.take() == {} and meter.sums == {}
 
 
 def test_sampling_changes_nothing():

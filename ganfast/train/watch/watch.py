@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ganfast.errors import InputError
 from ganfast.train import checkpoint
+from ganfast.train.fitting import evaluating
 from ganfast.train.loop import Trainer
 from ganfast.train.schedule import is_due
 from ganfast.train.source import Mixture
@@ -38,11 +39,9 @@ def slope(critic: nn.Module, samples: Tensor) -> dict[str, float]:
     """Of d score / d x at ``samples``: ``critic_slope``, its mean norm, which is all that a
     generator learns from; and ``zero_gradient``, the share of exact zeros in it, the pixels that
     tell a generator nothing."""
-    training = critic.training
-    critic.eval()  # what layers keep from batch to batch stays as it is
     samples = samples.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(samples).sum(), samples)
-    critic.train(training)
+    with evaluating(critic):
+        (gradient,) = torch.autograd.grad(critic(samples).sum(), samples)
     return {
         "critic_slope": float(gradient.flatten(1).norm(dim=1).mean()),
         "zero_gradient": float((gradient == 0).float().mean()),
