@@ -191,13 +191,13 @@ def test_each_test_is_written_when_it_is_over(tmp_path):
         "def test_hangs(): time.sleep(600)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    found = checks.test(str(tmp_path / "test_it.py"), 25.0, environment, tmp_path)
+    found = checks.test(str(tmp_path / "test_it.py"), 12.0, environment, tmp_path)
     assert (found["passed"], found["failed"], found["skipped"]) == (1, 2, 1)
     assert [name.split("::")[1] for name in found["failures"]] == ["test_bad", "test_worse"]
     assert any("1 == 2" in each.get("why", "") for each in found["tests"])
-    assert found["exit_code"] == 124 and "stopped after 25 s" in found["problem"]
+    assert found["exit_code"] == 124 and "stopped after 12 s" in found["problem"]
     line = writing.tested(found)
-    assert "test_bad" in line and "stopped after 25 s" in line
+    assert "test_bad" in line and "stopped after 12 s" in line
 
 
 def test_every_file_of_tests_gpu_is_run():

@@ -24,7 +24,7 @@ def digits_run(tmp_path_factory):
     settings = {"watch_every": 6, "norm_g": "spectral", "best_by": "fid"}
     with pytest.MonkeyPatch.context() as patch:
         few = functools.partial(independent_distance, steps=2)
-        patch.setattr("ganfast.train.watch.watch.independent_distance", few)
+        patch.setattr("ganfast.train.watch.judge.independent_distance", few)
         return train(config_in(folder, data="digits", **settings))
 
 

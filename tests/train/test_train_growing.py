@@ -104,7 +104,7 @@ def test_samples_of_a_folder_are_as_large_as_the_run_had_got(tmp_path, steps):
     )
     with pytest.MonkeyPatch.context() as patch:
         few = functools.partial(independent_distance, steps=2)
-        patch.setattr("ganfast.train.watch.watch.independent_distance", few)
+        patch.setattr("ganfast.train.watch.judge.independent_distance", few)
         run = train(config)
     for last in (True, False):
         rows = Generated(tmp_path, 4, seed=3, last=last)[:4]

@@ -143,7 +143,7 @@ def test_the_slope_is_found_without_a_trace():
 def test_a_run_logs_what_its_samples_are_judged_by(tmp_path, monkeypatch):
     small = {"width": 4, "batch_size": 16, "steps": 4, "log_every": 4, "watch_every": 4}
     few = functools.partial(independent_distance, steps=2)
-    monkeypatch.setattr("ganfast.train.watch.watch.independent_distance", few)
+    monkeypatch.setattr("ganfast.train.watch.judge.independent_distance", few)
     line = train(TrainConfig(out=tmp_path / "digits", **small)).lines[-1]
     assert set(NAMES) < set(line) and {"critic_slope", "generator_gradient"} < set(line)
     points = train(TrainConfig(out=tmp_path / "ring", data="ring", **small)).lines[-1]
