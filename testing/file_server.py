@@ -35,6 +35,7 @@ class FileServer(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or what follows the headers waits 40 ms for their receipt
 
     def __init__(self, *args: Any, ranges: bool, **named: Any) -> None:
         self._ranges = ranges
