@@ -10,7 +10,8 @@ DEMO_OUT ?= runs/demo
 TEST_ARGS ?=
 SIM_ARGS ?=
 MUTATE ?=
-JOBS ?= auto
+# One more than cores: some tests wait for processes of their own.
+JOBS ?= $(shell expr 1 + `nproc 2>/dev/null || echo 2`)
 BENCH_ARGS ?=
 CSRC := $(shell find csrc -type f 2>/dev/null)
 
@@ -23,7 +24,7 @@ help:  ## say what the targets do
 demo: $(VENV)/installed  ## train the games on real handwritten digits; writes runs/demo/report.md
 	$(RUN) -m ganfast demo --out $(DEMO_OUT)
 
-test: $(VENV)/installed simulator  ## run the whole test suite, in JOBS processes (default: one for each core)
+test: $(VENV)/installed simulator  ## run the whole test suite, in JOBS processes (default: one more than cores)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 docs: $(VENV)/installed  ## the pages, with the reference from the docstrings; writes site/

@@ -126,6 +126,7 @@ def test_several_tiles_and_any_number_of_threads(monkeypatch):
             expected = expected or (nearest, *counts)
             for got, first in zip((nearest, *counts), expected, strict=True):
                 assert torch.equal(got, first)
+    monkeypatch.undo()
     large = randn(3000, 2).float()
     with truth.threads(3):  # more than a grain: really on several
         found = served("nearest_distances", large, 2)
