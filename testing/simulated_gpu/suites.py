@@ -25,7 +25,7 @@ PART = (
     "tests/gpu/test_gpu_ops.py",
     "tests/gpu/test_gpu_optim.py",
     "tests/nogpu/simulated/test_simulation.py",
-    *(f"tests/test_{name}.py" for name in _QUICK),
+    *(f"tests/test_{name}.py" for name in _QUICK if name != "linalg_polar"),  # 9 s of products
 )
 """What `make test` runs: every op, the optimizers and the linear algebra."""
 
