@@ -112,7 +112,7 @@ class Statistics:
             extractor=extractor,
             protocol=protocol,
             precision=precision,
-            version=_version(),
+            version=version_of("ganfast"),
             skipped=tuple(skipped),
             notes=tuple(notes),
             layer=layer,
@@ -283,8 +283,9 @@ def _short(value: str) -> str:
     return value if len(value) <= 24 else f"{value[:12]}..."
 
 
-def _version() -> str | None:
+def version_of(package: str) -> str | None:
+    """None if it is not installed, as a tree on the path isn't."""
     try:
-        return importlib.metadata.version("ganfast")
-    except importlib.metadata.PackageNotFoundError:  # a tree that was not installed
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
         return None

@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from ganfast.metrics.images import ImageSource
 from ganfast.metrics.images.arrays import ArrayImages
 from ganfast.metrics.images.layout import as_tensor
 from ganfast.metrics.images.reader import FileImages
+from ganfast.metrics.statistics import version_of
 
 if TYPE_CHECKING:
     from ganfast.metrics.evaluation.evaluation import Evaluation
@@ -67,9 +67,9 @@ class Known:
 
     @classmethod
     def of(cls, evaluation: Evaluation, images: ImageSet) -> Known | None:
-        """None where nothing is kept: of few images, of streams and what lies on a server (whose
-        content costs as much to read as to see), where moments are kept in many parts, of one
-        process of several, and of a network of the user's own, whose code may change."""
+        """None where nothing is kept: of few images, of streams, of what lies on a server or a GPU
+        (whose content costs as much to read as to see), where moments are kept in many parts, of
+        one process of several, and of a network of the user's own, whose code may change."""
         source, options = images.source, evaluation.options
         extractors = [evaluation.extractor, *(extractor for extractor, _ in images.others)]
         names = [one.name for one in extractors if one is not None]
@@ -78,6 +78,7 @@ class Known:
             or options.whole  # the features of every image are wanted, not what is known of them
             or evaluation.ranks.count > 1
             or not isinstance(source, FileImages | ArrayImages)
+            or _on_a_gpu(source)
             or (source.count or 0) < LEAST
             or images.summary.chunks > 1
             or not all(name in EXTRACTORS or name.partition(":")[0] in LIBRARIES for name in names)
@@ -98,7 +99,7 @@ class Known:
             "images": content,
             "extractors": made,
             "summaries": settings,
-            "versions": {name: _version(name) for name in _PACKAGES},
+            "versions": {name: version_of(name) for name in _PACKAGES},
             **{name: getattr(options, name) for name in _DECIDES},
         }
         return cls(identity)
@@ -143,11 +144,9 @@ class Known:
             return
 
 
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+def _on_a_gpu(source: FileImages | ArrayImages) -> bool:
+    rows = getattr(source, "_rows", None)
+    return isinstance(rows, Tensor) and rows.device.type != "cpu"
 
 
 def _trim(newest: Path) -> None:
@@ -186,8 +185,6 @@ def _pieces(source: ImageSource) -> Iterator[tuple[str, Any, int]]:
         return
     assert isinstance(source, ArrayImages) and source.count is not None
     rows = source._rows
-    if isinstance(rows, Tensor) and rows.device.type != "cpu":
-        raise InputError("images: got some that are on a GPU, and would have to be copied")
     yield str(tuple(rows.shape[1:])), b"", 0
     for start in range(0, source.count, 256):
         part = as_tensor(rows[start : start + 256]).contiguous()
