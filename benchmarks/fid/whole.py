@@ -68,7 +68,7 @@ class Separate:
         return self.result
 
 
-def everything(kind: str, count: int = 512) -> Case:
+def everything(kind: str, count: int = 128) -> Case:
     """All numbers of one pass, with intervals and the report, against the separate tools."""
 
     def error_of(place: Any) -> ErrorOf:

@@ -12,10 +12,11 @@ from helpers import pair
 from safetensors.torch import load_file
 
 from ganfast.errors import InputError
-from ganfast.train import TrainConfig, checkpoint, processes, train
+from ganfast.train import TrainConfig, checkpoint, train
 from ganfast.train.checkpoint import NAME
 from ganfast.train.processes import Processes
 from ganfast.train.recipe import CHAPTER
+from ganfast.train.whole_batch_norm import WholeBatchNorm
 
 slow = pytest.mark.slow
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
@@ -221,7 +222,7 @@ def test_all_have_the_weights_of_the_first(three, monkeypatch):
 def test_batch_norm_under_a_penalty_is_refused(three, monkeypatch):
     """Its second derivative would need another exchange; one process has no such limit."""
     monkeypatch.setattr(dist, "all_reduce", lambda *_, **__: None)
-    norm = processes._WholeBatchNorm(torch.nn.BatchNorm1d(2), 1)
+    norm = WholeBatchNorm(torch.nn.BatchNorm1d(2), 1)
     x = torch.randn(4, 2, requires_grad=True)
     monkeypatch.setattr(dist, "get_rank", lambda: 0)
     with pytest.raises(InputError, match="^critic: batch norm and a gradient penalty"):
@@ -234,7 +235,7 @@ def test_batch_norm_of_one_process_is_torchs(monkeypatch):
     for shape, kind in (((6, 3), torch.nn.BatchNorm1d), ((4, 3, 5, 5), torch.nn.BatchNorm2d)):
         for given in ({}, {"affine": False}, {"momentum": None}, {"track_running_stats": False}):
             theirs, inner = kind(3, **given), kind(3, **given)
-            mine = processes._WholeBatchNorm(inner, 1)
+            mine = WholeBatchNorm(inner, 1)
             assert mine.state_dict().keys() == theirs.state_dict().keys()
             x, y = (torch.randn(shape, generator=torch.manual_seed(1)) + 5 for _ in range(2))
             a, b = mine(x.requires_grad_()), theirs(y.requires_grad_())
