@@ -35,6 +35,19 @@ from ganfast import *  # all the rest says nothing either
 print(json.dumps({"modules": modules}))
 """
 
+FID = """
+import json, sys
+import numpy, torch
+from ganfast.metrics import evaluate
+from ganfast.metrics.inception import fast, network
+import ganfast.train.run
+numpy.savez(sys.argv[1], mu=numpy.zeros(3), sigma=numpy.eye(3))
+state = {name: torch.zeros(shape) for name, shape in network.expected_state().items()}
+fast.FastInception(network.build_network(state))
+assert abs(evaluate(sys.argv[1], sys.argv[1])["fid"]) < 1e-9
+print(json.dumps({"modules": sorted(sys.modules)}))
+"""
+
 ANSWERS = """
 import contextlib, io, json, sys
 from ganfast import cli
@@ -74,6 +87,13 @@ def test_the_names_in_use_add_to_torch_only_what_they_need():
     assert packages(modules) <= {"ganfast", "torch", "numpy", *sys.stdlib_module_names}
     rooms = {name.split(".")[1] for name in modules if name.startswith("ganfast.")}
     assert "functional" in rooms and not rooms & {"linalg", "metrics", "train", "commands"}
+
+
+@pytest.mark.slow
+def test_fid_starts_without_the_compiler_of_torch(tmp_path):
+    """Which some of torch's functions import where one would not think so: for two seconds."""
+    modules = told_by(FID, str(tmp_path / "a.npz"))["modules"]
+    assert not {"sympy", "torch._dynamo", "torch.fx.experimental.symbolic_shapes"} & set(modules)
 
 
 def test_the_compiled_module_comes_after_torch():

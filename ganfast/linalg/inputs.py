@@ -159,13 +159,15 @@ def check_sizes(a: Matrices, b: Matrices) -> None:
 def common_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) -> torch.Size:
     """The leading shape that two (name, tensor, own dimensions) broadcast to."""
     shapes = [x.shape[: x.dim() - own] for _, x, own in (first, second)]
-    try:
-        return torch.broadcast_shapes(*shapes)
-    except RuntimeError:
+    longest = max(map(len, shapes))
+    pairs = [*zip(*((1,) * (longest - len(shape)) + tuple(shape) for shape in shapes), strict=True)]
+    if any(m != n and 1 not in (m, n) for m, n in pairs):
         raise InputError(
             f"{second[0]}: got leading dimensions {tuple(shapes[1])}; give ones that broadcast "
             f"with {tuple(shapes[0])} of {first[0]}"
-        ) from None
+        )
+    # torch.broadcast_shapes says the same, and imports SymPy for it.
+    return torch.Size([n if m == 1 else m for m, n in pairs])
 
 
 def flatten_batch(x: Tensor, batch: torch.Size) -> Tensor:
