@@ -24,6 +24,9 @@ DIMS = (64, 192, 768, 2048)
 """Layers of the Inception network by their number of features, as pytorch-fid has them: after the
 first and the second max pool, before the auxiliary classifier's place (Mixed_6e), and the last."""
 
+SPLITS = 10
+"""Parts that the Inception Score is averaged over if nobody says, as in its original code."""
+
 FEATURES_DTYPES = ("float32", "float16")
 BACKGROUNDS = {"white": 255, "black": 0}
 INTERVALS = ("influence", "half-samples")

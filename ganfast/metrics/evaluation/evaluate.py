@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ganfast._atomic_file import require_writable
@@ -99,27 +98,20 @@ def image_statistics(source: Any, options: StatisticsOptions) -> Statistics:
         EvaluationOptions(**vars(options), inception_score=False), {"images": source}
     )
     evaluation.scan()
-    statistics = evaluation.statistics("images")
+    statistics = evaluation.found.statistics("images")
     evaluation.finish()
     return statistics
 
 
 def _result(evaluation: Evaluation) -> dict[str, Any]:
-    result = numbers(evaluation)
-    others, views = {}, evaluation.by_others()
-    for view in views:
-        assert view.extractor is not None
-        found = numbers(view)
-        others[view.extractor.name] = {key: x for key, x in found.items() if x is not None}
-    result |= {"by_extractor": others or None, "decoders": evaluation.decoders}
-    result["skipped"] = evaluation.skipped
+    first, *rest = evaluation.findings()
+    result, others = numbers(first), {}
+    for findings in rest:
+        assert findings.extractor is not None
+        found = numbers(findings)
+        others[findings.extractor.name] = {key: x for key, x in found.items() if x is not None}
+    result |= {"by_extractor": others or None, **evaluation.told()}
     if evaluation.options.report is not None:
-        every = [(evaluation, result), *zip(views, others.values(), strict=True)]
-        pages = [(found, grids(view, found)) for view, found in every]
-        write_page(evaluation.options.report, pages)
-    return {
-        **result,
-        "images_per_second": evaluation.images_per_second,
-        "seconds": time.perf_counter() - evaluation.began,
-        "stages": dict(evaluation.stopwatch.seconds),
-    }
+        every = [(first, result), *zip(rest, others.values(), strict=True)]
+        write_page(evaluation.options.report, [(found, grids(one, found)) for one, found in every])
+    return {**result, **evaluation.timed()}
