@@ -262,6 +262,30 @@ def test_doctor_speaks_to_a_person(capsys):
         assert word in out
 
 
+def test_doctor_has_each_backends_reasons_once_in_lines_that_fit():
+    def row(op: str, triton: str, cpu: str = "") -> dict:
+        verdicts = [{"backend": "triton", "ok": False, "reason": triton}]
+        verdicts += [{"backend": "cpu", "ok": not cpu, "reason": cpu or "serves"}]
+        return {"op": op, "device": "cpu", "dtype": "float32", "verdicts": verdicts}
+
+    names = [f"operation_number_{i}" for i in range(6)]
+    rows = [row(name, "it needs a GPU") for name in names] + [row("sqrtm", "no kernel", "float64")]
+    assert doctor._refusals([*rows, *rows]) == [
+        "why not the others",
+        "  triton on cpu",
+        "    it needs a GPU",
+        "      operation_number_0, operation_number_1, operation_number_2, operation_number_3,",
+        "      operation_number_4, operation_number_5",
+        "    no kernel",
+        "      sqrtm",
+        "  cpu on cpu",
+        "    float64",
+        "      sqrtm",
+    ]
+    assert doctor._refusals(rows[:6])[-1] == "      every op"
+    assert doctor._refusals([]) == []
+
+
 def test_doctor_names_a_forced_backend(capsys):
     with ganfast.backend("reference"):
         facts = doctor.examine()
