@@ -95,7 +95,9 @@ def one_of(name: str, got: Any, known: Iterable[str], *, form: str = "", pattern
     if isinstance(got, str) and (got in names or (pattern and re.fullmatch(pattern, got))):
         return got
     listed = [*names, form] if form else names
-    near = suggestion(got, listed)
+    # "idx:" is no misspelling of "grid".
+    bare = str(got).endswith(":")
+    near = "; nothing stands behind the colon" if bare else suggestion(got, listed)
     raise InputError(f"{name}: got {shown(repr(got))}; give one of {', '.join(listed)}{near}")
 
 

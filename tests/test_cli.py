@@ -80,6 +80,7 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
         (["train", "--game", "WGAN"], ["did you mean 'wgan'?"]),
         (["train", "--data", "digit"], ["grid, folder:PATH or idx:PATH", "mean 'digits'?"]),
         (["train", "--data", "folder:"], ["folder:PATH"]),
+        (["train", "--data", "idx:"], ["or idx:PATH; nothing stands behind the colon"]),
         (["train", "--data", "folder:PATH", "--steps", "many"], ["--steps", "many"]),
         (["train", "--steps", "0"], ["steps", "at least 1"]),
         (["train", "--game", "wgan", "--label-smoothing", "0.1"], ["label_smoothing"]),

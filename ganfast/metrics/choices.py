@@ -16,6 +16,9 @@ PRESETS = ("dinov2", "clip", "swav")
 LIBRARIES = ("timm", "hf", "torchvision")
 """Whose models are extractors by name: "timm:NAME", "hf:REPOSITORY", "torchvision:NAME"."""
 
+EXTRACTOR_FORMS = "timm:NAME, hf:REPOSITORY, torchvision:NAME, module:factory"
+"""What else names one."""
+
 PRECISIONS = ("fp32", "tf32", "bf16")
 """fp32: products and sums in float32. tf32: products of 10 bits, on NVIDIA GPUs since Ampere.
 bf16: products of 8 bits, sums in float32."""

@@ -21,7 +21,8 @@ from ganfast import metrics
 from ganfast.errors import InputError
 from ganfast.metrics.distances.kid import squared_discrepancy
 from ganfast.metrics.distributed import Ranks
-from ganfast.metrics.evaluation import evaluation, run_state
+from ganfast.metrics.evaluation import run_state
+from ganfast.metrics.evaluation.machine import decoding_processes
 from ganfast.metrics.extractors import load_extractor
 from ganfast.metrics.images import open_images
 from testing import pictures
@@ -514,7 +515,7 @@ def test_a_run_that_goes_on_has_its_own_batch_size(folders, tmp_path, monkeypatc
 
 
 def test_decoders_are_sized_to_the_cores(monkeypatch):
-    cuda, workers = torch.device("cuda"), evaluation._workers
+    cuda, workers = torch.device("cuda"), decoding_processes
     for cores, wanted in ((1, 1), (2, 1), (4, 3), (8, 7), (16, 14), (64, 56)):
         monkeypatch.setattr(
             os, "sched_getaffinity", lambda _, n=cores: set(range(n)), raising=False

@@ -137,11 +137,14 @@ def test_the_fid_of_a_run(tmp_path, digits_run, ring_run, capsys):
     run, extra = str(digits_run.out), ["--extractor", "digits", "--json", "-q"]
     save(Generated(run, 40), tmp_path / "fake.npz")
     save(Generated(run, 40, seed=1), tmp_path / "real.npz")
-    values = []
-    for fake in (str(tmp_path / "fake.npz"), f"run:{run}"):
+    values, known = [], str(tmp_path / "known.npz")
+    flags = ["--num", "40", "--extractor", "digits", "-q"]
+    assert cli.main(["stats", f"run:{run}", known, *flags]) == 0
+    assert "of 40 images" in capsys.readouterr().out
+    for fake in (str(tmp_path / "fake.npz"), f"run:{run}", known):
         assert cli.main(["fid", str(tmp_path / "real.npz"), fake, "--num", "40", *extra]) == 0
         values.append(json.loads(capsys.readouterr().out)["fid"])
-    assert values[0] == values[1]
+    assert values[0] == values[1] == pytest.approx(values[2], rel=1e-9)
     assert cli.main(["fid", str(tmp_path / "real.npz"), f"run:{ring_run.out}", *extra]) == 1
     assert "makes points; give a run on images" in capsys.readouterr().err
     assert cli.main(["fid", str(tmp_path / "real.npz"), "run:nowhere", *extra]) == 1
