@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from ganfast._terminal import running
 from ganfast.metrics.distances.influence import Gradients
 from ganfast.metrics.evaluation.classes import ClassFolders
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
@@ -59,6 +61,13 @@ class Findings:
             notes=list(extractor.notes),
             gradients=None,
         )
+
+    @contextmanager
+    def step(self, stage: str, what: str) -> Iterator[None]:
+        """Within, ``what`` is computed: a line on stderr says so, and the time counts as that of
+        ``stage``."""
+        with self.stopwatch(stage), running(what, show=self.options.progress):
+            yield
 
     @property
     def image_sets(self) -> list[ImageSet]:

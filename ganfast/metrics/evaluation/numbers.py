@@ -34,7 +34,7 @@ def numbers(findings: Findings) -> dict[str, Any]:
                 f"{name} is statistics, beside which its file has {beside.count:,} images: from "
                 "these are precision, recall, density and coverage"
             )
-    with findings.stopwatch("distance"):
+    with findings.step("distance", "FID from the moments"):
         terms = frechet_terms(real, fake)
     return {
         "fid": terms.fid,
@@ -99,7 +99,7 @@ def _spatial(findings: Findings) -> dict[str, Any]:
     there = findings.extractor is None or findings.extractor.spatial is not None
     if not findings.options.sfid or not there:
         return {"sfid": None}
-    with findings.stopwatch("distance"):
+    with findings.step("distance", "sFID from the moments"):
         return {"sfid": frechet_terms(*map(findings.spatial, ("real", "fake"))).fid}
 
 
@@ -107,7 +107,10 @@ def _kernel(findings: Findings, notes: list[str]) -> dict[str, Any]:
     mean = std = None
     if findings.options.kid:
         real, fake = (findings.sampled(name) for name in ("real", "fake"))
-        mean, std = kernel_inception_distance(real.sample, fake.sample, seed=findings.options.seed)
+        with findings.step("kernel", "KID of subsets"):
+            mean, std = kernel_inception_distance(
+                real.sample, fake.sample, seed=findings.options.seed
+            )
         why = f"the {real.count} and {fake.count} images make one subset"
         std = _known("kid_std", std, why, notes)
     return {"kid_mean": mean, "kid_std": std}
@@ -118,7 +121,7 @@ def _manifold(findings: Findings, notes: list[str]) -> dict[str, Any]:
     if findings.options.prdc:
         sides = [findings.compared(name, "prdc")[0] for name in ("real", "fake")]
         try:
-            with findings.stopwatch("manifold"):
+            with findings.step("manifold", "precision and recall: nearest neighbours"):
                 metrics = manifold_metrics(*sides)
         except InputError as error:  # known only after the pass, whose FID must not be lost
             notes.append(f"no precision and recall: {error}")
@@ -132,7 +135,7 @@ def _cmmd(findings: Findings, notes: list[str]) -> dict[str, Any]:
     value = error = None
     if findings.options.cmmd:
         try:
-            with findings.stopwatch("kernel"):
+            with findings.step("kernel", "CMMD"):
                 value, error = cmmd(*map(findings.sample, ("real", "fake")))
         except InputError as fault:  # known only after the pass, whose FID must not be lost
             notes.append(f"no CMMD: {fault}")
@@ -143,7 +146,7 @@ def _sliced(findings: Findings) -> dict[str, Any]:
     value = error = None
     if findings.options.swd:
         real, fake = (findings.compared(name, "swd")[0] for name in ("real", "fake"))
-        with findings.stopwatch("sliced"):
+        with findings.step("sliced", "sliced Wasserstein distance: projections"):
             value, error = sliced_wasserstein(real, fake, seed=findings.options.seed)
     return {"swd": value, "swd_error": error}
 
@@ -154,7 +157,7 @@ def _memorised(findings: Findings, notes: list[str]) -> dict[str, Any]:
         held_out = findings.held_out
         beside = None if held_out is None else held_out.sample
         try:
-            with findings.stopwatch("memorisation"):
+            with findings.step("memorisation", "near copies: nearest neighbours"):
                 sides = map(findings.sample, ("real", "fake"))
                 copies = memorisation(*sides, held_out=beside)
         except InputError as error:
@@ -178,14 +181,14 @@ def _per_class(findings: Findings, real: Any, fake: Any, notes: list[str]) -> di
     if not findings.classes:
         return result
     sides = {"real": real, "fake": fake}
-    with findings.stopwatch("distance"):
+    with findings.step("distance", f"FID of {len(findings.classes['real'].names)} classes"):
         found, mean, sentences = fid_per_class(sides, findings.classes)
     vanished = [name for name in findings.classes["real"].names if name not in found]
     result |= {"intra_fid": mean, "fid_per_class": found}
     notes += sentences
     if findings.options.prdc:
         compared = {name: findings.compared(name, "prdc") for name in sides}
-        with findings.stopwatch("manifold"):
+        with findings.step("manifold", "precision and recall of each class"):
             prdc, sentences = manifold_per_class(compared, findings.classes)
         notes += sentences
         known = [of for of in prdc.values() if of is not None]
@@ -210,12 +213,12 @@ def _uncertainty(findings: Findings, real: Any, fake: Any, notes: list[str]) -> 
                 "than features, and is taken in the directions that these span"
             )
     if options.bootstrap:
-        with findings.stopwatch("bootstrap"):
+        with findings.step("bootstrap", f"interval: {options.bootstrap} FIDs of half the images"):
             interval = list(
                 bootstrap_interval(real, fake, replicates=options.bootstrap, seed=options.seed)
             )
     if options.fid_infinity:
-        with findings.stopwatch("extrapolation"):
+        with findings.step("extrapolation", "FID-infinity: FIDs of parts of the images"):
             extrapolated = fid_infinity(real, fake, seed=options.seed)
         limit, error = extrapolated.fid, extrapolated.standard_error
         points = [list(pair) for pair in zip(extrapolated.counts, extrapolated.fids, strict=True)]
@@ -236,7 +239,7 @@ def _by_influence(findings: Findings, real: Any, fake: Any) -> tuple[Any, Any]:
     """The interval of FID, and the fake images without which it would fall most."""
     if isinstance(real, Statistics) and isinstance(fake, Statistics):
         raise InputError("interval: got statistics of both sides; give the images of one")
-    with findings.stopwatch("influence"):
+    with findings.step("influence", "interval: the influence of each image"):
         findings.gradients = fid_gradients(real, fake)
         found = influence_by(findings.gradients, real, fake)
     if found.fake is None:
