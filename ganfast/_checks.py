@@ -11,6 +11,7 @@ import math
 import operator
 import os
 import re
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,7 +149,7 @@ def path(name: str, got: Any) -> Path:
     try:
         return Path(os.fsdecode(got)).expanduser()
     except TypeError:
-        raise InputTypeError(f"{name}: got {got!r}; give a path") from None
+        raise InputTypeError(f"{name}: got {reprlib.repr(got)}; give a path") from None
     except RuntimeError as error:  # no home folder of that user
         raise InputError(f"{name}: got {got!r} ({one_line(error)}); give the whole path") from None
 

@@ -98,7 +98,7 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     keep_features: bool = option(
         False,
         "leave them in features_folder, as real.features.npy and fake.features.npy in the order of "
-        "the images",
+        "the images; each can then be given in the place of the images",
     )
     memorisation: bool = option(
         False,

@@ -29,7 +29,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
     Args:
         real, fake: a folder, a .zip or .tar archive, a .npy or .npz file (uint8, NHWC); a .npz
             file of statistics (``mu`` and ``sigma``: ours, pytorch-fid's; other tools' .npz, .npy
-            and .pt too, and of features (n, d)) or a Statistics; a list of paths, or a .txt or
+            and .pt too) or a Statistics; such a file of features (n, d), of which all is made
+            that is not about pixels or logits; a list of paths, or a .txt or
             .csv of them, or a pattern (``"out/*_fake_B.png"``), each of these also as a URL
             (``"s3://..."``); a uint8 tensor or array (n, h, w, 3) or (n, 3, h, w); a DataLoader or
             another iterable of batches; a function that returns an iterator of batches; a pair

@@ -14,6 +14,7 @@ from ganfast.metrics.distributed import Ranks
 from ganfast.metrics.evaluation.all_features import AllFeatures
 from ganfast.metrics.evaluation.cache import Known
 from ganfast.metrics.evaluation.classes import ClassFolders, StreamClasses, classes_of
+from ganfast.metrics.evaluation.feature_set import FeatureSet
 from ganfast.metrics.evaluation.findings import Findings
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.loading import load_extractors, require_comparable, several
@@ -66,8 +67,10 @@ class Evaluation:
         self._others = loaded[1:]
         self.notes += self.extractor.notes if self.extractor is not None else ()
         size = batch_size(options.batch_size, loaded[0].device if loaded else None)
+        different = {"fake": opened["fake"]} if same else opened
+        self.notes += require_comparable(different, self.extractor, options)
         self._all_features = AllFeatures(options, self.ranks)
-        sides = {name: self._side(name, source) for name, source in opened.items()}
+        sides = {name: self._side(name, source, beside) for name, source in opened.items()}
         if same:  # looked at once
             sides["real"] = sides["fake"]
         self.found = Findings(
@@ -76,6 +79,7 @@ class Evaluation:
             sides,
             {name: self._image_set(name, images) for name, images in beside.items()},
             self._held_out(options),
+            self.extractor.device if self.extractor is not None else device,
             size,
             self.stopwatch,
             self.notes,
@@ -85,7 +89,6 @@ class Evaluation:
         # One iterable twice is iterated twice; an iterator is then at its end, which is told.
         if same or (len(given) == 2 and given["real"] is given["fake"]):
             self.notes.append("real and fake are the same: their distance tells nothing")
-        self.notes += require_comparable(sides, self.extractor, options)
         self._resumption = Resumption(
             options, self.ranks, loaded, self._image_sets, size, self._all_features.identity
         )
@@ -182,8 +185,15 @@ class Evaluation:
             "stages": dict(self.stopwatch.seconds),
         }
 
-    def _side(self, name: str, source: ImageSource | Statistics) -> ImageSet | Statistics:
-        return source if isinstance(source, Statistics) else self._image_set(name, source)
+    def _side(
+        self, name: str, source: ImageSource | Statistics, beside: Mapping[str, ImageSource]
+    ) -> ImageSet | FeatureSet | Statistics:
+        if not isinstance(source, Statistics):
+            return self._image_set(name, source)
+        wanted = self.options.sampled or self.options.interval or self.options.chunks
+        if wanted and source.features is not None and name not in beside:
+            return FeatureSet(name, source, self.options)
+        return source
 
     def _image_set(self, name: str, source: ImageSource) -> ImageSet:
         assert self.extractor is not None
@@ -216,7 +226,11 @@ class Evaluation:
         source = opened_side(options.held_out, "held_out", options)
         if isinstance(source, Statistics):
             raise InputError("held_out: got a file of statistics; give images")
-        assert self.extractor is not None
+        if self.extractor is None:
+            raise InputError(
+                "held_out: got images, and real and fake are files of features, which no network "
+                "here has made; give the images of one"
+            )
         summaries = [
             Summary(each.dim, sample=options.sample, seed=options.seed, device=each.device)
             for each in (self.extractor, *self._others)

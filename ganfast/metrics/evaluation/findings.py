@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ganfast._terminal import running
 from ganfast.metrics.distances.influence import Gradients
 from ganfast.metrics.evaluation.classes import ClassFolders
+from ganfast.metrics.evaluation.feature_set import FeatureSet
 from ganfast.metrics.evaluation.image_set import ImageSet, Stopwatch
 from ganfast.metrics.evaluation.loading import how_made
 from ganfast.metrics.evaluation.machine import there_if_room
@@ -32,9 +34,11 @@ class Findings:
     options: EvaluationOptions
     extractor: Extractor | None
     """None where all sides are statistics."""
-    sides: dict[str, ImageSet | Statistics]
+    sides: dict[str, ImageSet | FeatureSet | Statistics]
     beside: dict[str, ImageSet]
     held_out_images: ImageSet | None
+    device: torch.device
+    """Where the network runs, and what compares images one by one."""
     batch_size: int
     stopwatch: Stopwatch
     notes: list[str]
@@ -52,6 +56,7 @@ class Findings:
             self,
             options=dataclasses.replace(self.options, adm=False, sfid=sfid),
             extractor=extractor,
+            device=extractor.device,
             sides={
                 name: side.by_other(number)
                 for name, side in self.sides.items()
@@ -99,23 +104,26 @@ class Findings:
 
     def sample(self, name: str) -> Tensor:
         """Features of some images of the side, where the network runs."""
-        assert self.extractor is not None
-        return self.sampled(name).sample.to(self.extractor.device)
+        return self.sampled(name).sample.to(self.device)
 
     def compared(self, name: str, what: str) -> tuple[Tensor, np.ndarray]:
         """The features of the side's images that ``what`` ("prdc", ...) compares, all or a sample,
         and where these images stand in their source."""
         if what not in self.options.whole:
             return self.sample(name), self.sampled(name).sample_positions
-        assert self.extractor is not None
-        file = self.sampled(name).all_features
-        return there_if_room(file.rows(), self.extractor.device), file.positions()
+        side = self.sides[name]
+        if isinstance(side, FeatureSet):
+            rows, positions = side.rows(), np.arange(side.summary.count)
+        else:
+            file = self.sampled(name).all_features
+            rows, positions = file.rows(), file.positions()
+        return there_if_room(rows, self.device), positions
 
     def sampled_names(self, name: str) -> Callable[[int], str]:
         """By the number of a row of sample(), what its image is called."""
-        side = self.beside.get(name) or self.sides[name]
-        assert isinstance(side, ImageSet)
-        source, positions = side.source, side.summary.sample_positions
+        positions, source = self.sampled(name).sample_positions, self.source_of_sample(name)
+        if source is None:
+            return lambda row: f"{name}[{positions[row]}]"
         return lambda row: image_name(source, int(positions[row]))
 
     def source_of_sample(self, name: str) -> ImageSource | None:
@@ -151,7 +159,8 @@ class Findings:
         if self.extractor is not None:
             made = {**how_made(self.extractor), "extractor": self.extractor.name}
             return {**made, "dims": self.extractor.dim, "batch_size": self.batch_size}
-        (first, *_) = self.sides.values()
+        (side, *_) = self.sides.values()
+        first = side.statistics if isinstance(side, FeatureSet) else side
         assert isinstance(first, Statistics)
         made = {name: getattr(first, name) for name in ("protocol", "extractor", "precision")}
         return {**made, "dims": first.dim, "batch_size": None}

@@ -73,10 +73,10 @@ def _require_enough(
             "of them made; give the images, or one extractor"
         )
     asked = [one for one in options.sampled if not (images and one == "prdc")]
-    if asked:
+    if asked and (source.features is None or images):
         raise InputError(
-            f"{asked[0]}: it compares images and {name} is a file of statistics; give the images, "
-            f"or leave {asked[0]} out"
+            f"{asked[0]}: it compares images and {name} is a file of statistics; give the images "
+            f"or a file of their features, or leave {asked[0]} out"
         )
     if options.sfid and source.spatial is None:
         raise InputError(
@@ -125,11 +125,13 @@ def how_made(extractor: Extractor) -> dict[str, Any]:
 
 
 def require_comparable(
-    sides: Mapping[str, Any], extractor: Extractor | None, options: EvaluationOptions
+    opened: Mapping[str, ImageSource | Statistics],
+    extractor: Extractor | None,
+    options: EvaluationOptions,
 ) -> list[str]:
-    """What is to be kept in mind of the ``sides`` that are statistics; InputError if they were made
-    in another way than each other, or than ``extractor`` looks at images."""
-    statistics = [side for side in sides.values() if isinstance(side, Statistics)]
+    """What is to be kept in mind of the sides that are statistics; InputError if they were made in
+    another way than each other, or than ``extractor`` looks at images."""
+    statistics = [side for side in opened.values() if isinstance(side, Statistics)]
     allow, notes = options.allow_mismatch, []
     for own, other in zip(statistics, statistics[1:], strict=False):
         if own is not other:
