@@ -11,6 +11,7 @@ import math
 import operator
 import os
 import re
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,9 @@ def one_of(name: str, got: Any, known: Iterable[str], *, form: str = "", pattern
     if isinstance(got, str) and (got in names or (pattern and re.fullmatch(pattern, got))):
         return got
     listed = [*names, form] if form else names
-    near = suggestion(got, listed)
+    # "idx:" is no misspelling of "grid".
+    bare = str(got).endswith(":")
+    near = "; nothing stands behind the colon" if bare else suggestion(got, listed)
     raise InputError(f"{name}: got {shown(repr(got))}; give one of {', '.join(listed)}{near}")
 
 
@@ -146,7 +149,7 @@ def path(name: str, got: Any) -> Path:
     try:
         return Path(os.fsdecode(got)).expanduser()
     except TypeError:
-        raise InputTypeError(f"{name}: got {got!r}; give a path") from None
+        raise InputTypeError(f"{name}: got {reprlib.repr(got)}; give a path") from None
     except RuntimeError as error:  # no home folder of that user
         raise InputError(f"{name}: got {got!r} ({one_line(error)}); give the whole path") from None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -38,6 +40,20 @@ def note(sentence: str) -> None:
 def shows_progress() -> bool:
     """A bar is for a person: where stderr is a file it would be a page of noise."""
     return sys.stderr is not None and sys.stderr.isatty()
+
+
+@contextmanager
+def running(what: str, *, show: bool = True) -> Iterator[None]:
+    """Within, a line says that ``what`` is being computed, and is gone then; nothing if not
+    ``show``, or where nobody watches: of what lasts too short to count, or has nothing to count."""
+    if not (show and shows_progress() and importlib.util.find_spec("tqdm")):
+        yield
+        return
+    from tqdm import tqdm
+
+    line = f"{what} ..."
+    with tqdm(desc=line, bar_format="{desc}", leave=False, file=sys.stderr, dynamic_ncols=True):
+        yield
 
 
 class Progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -178,16 +179,27 @@ def _served(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _refusals(rows: list[dict[str, Any]]) -> list[str]:
-    """Why a backend does not serve: each reason once, with the ops that it is about."""
-    about: dict[tuple[str, str, str], list[str]] = {}
+    """Why a backend does not serve: its reasons, each with the ops that it is about under it."""
+    about: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in rows:
         for verdict in row["verdicts"]:
             if not verdict["ok"]:
-                ops = about.setdefault((verdict["backend"], row["device"], verdict["reason"]), [])
+                reasons = about.setdefault((verdict["backend"], row["device"]), {})
+                ops = reasons.setdefault(verdict["reason"], [])
                 ops += [] if row["op"] in ops else [row["op"]]
     lines = ["why not the others"] if about else []
     asked = len({row["op"] for row in rows})
-    for (name, device, reason), ops in about.items():
-        which = "every op" if len(ops) == asked else ", ".join(ops)
-        lines.append(f"  {name} on {device}: {reason} ({which})")
+    for (name, device), reasons in about.items():
+        lines.append(f"  {name} on {device}")
+        for reason, ops in reasons.items():
+            which = "every op" if len(ops) == asked else ", ".join(ops)
+            lines += _wrapped(reason, 4) + _wrapped(which, 6)
     return lines
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    space = " " * indent
+    return textwrap.wrap(
+        text, 88, initial_indent=space, subsequent_indent=space,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip

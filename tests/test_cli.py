@@ -80,6 +80,7 @@ def test_every_setting_of_a_run_has_a_flag_and_its_default(capsys):
         (["train", "--game", "WGAN"], ["did you mean 'wgan'?"]),
         (["train", "--data", "digit"], ["grid, folder:PATH or idx:PATH", "mean 'digits'?"]),
         (["train", "--data", "folder:"], ["folder:PATH"]),
+        (["train", "--data", "idx:"], ["or idx:PATH; nothing stands behind the colon"]),
         (["train", "--data", "folder:PATH", "--steps", "many"], ["--steps", "many"]),
         (["train", "--steps", "0"], ["steps", "at least 1"]),
         (["train", "--game", "wgan", "--label-smoothing", "0.1"], ["label_smoothing"]),
@@ -260,6 +261,30 @@ def test_doctor_speaks_to_a_person(capsys):
         "why",
     ):
         assert word in out
+
+
+def test_doctor_has_each_backends_reasons_once_in_lines_that_fit():
+    def row(op: str, triton: str, cpu: str = "") -> dict:
+        verdicts = [{"backend": "triton", "ok": False, "reason": triton}]
+        verdicts += [{"backend": "cpu", "ok": not cpu, "reason": cpu or "serves"}]
+        return {"op": op, "device": "cpu", "dtype": "float32", "verdicts": verdicts}
+
+    names = [f"operation_number_{i}" for i in range(6)]
+    rows = [row(name, "it needs a GPU") for name in names] + [row("sqrtm", "no kernel", "float64")]
+    assert doctor._refusals([*rows, *rows]) == [
+        "why not the others",
+        "  triton on cpu",
+        "    it needs a GPU",
+        "      operation_number_0, operation_number_1, operation_number_2, operation_number_3,",
+        "      operation_number_4, operation_number_5",
+        "    no kernel",
+        "      sqrtm",
+        "  cpu on cpu",
+        "    float64",
+        "      sqrtm",
+    ]
+    assert doctor._refusals(rows[:6])[-1] == "      every op"
+    assert doctor._refusals([]) == []
 
 
 def test_doctor_names_a_forced_backend(capsys):

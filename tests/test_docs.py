@@ -203,6 +203,21 @@ def test_the_drawing_of_the_layers_is_the_list_that_is_tested():
     assert drawn == [[name or "ganfast" for name in layer] for layer in reversed(LAYERS)]
 
 
+def test_the_list_of_files_is_the_tree():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(ganfast/[\w/]*)` \| (.*) \|$", text, re.MULTILINE)
+    named = {folder.rstrip("/"): re.findall(r"`(\w+)`", words) for folder, words in rows}
+    there: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "ganfast").rglob("*.py")):
+        files = there.setdefault(path.parent.relative_to(ROOT).as_posix(), [])
+        files += [] if path.stem in ("__init__", "__main__") else [path.stem]
+    assert {folder: sorted(files) for folder, files in named.items()} == there
+    for name in re.findall(
+        r"`((?:csrc|tests|testing|benchmarks|docs|examples|\.ci)/[\w/.]*)`", text
+    ):
+        assert (ROOT / name).exists(), name
+
+
 def test_every_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     pages = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}

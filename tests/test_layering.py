@@ -31,6 +31,7 @@ LAYERS = (
         "_terminal",
         "_atomic_file",
         "_lock",
+        "_room",
     ),
     ("backends", "_cpu"),
     ("_dispatch",),

@@ -80,6 +80,7 @@ def test_values_become_plain_python():
         ({"data": "folder:"}, "data: got 'folder:'; give one of ring, grid, folder:PATH"),
         ({"exif": 1}, "exif: got 1; give True or False"),
         ({"out": 3}, "out: got 3; give a path"),
+        ({"out": list(range(1000))}, "out: got [0, 1, 2, 3, 4, 5, ...]; give a path"),
         ({"only": 3}, "only: got 3; give a text, or a list of texts"),
         ({"only": ["a", 3]}, "only: got ['a', 3]; give a text, or a list of texts"),
     ],

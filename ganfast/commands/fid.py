@@ -14,10 +14,10 @@ _DESCRIPTION = """\
 Frechet Inception Distance of the images FAKE from the images REAL, and what the same pass gives.
 
 REAL and FAKE: a folder, a .zip or .tar archive, a .npy or .npz file of uint8 images, a .txt or
-.csv of paths, a quoted pattern ('out/*_fake_B.png'), or a statistics file (ganfast stats,
-pytorch-fid); each may be a URL (https://, s3://, hf://). run:FOLDER is what the run of ganfast
-train in that folder makes: 10,000 images, or --num. Several processes share the work:
-torchrun --nproc-per-node 2 -m ganfast fid REAL FAKE
+.csv of paths, a quoted pattern ('out/*_fake_B.png'), or a file of statistics (ganfast stats,
+pytorch-fid) or of features (--keep-features); each may be a URL (https://, s3://, hf://).
+run:FOLDER is what the run of ganfast train in that folder makes: 10,000 images, or --num. Several
+processes share the work: torchrun --nproc-per-node 2 -m ganfast fid REAL FAKE
 """
 
 

@@ -67,7 +67,11 @@ def _check_paths(arguments: argparse.Namespace, *sources: str) -> None:
     """InputError for what can be seen at a glance, before a second is spent on imports, let alone
     hours on images."""
     for path in filterfalse(is_url, sources):
+        if path == RUN:
+            raise InputError("got 'run:'; give run:FOLDER, the folder of a run of ganfast train")
         path = path.removeprefix(RUN)
+        if not path:
+            raise InputError("got an empty name; give a file or folder of images")
         if not os.path.exists(os.path.expanduser(path)) and not (
             glob.has_magic(path) or "{" in path
         ):

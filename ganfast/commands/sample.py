@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganfast._options import add_flags, check, given, option
+from ganfast._terminal import shows_progress
 from ganfast.commands.exit_codes import IN_WORDS
 from ganfast.errors import InputError, one_line
 
@@ -49,6 +50,7 @@ def add(commands: Any) -> None:
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run of ganfast train")
     add_flags(parser, SampleOptions)
     parser.add_argument("-n", dest="num", type=int, default=argparse.SUPPRESS, help="as --num")
+    parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
     parser.set_defaults(run=lambda arguments: _run(arguments, parser))
 
 
@@ -63,5 +65,5 @@ def _run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None
         arguments.run_folder, options.num,
         seed=options.seed, last=options.last, name="RUN", interpolate=options.interpolate,
     )  # fmt: skip
-    save(samples, options.out)
+    save(samples, options.out, progress=shows_progress() and not arguments.no_progress)
     print(f"{len(samples)} samples of {arguments.run_folder} -> {options.out}")

@@ -15,6 +15,7 @@ Inception Score and number of one set of images, without a reference.
 
 SOURCE: a folder, a .zip or .tar archive, a .npy or .npz file of uint8 images, a .txt or .csv of
 paths, or a quoted pattern ('out/*_fake_B.png'); or the URL of one (https://, s3://, hf://).
+run:FOLDER is what the run of ganfast train in that folder makes: 10,000 images, or --num.
 """
 
 

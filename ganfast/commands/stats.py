@@ -19,6 +19,7 @@ of the images and that pytorch-fid can read. It says how it was made.
 
 SOURCE: a folder, a .zip or .tar archive, a .npy or .npz file of uint8 images, a .txt or .csv of
 paths, or a quoted pattern ('out/*_fake_B.png'); or the URL of one (https://, s3://, hf://).
+run:FOLDER is what the run of ganfast train in that folder makes: 10,000 images, or --num.
 """
 
 
@@ -49,7 +50,8 @@ def _run(arguments: argparse.Namespace) -> int:
         _check_out(arguments)
         from ganfast import metrics
 
-        statistics = metrics.image_statistics(arguments.source, **given)
+        source = images.opened(arguments.source, given, "source")
+        statistics = metrics.image_statistics(source, **given)
         if place.first:
             statistics.save(arguments.out)
     if not place.first:

@@ -27,6 +27,7 @@ from ganfast import _checks
 from ganfast.compat.image_metric import NAMES, ImageMetric
 from ganfast.errors import InputError
 from ganfast.linalg import frechet_distance
+from ganfast.metrics.choices import SPLITS
 from ganfast.metrics.distances.kid import kernel_inception_distance
 from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
 from ganfast.metrics.distributed import Ranks
@@ -205,7 +206,7 @@ class InceptionScore(ImageMetric):
     plot_lower_bound = 0.0
     seen: Tensor
 
-    def __init__(self, *args: Any, splits: int = 10, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, splits: int = SPLITS, **kwargs: Any) -> None:
         self.splits = _checks.integer("splits", splits, least=1)
         super().__init__(*args, **kwargs)
 

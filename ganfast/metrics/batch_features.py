@@ -149,6 +149,10 @@ class BatchFeatures:
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
+    """By value: that a tensor is the same object and of the same version proves nothing, since a
+    CUDA graph that is replayed, a kernel of another library and NumPy write without telling. On a
+    GPU the answer is waited for; so are the features of every batch, a moment before, when they are
+    checked for NaN."""
     alike = (a.shape, a.dtype, a.device) == (b.shape, b.dtype, b.device)
     return alike and a.device.type != "meta" and torch.equal(a, b)
 

@@ -16,6 +16,9 @@ PRESETS = ("dinov2", "clip", "swav")
 LIBRARIES = ("timm", "hf", "torchvision")
 """Whose models are extractors by name: "timm:NAME", "hf:REPOSITORY", "torchvision:NAME"."""
 
+EXTRACTOR_FORMS = "timm:NAME, hf:REPOSITORY, torchvision:NAME, module:factory"
+"""What else names one."""
+
 PRECISIONS = ("fp32", "tf32", "bf16")
 """fp32: products and sums in float32. tf32: products of 10 bits, on NVIDIA GPUs since Ampere.
 bf16: products of 8 bits, sums in float32."""
@@ -23,6 +26,9 @@ bf16: products of 8 bits, sums in float32."""
 DIMS = (64, 192, 768, 2048)
 """Layers of the Inception network by their number of features, as pytorch-fid has them: after the
 first and the second max pool, before the auxiliary classifier's place (Mixed_6e), and the last."""
+
+SPLITS = 10
+"""Parts that the Inception Score is averaged over if nobody says, as in its original code."""
 
 FEATURES_DTYPES = ("float32", "float16")
 BACKGROUNDS = {"white": 255, "black": 0}

@@ -17,6 +17,7 @@ from ganfast.metrics.choices import (
     BATCH_SIZE,
     DECODERS,
     DIMS,
+    EXTRACTOR_FORMS,
     EXTRACTORS,
     LIBRARIES,
     ON_ERROR,
@@ -46,7 +47,7 @@ class ImageOptions:
         "(timm:NAME, hf:REPOSITORY, torchvision:NAME), or module:factory of your own; of fid "
         "several with commas between them, which look at the images in one pass",
         choices=EXTRACTORS,
-        form="module:factory",
+        form=EXTRACTOR_FORMS,
         pattern=f"{_EXTRACTOR}(,{_EXTRACTOR})*",
         metavar="NAME",
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ganfast._options import option
 from ganfast.errors import InputError
-from ganfast.metrics.choices import FEATURES_DTYPES, INTERVALS
+from ganfast.metrics.choices import FEATURES_DTYPES, INTERVALS, SPLITS
 from ganfast.metrics.image_options import ImageOptions
 
 CHUNKS = 20
@@ -41,7 +41,7 @@ class ScoreOptions(ImageOptions):
     """The keywords of :func:`ganfast.metrics.score`."""
 
     splits: int = option(
-        10,
+        SPLITS,
         "parts of the images that the Inception Score is averaged over; image i is in part i "
         "modulo splits",
         least=1,
@@ -98,7 +98,7 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     keep_features: bool = option(
         False,
         "leave them in features_folder, as real.features.npy and fake.features.npy in the order of "
-        "the images",
+        "the images; each can then be given in the place of the images",
     )
     memorisation: bool = option(
         False,

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,9 @@ class Statistics:
     identity: a hash of architecture and weights), ``protocol`` (of preprocessing), ``precision``
     (of the network), ``layer`` (of the Inception network, by its number of features) and
     ``version`` (of ganfast). ``skipped`` names the files that could not be
-    read when these were made, and ``notes`` says why and what else to know; they are not kept in
-    the file.
+    read when these were made, and ``notes`` says why and what else to know; ``features`` opens, of
+    a file of features, the rows (n, d), a tensor or what slices can be taken of. These are not kept
+    in the file.
 
     Raises:
         ValueError: (an InputError) a shape or dtype that doesn't fit, values that are not finite,
@@ -61,6 +62,7 @@ class Statistics:
     notes: tuple[str, ...] = ()
     mu_s: Tensor | None = None
     sigma_s: Tensor | None = None
+    features: Callable[[], Any] | None = None
 
     def __post_init__(self) -> None:
         wrong = fault(self.mu, self.sigma)

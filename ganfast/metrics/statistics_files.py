@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ denoising-diffusion-pytorch."""
 
 FEATURES = ("pool_3", "features", "feats", "activations")
 """What features (n, d) are called: score_sde, clean-fid; the only array needs no name."""
+
+PIECE = 4096
+"""Features of a file that are in memory at once."""
 
 PICKLES = (".pkl", ".pickle", ".joblib")
 
@@ -76,17 +80,15 @@ def _of_npz(path: str) -> Statistics | None:
             (name,) = names
         if name is None:
             return None
-        rows = FileRows(place, names[name])
+        opened = partial(FileRows, place, names[name])
+        rows = opened()
     except BAD_ZIP as error:
         if isinstance(error, InputError):
             raise
         return None  # open_images says what is wrong with it
     if not _are_features(rows) or rows.fortran_order:
         return None
-    try:
-        return _of_features(path, rows)
-    finally:
-        rows.close()
+    return _of_features(path, rows, opened)
 
 
 def _of_npy(path: str) -> Statistics | None:
@@ -100,14 +102,16 @@ def _of_npy(path: str) -> Statistics | None:
                 header = np.lib.format.read_array_header_2_0(file)
             held = _Arrays(file).load() if header[2].hasobject else None
         rows: Any = None
+        remote = is_url(path)
+        opened = partial(FileRows, place) if remote else partial(npy_rows, place, "statistics")
         if held is None:
-            rows = FileRows(place) if is_url(path) else npy_rows(place, "statistics")
+            rows = opened()
     except pickle.UnpicklingError as error:
         raise _refusal(path, f"it is a pickle of more than arrays: {one_line(error)}") from None
     except (OSError, ValueError, EOFError):
         return None
     if rows is not None:
-        return _of_features(path, rows) if _are_features(rows) else None
+        return _of_features(path, rows, opened) if _are_features(rows) else None
     held = held.item() if isinstance(held, np.ndarray) and held.ndim == 0 else held
     return _of_mapping(path, held)
 
@@ -147,7 +151,7 @@ def _of_torch(path: str) -> Statistics | None:
             "and sigma, or a tensor (n, d) of features",
         ) from None
     if isinstance(held, (Tensor, np.ndarray)) and _are_features(held):
-        return _of_features(path, held)
+        return _of_features(path, held, lambda: held)
     return _of_mapping(path, held)
 
 
@@ -182,18 +186,29 @@ def _are_features(rows: Any) -> bool:
     return floats and len(rows.shape) == 2
 
 
-def _of_features(path: str, rows: Any) -> Statistics:
+def _of_features(path: str, rows: Any, opened: Callable[[], Any]) -> Statistics:
     count, dim = rows.shape
     if count < 2 or not dim:
         raise _refusal(path, f"got features of shape ({count}, {dim}); give at least 2 rows")
     moments = Moments(dim)
-    for start in range(0, count, 4096):  # of a file, no more in memory
-        part = rows[start : start + 4096]
-        try:
-            moments.update(part if isinstance(part, Tensor) else torch.from_numpy(_native(part)))
-        except InputError as error:  # NaN or inf
-            raise _refusal(path, str(error)) from None
-    return Statistics(moments.mean, moments.covariance, n=count)
+    try:
+        for part in feature_pieces(rows):
+            moments.update(part)
+    except InputError as error:  # NaN or inf
+        raise _refusal(path, str(error)) from None
+    return Statistics(moments.mean, moments.covariance, n=count, features=opened)
+
+
+def feature_pieces(rows: Any) -> Iterator[Tensor]:
+    """The features (n, d) of a tensor, of an array or of a file, which is closed then, so many at a
+    time as memory has for sure."""
+    try:
+        for start in range(0, rows.shape[0], PIECE):
+            part = rows[start : start + PIECE]
+            yield part if isinstance(part, Tensor) else torch.from_numpy(_native(part))
+    finally:
+        if isinstance(rows, FileRows):
+            rows.close()
 
 
 def _native(part: Any) -> Any:

@@ -4,18 +4,22 @@ evaluation."""
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganfast import _checks
-from ganfast._atomic_file import path_beside, write_atomically
+from ganfast import _checks, _room
+from ganfast._atomic_file import path_beside, require_writable, write_atomically
+from ganfast._terminal import Progress
 from ganfast.errors import InputError
 from ganfast.metrics.images.arrays import ArrayImages
 from ganfast.metrics.images.source import fingerprint
@@ -75,6 +79,9 @@ class Generated:
         self.columns = interpolate or None
         self.shape = (n * (interpolate or 1), *shape)
         self.dtype = torch.uint8 if len(shape) == 3 else torch.float32
+        # The way between samples is computed in float64, with some arrays beside it.
+        noise = len(self) * self._recipe.latent_dim * (40 if interpolate else 4)
+        _room.require_memory(name, f"the noise of {len(self):,} samples", noise)
         random = torch.Generator().manual_seed(seed)
         self._noise = torch.randn((n, self._recipe.latent_dim), generator=random)
         if interpolate:
@@ -125,36 +132,68 @@ def run_images(folder: str, n: int, name: str) -> ArrayImages:
     return images
 
 
-def save(samples: Generated, out: str | Path) -> None:
+def save(samples: Generated, out: str | Path, *, progress: bool = False) -> None:
     """Write ``samples`` to ``out``: a .png is one sheet of them (of points a scatter plot), an
     .npz holds ``arr_0`` (images (n, side, side, 3) uint8, which ``ganfast fid`` reads, or points),
-    and anything else is a folder of one PNG each. It is there whole or not at all.
+    and anything else is a folder of one PNG each. It is there whole or not at all. ``progress``
+    shows a bar on stderr.
 
     Raises:
-        InputError: it can't be written, is a folder that has something in it, or points were to
-            become a folder of images.
+        InputError: it can't be written, there is no room for it, it is a folder that has something
+            in it, or points were to become a folder of images.
     """
     path = _checks.path("out", out)
     if path.suffix.lower() in OTHER_FILES:
         raise InputError(f"out: got {str(path)!r}; give a .png, an .npz or a new folder")
-    if path.suffix == ".npz":
-        rows = torch.cat(list(samples.batches()))
-        array = _rgb(rows).numpy() if rows.dim() == 4 else rows.numpy()
-        write_atomically(path, "out", lambda file: np.savez_compressed(file, arr_0=array))
-    elif path.suffix == ".png":
-        rows = torch.cat(list(samples.batches()))
-        if rows.dim() == 4:
-            rows = rows / 127.5 - 1
-        if samples.columns is not None and rows.dim() == 4:
-            columns = samples.columns
-            write_atomically(path, "out", lambda file: pictures.save_grid(file, rows, columns))
+    with Progress("samples", len(samples), unit="samples", show=progress) as bar:
+        if path.suffix == ".npz":
+            write_atomically(path, "out", lambda file: _save_array(samples, file, path, bar))
+        elif path.suffix == ".png":
+            _save_sheet(samples, path, bar)
         else:
-            write_atomically(path, "out", lambda file: pictures.save_samples(file, rows))
+            _save_folder(samples, path, bar)
+
+
+def _save_array(samples: Generated, file: BinaryIO, path: Path, bar: Progress) -> None:
+    """As numpy.savez_compressed would, with one batch in memory."""
+    images = samples.dtype == torch.uint8
+    shape = (len(samples), *samples.shape[2:], 3) if images else samples.shape
+    dtype = np.dtype("uint8" if images else "float32")
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("arr_0.npy", "w", force_zip64=True) as entry,
+    ):
+        np.lib.format.write_array_header_1_0(entry, {**described, "shape": shape})
+        for number, batch in enumerate(samples.batches()):
+            data = (_rgb(batch) if images else batch).numpy().tobytes()
+            if number == 0:
+                _require_disk(samples, len(zlib.compress(data)), path)
+            entry.write(data)
+            bar.advance(len(batch))
+
+
+def _save_sheet(samples: Generated, path: Path, bar: Progress) -> None:
+    require_writable(path, "out")
+    if samples.dtype == torch.uint8:
+        # Its pixels, of 4 bytes each, and the samples as floats and as what they are made of.
+        needed = 4 * pictures.grid_pixels(samples.shape) + 16 * math.prod(samples.shape)
+        _room.require_memory("out", f"one sheet of {len(samples):,} samples", needed)
+    made = []
+    for batch in samples.batches():
+        made.append(batch)
+        bar.advance(len(batch))
+    rows = torch.cat(made)
+    if rows.dim() == 4:
+        rows = rows / 127.5 - 1
+    if samples.columns is not None and rows.dim() == 4:
+        columns = samples.columns
+        write_atomically(path, "out", lambda file: pictures.save_grid(file, rows, columns))
     else:
-        _save_folder(samples, path)
+        write_atomically(path, "out", lambda file: pictures.save_samples(file, rows))
 
 
-def _save_folder(samples: Generated, path: Path) -> None:
+def _save_folder(samples: Generated, path: Path, bar: Progress) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(
             f"out: got {str(path)!r}, which is there already; give a new folder, or a .png or .npz"
@@ -164,11 +203,14 @@ def _save_folder(samples: Generated, path: Path) -> None:
     image_module, beside = need("PIL.Image"), path_beside(path, os.getpid())
     try:
         beside.mkdir(parents=True)
-        number = 0
+        number, digits = 0, max(6, len(str(len(samples) - 1)))
         for batch in samples.batches():
             for picture in _rgb(batch).numpy():
-                image_module.fromarray(picture).save(beside / f"{number:06d}.png")
+                image_module.fromarray(picture).save(beside / f"{number:0{digits}d}.png")
                 number += 1
+            bar.advance(len(batch))
+            if number == len(batch):
+                _require_disk(samples, sum(map(_on_disk, beside.iterdir())), path)
         os.replace(beside, path)
     except OSError as error:
         raise InputError(
@@ -176,6 +218,18 @@ def _save_folder(samples: Generated, path: Path) -> None:
         ) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _require_disk(samples: Generated, first: int, path: Path) -> None:
+    """InputError if all samples, as large as a first batch of ``first`` bytes, have no room."""
+    needed = first * len(samples) // min(BATCH, len(samples))
+    _room.require_disk("out", f"{len(samples):,} samples", needed, path.parent)
+
+
+def _on_disk(path: Path) -> int:
+    """The bytes that the file occupies: whole blocks."""
+    facts = path.stat()
+    return getattr(facts, "st_blocks", 0) * 512 or facts.st_size
 
 
 def _rgb(images: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 
 STEPS = "generator steps"
 MOST_COLUMNS = 3
+GAP = 2
+"""Pixels between the images of a grid."""
 
 
 def save_samples(path: Path | BinaryIO, samples: Tensor, real: Tensor | None = None) -> None:
@@ -39,8 +41,8 @@ def save_grid(
     n, _, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    scale = max(1, round(side / height))
-    tile, gap = (width * scale, height * scale), 2
+    scale, gap = _scale(height, side), GAP
+    tile = width * scale, height * scale
     sheet = image_module.new(
         "RGB", (columns * (tile[0] + gap) + gap, rows * (tile[1] + gap) + gap), (64, 64, 64)
     )
@@ -51,6 +53,17 @@ def save_grid(
         row, column = divmod(i, columns)
         sheet.paste(enlarged, (gap + column * (tile[0] + gap), gap + row * (tile[1] + gap)))
     sheet.save(path, format="PNG")
+
+
+def grid_pixels(shape: Sequence[int]) -> int:
+    """About how many the grid of images (n, c, h, w) has."""
+    n, _, height, width = shape
+    scale = _scale(height)
+    return n * (width * scale + GAP) * (height * scale + GAP)
+
+
+def _scale(height: int, side: int = 48) -> int:
+    return max(1, round(side / height))
 
 
 def save_scatter(path: Path | BinaryIO, points: Tensor, real: Tensor | None = None) -> None:

@@ -321,7 +321,8 @@ def test_certify_without_a_distance_has_no_relative_deviation(call, sides, evalu
         (["--protocol", "pytorchfid"], ["--protocol", "did you mean 'pytorch-fid'?"]),
         (["--protocol", "cleanfid"], ["torch-fidelity", "did you mean 'clean'?"]),
         (["--extractor", "inceptoin"], ["module:factory", "did you mean 'inception'?"]),
-        (["--extractor", "a.b:"], ["--extractor", "module:factory"]),
+        (["--extractor", "a.b:"], ["'a.b:'", "module:factory; nothing stands behind the colon"]),
+        (["--extractor", "timm:"], ["timm:NAME", "nothing stands behind the colon"]),
         (["--precision", "fp16"], ["fp32, tf32, bf16", "did you mean"]),
         (["--device", "gpu"], ["--device", "cpu, cuda, cuda:N"]),
         (["--device", "cuda:first"], ["cuda:N"]),
@@ -366,6 +367,19 @@ def test_a_missing_side_is_exit_1_and_one_line(call, sides, evaluation, missing)
     named[missing] += "-nowhere"
     code, out, err = call("fid", *named)
     assert (code, out) == (1, "") and named[missing] in one_error(err) and not evaluation.calls
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [("run:", "give run:FOLDER, the folder of a run of ganfast train"), ("", "an empty name")],
+)
+@pytest.mark.parametrize("command", ["fid", "score", "stats"])
+def test_nothing_behind_run_is_exit_1_and_one_line(
+    call, sides, evaluation, named, words, command, tmp_path
+):
+    more = {"fid": [sides[0]], "score": [], "stats": [tmp_path / "out.npz"]}[command]
+    code, out, err = call(command, named, *more)
+    assert (code, out) == (1, "") and words in one_error(err) and not evaluation.calls
 
 
 @pytest.mark.parametrize(

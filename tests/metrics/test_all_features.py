@@ -95,6 +95,70 @@ def test_nothing_stays_but_what_is_to_be_kept(arrays, tmp_path):
         evaluate(*arrays, prdc_full=True, features_folder=tmp_path, keep_features=True)
 
 
+def test_kept_features_are_as_good_as_the_images(arrays, tmp_path):
+    """All that is not about pixels or logits, to the bit, in every form that features have."""
+    evaluate(*arrays, prdc_full=True, features_folder=tmp_path, keep_features=True)
+    kept = [tmp_path / f"{name}.features.npy" for name in ("real", "fake")]
+    asked = {"kid": True, "cmmd": True, "prdc": True, "swd": True, "memorisation": True}
+    names = ("fid", "n_fake", "kid_mean", "cmmd", "swd", "memorised", "fid_interval",
+             *(f"prdc_{name}" for name in (*MANIFOLD, "n_real")))  # fmt: skip
+    wanted = evaluate(*arrays, interval=True, **asked)
+    found = metrics.evaluate(*kept, interval=True, device="cpu", **asked)
+    assert [found[name] for name in names] == [wanted[name] for name in names]
+    assert found["dims"] == 12 and found["extractor"] is None
+    assert found["inception_score_mean"] is None and found["images_per_second"] is None
+    assert [name for name, _ in found["costly_images"]] == [
+        name for name, _ in wanted["costly_images"]
+    ]
+    assert all(name.startswith("fake[") for name, _ in found["costly_images"])
+    np.savez_compressed(tmp_path / "real.npz", features=np.load(kept[0]))
+    torch.save(torch.from_numpy(np.load(kept[1])), tmp_path / "fake.pt")
+    others = metrics.evaluate(
+        tmp_path / "real.npz", tmp_path / "fake.pt", device="cpu", interval=True, **asked
+    )
+    assert [others[name] for name in names] == [wanted[name] for name in names]
+
+
+def test_kept_features_beside_images(arrays, tmp_path, monkeypatch):
+    """Whole, in parts, and with images on the other side."""
+    evaluate(*arrays, prdc_full=True, features_folder=tmp_path, keep_features=True)
+    kept = [tmp_path / f"{name}.features.npy" for name in ("real", "fake")]
+    monkeypatch.setattr(metrics.options, "SAMPLE", 30)
+    wanted = evaluate(*arrays, **FULL, bootstrap=8)
+    sides = [[*kept], [kept[0], arrays[1]], [arrays[0], kept[1]]]
+    for real, fake in sides:
+        found = evaluate(real, fake, **FULL, bootstrap=8)
+        for name in ("fid", "fid_interval", "prdc_density", "prdc_n_real", "prdc_n_fake", "swd"):
+            assert found[name] == wanted[name], name
+    report = tmp_path / "out.html"
+    evaluate(*kept, report=report, prdc=True)
+    assert "density" in report.read_text(encoding="utf-8").lower()
+
+
+def test_what_features_have_not_is_told(arrays, tmp_path):
+    path, other = tmp_path / "f.npy", tmp_path / "g.npy"
+    np.save(path, np.random.default_rng(0).normal(size=(20, 12)))
+    np.save(other, np.random.default_rng(1).normal(size=(20, 5)))
+    np.save(tmp_path / "i.npy", arrays[0].numpy())
+    np.savez(tmp_path / "s.npz", mu=np.zeros(12), sigma=np.eye(12))
+    for real, fake, asked, words in (
+        (path, other, {"prdc": True}, "12 features on one side and 5 on the other"),
+        (other, arrays[0], {"kid": True}, "the statistics have 5 features and the network"),
+        (path, tmp_path / "s.npz", {"kid": True}, "fake is a file of statistics; give the images"),
+        (path, path, {"sfid": True}, "without mu_s and sigma_s"),
+        (path, path, {"per_class": True}, "per_class: real is statistics"),
+        (
+            path,
+            path,
+            {"held_out": tmp_path / "i.npy"},
+            "held_out: got images, and real and fake are files",
+        ),
+        (path, path, {"num": 3}, "num: got statistics, whose images can't be chosen"),
+    ):
+        with pytest.raises(InputError, match=words):
+            evaluate(real, fake, **asked)
+
+
 def test_several_extractors_have_a_file_each(arrays, tmp_path):
     both = f"{TINY},tiny_network:Tiny"
     given = {"prdc_full": True, "features_folder": tmp_path, "keep_features": True}

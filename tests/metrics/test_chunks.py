@@ -7,8 +7,9 @@ import torch
 from ganfast.linalg import frechet_distance
 from ganfast.metrics.distances.chunks import Chunks, distances
 from ganfast.metrics.statistics import Statistics
+from ganfast.metrics.summary import Summary
+from ganfast.metrics.summary.chunked_moments import PURPOSE
 from ganfast.metrics.summary.sample import position_hash
-from ganfast.metrics.summary.summary import PURPOSE, Summary
 
 N, DIM, K = 300, 4, 6
 

@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from ganfast import metrics
 from ganfast.errors import InputError
 from ganfast.metrics.distances.kid import squared_discrepancy
 from ganfast.metrics.distributed import Ranks
-from ganfast.metrics.evaluation import evaluation, run_state
+from ganfast.metrics.evaluation import run_state
+from ganfast.metrics.evaluation.machine import decoding_processes
 from ganfast.metrics.extractors import load_extractor
 from ganfast.metrics.images import open_images
+from ganfast.metrics.options import SAMPLED
 from testing import pictures
 from testing.inception_weights import save_random_weights
 
@@ -249,7 +252,7 @@ def test_nothing_is_chosen_from_statistics(folders):
         evaluate(made, made, num=20)
 
 
-@pytest.mark.parametrize("asked", metrics.options.SAMPLED)
+@pytest.mark.parametrize("asked", SAMPLED)
 def test_statistics_have_no_distances_between_images(asked, folders):
     made = metrics.image_statistics(folders.real, **options_of_statistics())
     with pytest.raises(InputError, match=f"{asked}: .* real is a file of statistics.*{asked} out"):
@@ -514,7 +517,7 @@ def test_a_run_that_goes_on_has_its_own_batch_size(folders, tmp_path, monkeypatc
 
 
 def test_decoders_are_sized_to_the_cores(monkeypatch):
-    cuda, workers = torch.device("cuda"), evaluation._workers
+    cuda, workers = torch.device("cuda"), decoding_processes
     for cores, wanted in ((1, 1), (2, 1), (4, 3), (8, 7), (16, 14), (64, 56)):
         monkeypatch.setattr(
             os, "sched_getaffinity", lambda _, n=cores: set(range(n)), raising=False
@@ -632,6 +635,25 @@ def test_a_bar_on_stderr(folders, capsys):
     evaluate(folders.real, folders.fake, progress=True)
     out, err = capsys.readouterr()
     assert out == "" and "real" in err and "fake" in err and "40/40" in err
+    assert "FID" not in err  # which step runs is for a terminal
+
+
+def test_a_terminal_shows_which_step_runs(folders, capsys, monkeypatch):
+    """One line, which each step has to itself and which is empty at the end."""
+    pytest.importorskip("tqdm")
+    asked = {"kid": True, "prdc": True, "swd": True, "memorisation": True, "interval": True}
+    evaluate(folders.real, folders.fake, progress=False, **asked)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    evaluate(folders.real, folders.fake, progress=True, **asked)
+    shown = capsys.readouterr().err.rpartition("40/40")[2].partition("\n")[2]
+    steps = [line for line in shown.split("\r") if line.strip()]
+    names = ("FID from", "KID", "precision and recall", "sliced", "near copies", "interval")
+    assert [line for line in steps if line.endswith("...")] == steps
+    assert all(step.startswith(name) for step, name in zip(steps, names, strict=True)), steps
+    assert shown.endswith("\r") and "\n" not in shown
+    evaluate(folders.real, folders.fake, progress=False, **asked)
+    assert capsys.readouterr().err == ""
 
 
 # ---- images on both sides

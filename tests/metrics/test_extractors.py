@@ -274,10 +274,15 @@ def test_compiled_modules(mine, monkeypatch):
     [
         (
             "nonsense",
-            ["'nonsense'", "give one of inception, digits, dinov2, clip, swav, module:factory"],
+            [
+                "'nonsense'; give one of inception, digits, dinov2, clip, swav, "
+                "timm:NAME, hf:REPOSITORY, torchvision:NAME, module:factory",
+            ],
         ),
         (":factory", ["module:factory"]),
         ("module:", ["module:factory"]),
+        ("timm:", ["'timm:', which names no model; give timm:NAME"]),
+        ("hf", ["'hf', which names no model; give hf:NAME"]),
         ("not_there_at_all:factory", ["no module not_there_at_all"]),
         ("not_there.at.all:factory", ["no module not_there;"]),
         ("os.not_there:factory", ["no module os.not_there"]),

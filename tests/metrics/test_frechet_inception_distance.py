@@ -86,6 +86,26 @@ def test_a_rounding_step_outside_the_range_is_taken(antialias, dtype):
     assert (seen[0][0] == 255).all() and (seen[0][1] == 0).all()
 
 
+def test_a_shared_network_sees_a_batch_once_and_again_what_was_written_over_it():
+    """Also unseen, as the replay of a CUDA graph writes: the same tensor of the same version."""
+    asked = []
+
+    def spy(images):
+        asked.append(images.clone())
+        return channel_means(images)
+
+    one, two = FrechetInceptionDistance(spy), FrechetInceptionDistance(spy)
+    memory = images(8).numpy()
+    x, other = torch.from_numpy(memory), images(8)
+    for each in (one, two):
+        each.update(x, real=True)
+    assert len(asked) == 1
+    version = x._version
+    memory[:] = other.numpy()
+    two.update(x, real=False)
+    assert x._version == version and len(asked) == 2 and torch.equal(asked[1], other)
+
+
 def test_copies_and_pickles_are_of_their_own():
     real, fake = images(), images(30, 200)
     found = metric(real, fake)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from ganfast.errors import InputError
 from ganfast.metrics.images import open_images
 from ganfast.train import train
 from ganfast.train.checkpoint import NAME
-from ganfast.train.generated import Generated, on_the_way, run_images, save
+from ganfast.train.generated import BATCH, Generated, on_the_way, run_images, save
 from ganfast.train.watch import independent_distance
 
 
@@ -124,6 +125,44 @@ def test_what_cannot_be_sampled_is_one_line(tmp_path, digits_run, capsys):
     assert [file.name for file in (tmp_path / "full").iterdir()] == ["a.txt"]
 
 
+def test_what_has_no_room_is_told_before_it_is_made(tmp_path, digits_run, monkeypatch, capsys):
+    run = str(digits_run.out)
+    assert cli.main(["sample", run, "-n", "1" + 13 * "0", "--out", str(tmp_path / "a.npz")]) == 1
+    words = "the noise of 10,000,000,000,000 samples would take 640,000.0 GB of memory"
+    assert words in capsys.readouterr().err
+
+    samples, made, rows = Generated(run, 3 * BATCH), [], Generated.__getitem__
+
+    def counted(self, which):
+        made.append(which)
+        return rows(self, which)
+
+    monkeypatch.setattr(Generated, "__getitem__", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10_000))
+        for out in ("a.npz", "folder"):
+            with pytest.raises(
+                InputError, match=r"^out: 768 samples would take about .* has 10 kB free"
+            ):
+                save(samples, tmp_path / out)
+    assert len(made) == 2  # one batch each
+    with monkeypatch.context() as patch:
+        patch.setattr("ganfast._room._memory", lambda: 1_000_000)
+        with pytest.raises(
+            InputError, match="^out: one sheet of 768 samples would take 8.47 MB of memory"
+        ):
+            save(samples, tmp_path / "a.png")
+    assert len(made) == 2 and not list(tmp_path.iterdir())
+
+
+def test_a_bar_is_shown_only_where_it_is_asked_for(tmp_path, digits_run, capsys):
+    for out in ("a.npz", "a.png", "folder"):
+        save(Generated(digits_run.out, 9), tmp_path / out, progress=True)
+        assert "samples: 100%" in (err := capsys.readouterr().err) and "9/9" in err
+    assert cli.main(["sample", str(digits_run.out), "--out", str(tmp_path / "b.npz")]) == 0
+    assert capsys.readouterr().err == ""  # a pipe
+
+
 def test_a_generator_of_ones_own_is_not_guessed_at(tmp_path):
     source = torch.zeros((32, 1, 8, 8), dtype=torch.uint8)
     generator = torch.nn.Sequential(torch.nn.Linear(16, 64), torch.nn.Unflatten(1, (1, 8, 8)))
@@ -137,11 +176,14 @@ def test_the_fid_of_a_run(tmp_path, digits_run, ring_run, capsys):
     run, extra = str(digits_run.out), ["--extractor", "digits", "--json", "-q"]
     save(Generated(run, 40), tmp_path / "fake.npz")
     save(Generated(run, 40, seed=1), tmp_path / "real.npz")
-    values = []
-    for fake in (str(tmp_path / "fake.npz"), f"run:{run}"):
+    values, known = [], str(tmp_path / "known.npz")
+    flags = ["--num", "40", "--extractor", "digits", "-q"]
+    assert cli.main(["stats", f"run:{run}", known, *flags]) == 0
+    assert "of 40 images" in capsys.readouterr().out
+    for fake in (str(tmp_path / "fake.npz"), f"run:{run}", known):
         assert cli.main(["fid", str(tmp_path / "real.npz"), fake, "--num", "40", *extra]) == 0
         values.append(json.loads(capsys.readouterr().out)["fid"])
-    assert values[0] == values[1]
+    assert values[0] == values[1] == pytest.approx(values[2], rel=1e-9)
     assert cli.main(["fid", str(tmp_path / "real.npz"), f"run:{ring_run.out}", *extra]) == 1
     assert "makes points; give a run on images" in capsys.readouterr().err
     assert cli.main(["fid", str(tmp_path / "real.npz"), "run:nowhere", *extra]) == 1

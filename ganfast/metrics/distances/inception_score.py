@@ -9,11 +9,12 @@ import torch
 from ganfast import _checks
 from ganfast.errors import InputError
 from ganfast.metrics.arrays import as_rows
+from ganfast.metrics.choices import SPLITS
 from ganfast.metrics.summary.score_tally import ScoreTally, are_probabilities
 
 
 def inception_score(
-    logits: Any, *, splits: int = 10, from_logits: bool = True
+    logits: Any, *, splits: int = SPLITS, from_logits: bool = True
 ) -> tuple[float, float]:
     """exp(E KL(p(y|x) || p(y))) (Salimans et al., 2016, arXiv:1606.03498).
 

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ganfast import _room
 from ganfast._terminal import note
 from ganfast.errors import InputError
 from ganfast.metrics.distributed import Ranks
@@ -73,7 +74,7 @@ class AllFeatures:
         each = sum(summary.all_features.row_bytes for summary in sides[0].summaries)
         counts = [side.source.count for side in sides]
         if None in counts:
-            said = f"about {_size(each)} for each image"
+            said = f"about {_room.size(each)} for each image"
         else:
             size = each * sum(count for count in counts if count is not None)
             # The first of several processes gets a copy of what the others have.
@@ -82,12 +83,13 @@ class AllFeatures:
             free = shutil.disk_usage(self.folder).free
             if copies * size - there > free:
                 raise InputError(
-                    f"features_folder: the features of all images take {_size(copies * size)}, and "
-                    f"{str(self.folder)!r} has {_size(free)} free; give another folder, "
+                    f"features_folder: the features of all images take "
+                    f"{_room.size(copies * size)}, and {str(self.folder)!r} has "
+                    f"{_room.size(free)} free; give another folder, "
                     "features_dtype float16, or a sample of the images "
                     f"({', '.join(self._options.whole)} without full)"
                 )
-            said = _size(size)
+            said = _room.size(size)
         sentence = (
             f"{' and '.join(self._options.whole)} from all images: their features take {said} in "
             f"{str(self.folder)!r}{'' if self._options.keep_features else ' meanwhile'}"
@@ -110,11 +112,3 @@ class AllFeatures:
 
 def _beside(options: EvaluationOptions) -> Path | None:
     return None if options.state is None else Path(options.state).parent
-
-
-def _size(count: int) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000  # type: ignore[assignment]
-    return f"{count:,.1f} GB"

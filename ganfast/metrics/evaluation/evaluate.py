@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from ganfast._atomic_file import require_writable
@@ -30,7 +29,8 @@ def evaluate(real: Any, fake: Any, options: EvaluationOptions) -> dict[str, Any]
     Args:
         real, fake: a folder, a .zip or .tar archive, a .npy or .npz file (uint8, NHWC); a .npz
             file of statistics (``mu`` and ``sigma``: ours, pytorch-fid's; other tools' .npz, .npy
-            and .pt too, and of features (n, d)) or a Statistics; a list of paths, or a .txt or
+            and .pt too) or a Statistics; such a file of features (n, d), of which all is made
+            that is not about pixels or logits; a list of paths, or a .txt or
             .csv of them, or a pattern (``"out/*_fake_B.png"``), each of these also as a URL
             (``"s3://..."``); a uint8 tensor or array (n, h, w, 3) or (n, 3, h, w); a DataLoader or
             another iterable of batches; a function that returns an iterator of batches; a pair
@@ -99,27 +99,20 @@ def image_statistics(source: Any, options: StatisticsOptions) -> Statistics:
         EvaluationOptions(**vars(options), inception_score=False), {"images": source}
     )
     evaluation.scan()
-    statistics = evaluation.statistics("images")
+    statistics = evaluation.found.statistics("images")
     evaluation.finish()
     return statistics
 
 
 def _result(evaluation: Evaluation) -> dict[str, Any]:
-    result = numbers(evaluation)
-    others, views = {}, evaluation.by_others()
-    for view in views:
-        assert view.extractor is not None
-        found = numbers(view)
-        others[view.extractor.name] = {key: x for key, x in found.items() if x is not None}
-    result |= {"by_extractor": others or None, "decoders": evaluation.decoders}
-    result["skipped"] = evaluation.skipped
+    first, *rest = evaluation.findings()
+    result, others = numbers(first), {}
+    for findings in rest:
+        assert findings.extractor is not None
+        found = numbers(findings)
+        others[findings.extractor.name] = {key: x for key, x in found.items() if x is not None}
+    result |= {"by_extractor": others or None, **evaluation.told()}
     if evaluation.options.report is not None:
-        every = [(evaluation, result), *zip(views, others.values(), strict=True)]
-        pages = [(found, grids(view, found)) for view, found in every]
-        write_page(evaluation.options.report, pages)
-    return {
-        **result,
-        "images_per_second": evaluation.images_per_second,
-        "seconds": time.perf_counter() - evaluation.began,
-        "stages": dict(evaluation.stopwatch.seconds),
-    }
+        every = [(first, result), *zip(rest, others.values(), strict=True)]
+        write_page(evaluation.options.report, [(found, grids(one, found)) for one, found in every])
+    return {**result, **evaluation.timed()}

@@ -15,7 +15,7 @@ import torch
 from ganfast._terminal import Progress
 from ganfast.metrics.distances.directions import covariance_directions
 from ganfast.metrics.distances.memorisation import nearest_rows
-from ganfast.metrics.evaluation.evaluation import Evaluation
+from ganfast.metrics.evaluation.findings import Findings
 from ganfast.metrics.images import ImageSource
 
 SHOWN = 12
@@ -46,18 +46,17 @@ class Grid:
     rows: list[tuple[str, list[Picture]]] = field(default_factory=list)
 
 
-def grids(evaluation: Evaluation, result: dict[str, Any]) -> list[Grid]:
+def grids(findings: Findings, result: dict[str, Any]) -> list[Grid]:
     """What can be shown of the sides that are images and can be read again."""
-    show = evaluation.options.progress and evaluation.ranks.first
     with (
-        evaluation.stopwatch("report"),
-        Progress("report", None, unit="pictures", show=show) as progress,
+        findings.stopwatch("report"),
+        Progress("report", None, unit="pictures", show=findings.options.progress) as progress,
     ):
-        return _grids(evaluation, result, progress)
+        return _grids(findings, result, progress)
 
 
-def _grids(evaluation: Evaluation, result: dict[str, Any], progress: Progress) -> list[Grid]:
-    real, fake = (_Side.of(evaluation, name, progress) for name in ("real", "fake"))
+def _grids(findings: Findings, result: dict[str, Any], progress: Progress) -> list[Grid]:
+    real, fake = (_Side.of(findings, name, progress) for name in ("real", "fake"))
     found = []
     if fake and result.get("costly_images"):
         rows = fake.rows_of(name for name, _ in result["costly_images"])
@@ -70,7 +69,7 @@ def _grids(evaluation: Evaluation, result: dict[str, Any], progress: Progress) -
             )
         )
     if not (real and fake):
-        return found + _directions(evaluation, real, fake)
+        return found + _directions(findings, real, fake)
     squared, nearest = nearest_rows(fake.features, real.features)
     away, _ = nearest_rows(real.features, fake.features)
 
@@ -96,7 +95,7 @@ def _grids(evaluation: Evaluation, result: dict[str, Any], progress: Progress) -
             [with_nearest(row) for row in range(min(SHOWN, len(squared)))],
         ),
     ]  # fmt: skip
-    found += _directions(evaluation, real, fake)
+    found += _directions(findings, real, fake)
     pairs = result.get("memorised_pairs") or []
     copies = [
         fake.picture(i, f"ratio {pair[2]:.3g}", real.picture(j, "the real image"))
@@ -112,13 +111,13 @@ def _grids(evaluation: Evaluation, result: dict[str, Any], progress: Progress) -
     return found
 
 
-def _directions(evaluation: Evaluation, real: _Side | None, fake: _Side | None) -> list[Grid]:
+def _directions(findings: Findings, real: _Side | None, fake: _Side | None) -> list[Grid]:
     """The images at both ends of the directions that carry the covariance term."""
     ends = [(name, side) for name, side in (("real", real), ("generated", fake)) if side]
     if not ends:
         return []
-    known = evaluation.known("real"), evaluation.known("fake")
-    directions = covariance_directions(*known, number=DIRECTIONS, gradients=evaluation.gradients)
+    known = findings.known("real"), findings.known("fake")
+    directions = covariance_directions(*known, number=DIRECTIONS, gradients=findings.gradients)
     rows = []
     for number, one in enumerate(directions, 1):
         if one.share < LEAST_SHARE:
@@ -173,20 +172,20 @@ class _Side:
     """The sample of one side, and its images."""
 
     def __init__(
-        self, evaluation: Evaluation, name: str, source: ImageSource, progress: Progress
+        self, findings: Findings, name: str, source: ImageSource, progress: Progress
     ) -> None:
         self._progress = progress
-        self._source, self._name = source, evaluation.sampled_names(name)
-        self._positions = evaluation.sampled(name).sample_positions
-        self.features = evaluation.sample(name)
+        self._source, self._name = source, findings.sampled_names(name)
+        self._positions = findings.sampled(name).sample_positions
+        self.features = findings.sample(name)
 
     @classmethod
-    def of(cls, evaluation: Evaluation, name: str, progress: Progress) -> _Side | None:
+    def of(cls, findings: Findings, name: str, progress: Progress) -> _Side | None:
         """None for statistics, and for a stream, which is over."""
-        source = evaluation.source_of_sample(name)
+        source = findings.source_of_sample(name)
         if source is None or not source.resumable:
             return None
-        return cls(evaluation, name, source, progress)
+        return cls(findings, name, source, progress)
 
     def rows_of(self, names: Iterable[str]) -> list[int]:
         rows = {self._name(row): row for row in range(len(self._positions))}

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -48,6 +48,10 @@ class ImageSet:
     @property
     def summaries(self) -> list[Summary]:
         return [self.summary, *(summary for _, summary in self.others)]
+
+    def by_other(self, number: int) -> ImageSet:
+        """What is known by the ``number``-th of ``others``."""
+        return replace(self, summary=self.others[number][1], others=[])
 
     def scan(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ganfast.errors import InputError, InputTypeError
-from ganfast.metrics.choices import LIBRARIES, PRESETS
+from ganfast.metrics.choices import DIMS, LIBRARIES, PRESETS
 from ganfast.metrics.extractors import Extractor, load_extractor
 from ganfast.metrics.images import ImageSource
 from ganfast.metrics.options import EvaluationOptions
@@ -73,10 +73,10 @@ def _require_enough(
             "of them made; give the images, or one extractor"
         )
     asked = [one for one in options.sampled if not (images and one == "prdc")]
-    if asked:
+    if asked and (source.features is None or images):
         raise InputError(
-            f"{asked[0]}: it compares images and {name} is a file of statistics; give the images, "
-            f"or leave {asked[0]} out"
+            f"{asked[0]}: it compares images and {name} is a file of statistics; give the images "
+            f"or a file of their features, or leave {asked[0]} out"
         )
     if options.sfid and source.spatial is None:
         raise InputError(
@@ -122,3 +122,35 @@ def how_made(extractor: Extractor) -> dict[str, Any]:
         "extractor": extractor.identity,
         "precision": extractor.precision,
     }
+
+
+def require_comparable(
+    opened: Mapping[str, ImageSource | Statistics],
+    extractor: Extractor | None,
+    options: EvaluationOptions,
+) -> list[str]:
+    """What is to be kept in mind of the sides that are statistics; InputError if they were made in
+    another way than each other, or than ``extractor`` looks at images."""
+    statistics = [side for side in opened.values() if isinstance(side, Statistics)]
+    allow, notes = options.allow_mismatch, []
+    for own, other in zip(statistics, statistics[1:], strict=False):
+        if own is not other:
+            notes += own.check_comparable(other, allow_mismatch=allow)
+    for one in statistics:
+        if extractor is None:
+            if options.dims not in (None, one.dim):
+                raise InputError(
+                    f"dims: got {options.dims}, and the statistics have {one.dim} features; leave "
+                    "dims out"
+                )
+            continue
+        if one.dim != extractor.dim:
+            layer = extractor.layer is not None and one.dim in DIMS
+            raise InputError(
+                f"the statistics have {one.dim} features and the network {extractor.name!r} has "
+                f"{extractor.dim}: "
+                + (f"give --dims {one.dim} (dims={one.dim}), or " if layer else "")
+                + "make them anew with ganfast stats"
+            )
+        notes += one.check_comparable(**how_made(extractor), allow_mismatch=allow)
+    return notes

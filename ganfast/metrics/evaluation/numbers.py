@@ -15,26 +15,26 @@ from ganfast.metrics.distances.kid import kernel_inception_distance
 from ganfast.metrics.distances.manifold import MANIFOLD, manifold_metrics
 from ganfast.metrics.distances.memorisation import memorisation
 from ganfast.metrics.distances.sliced import sliced_wasserstein
-from ganfast.metrics.evaluation.evaluation import Evaluation
+from ganfast.metrics.evaluation.findings import Findings
 from ganfast.metrics.evaluation.per_class import fid_per_class, manifold_per_class
 from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 
 
-def numbers(evaluation: Evaluation) -> dict[str, Any]:
+def numbers(findings: Findings) -> dict[str, Any]:
     """All that is known by one extractor."""
-    options, notes = evaluation.options, list(evaluation.notes)
-    real, fake = evaluation.known("real"), evaluation.known("fake")
+    options, notes = findings.options, list(findings.notes)
+    real, fake = findings.known("real"), findings.known("fake")
     for name, side in (("real", real), ("fake", fake)):
         notes += _on_the_number(name, side)
-        beside = evaluation.images_beside(name)
+        beside = findings.images_beside(name)
         if beside is not None:
             notes.append(
                 f"{name} is statistics, beside which its file has {beside.count:,} images: from "
                 "these are precision, recall, density and coverage"
             )
-    with evaluation.stopwatch("distance"):
+    with findings.step("distance", "FID from the moments"):
         terms = frechet_terms(real, fake)
     return {
         "fid": terms.fid,
@@ -42,16 +42,16 @@ def numbers(evaluation: Evaluation) -> dict[str, Any]:
         "covariance_term": terms.covariance_term,
         "n_real": _count(real),
         "n_fake": _count(fake),
-        **_spatial(evaluation),
+        **_spatial(findings),
         **_score(options, fake, notes),
-        **_kernel(evaluation, notes),
-        **_cmmd(evaluation, notes),
-        **_manifold(evaluation, notes),
-        **_sliced(evaluation),
-        **_memorised(evaluation, notes),
-        **_uncertainty(evaluation, real, fake, notes),
-        **_per_class(evaluation, real, fake, notes),
-        **evaluation.provenance(),
+        **_kernel(findings, notes),
+        **_cmmd(findings, notes),
+        **_manifold(findings, notes),
+        **_sliced(findings),
+        **_memorised(findings, notes),
+        **_uncertainty(findings, real, fake, notes),
+        **_per_class(findings, real, fake, notes),
+        **findings.provenance(),
         "notes": notes,
     }
 
@@ -95,32 +95,33 @@ def _known(name: str, deviation: float | None, why: str, notes: list[str]) -> fl
     return None
 
 
-def _spatial(evaluation: Evaluation) -> dict[str, Any]:
-    there = evaluation.extractor is None or evaluation.extractor.spatial is not None
-    if not evaluation.options.sfid or not there:
+def _spatial(findings: Findings) -> dict[str, Any]:
+    there = findings.extractor is None or findings.extractor.spatial is not None
+    if not findings.options.sfid or not there:
         return {"sfid": None}
-    with evaluation.stopwatch("distance"):
-        return {"sfid": frechet_terms(*map(evaluation.spatial, ("real", "fake"))).fid}
+    with findings.step("distance", "sFID from the moments"):
+        return {"sfid": frechet_terms(*map(findings.spatial, ("real", "fake"))).fid}
 
 
-def _kernel(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+def _kernel(findings: Findings, notes: list[str]) -> dict[str, Any]:
     mean = std = None
-    if evaluation.options.kid:
-        real, fake = (evaluation.sampled(name) for name in ("real", "fake"))
-        mean, std = kernel_inception_distance(
-            real.sample, fake.sample, seed=evaluation.options.seed
-        )
+    if findings.options.kid:
+        real, fake = (findings.sampled(name) for name in ("real", "fake"))
+        with findings.step("kernel", "KID of subsets"):
+            mean, std = kernel_inception_distance(
+                real.sample, fake.sample, seed=findings.options.seed
+            )
         why = f"the {real.count} and {fake.count} images make one subset"
         std = _known("kid_std", std, why, notes)
     return {"kid_mean": mean, "kid_std": std}
 
 
-def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+def _manifold(findings: Findings, notes: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys((*MANIFOLD, "n_real", "n_fake"))
-    if evaluation.options.prdc:
-        sides = [evaluation.compared(name, "prdc")[0] for name in ("real", "fake")]
+    if findings.options.prdc:
+        sides = [findings.compared(name, "prdc")[0] for name in ("real", "fake")]
         try:
-            with evaluation.stopwatch("manifold"):
+            with findings.step("manifold", "precision and recall: nearest neighbours"):
                 metrics = manifold_metrics(*sides)
         except InputError as error:  # known only after the pass, whose FID must not be lost
             notes.append(f"no precision and recall: {error}")
@@ -130,39 +131,39 @@ def _manifold(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
     return {f"prdc_{name}": value for name, value in found.items()}
 
 
-def _cmmd(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+def _cmmd(findings: Findings, notes: list[str]) -> dict[str, Any]:
     value = error = None
-    if evaluation.options.cmmd:
+    if findings.options.cmmd:
         try:
-            with evaluation.stopwatch("kernel"):
-                value, error = cmmd(*map(evaluation.sample, ("real", "fake")))
+            with findings.step("kernel", "CMMD"):
+                value, error = cmmd(*map(findings.sample, ("real", "fake")))
         except InputError as fault:  # known only after the pass, whose FID must not be lost
             notes.append(f"no CMMD: {fault}")
     return {"cmmd": value, "cmmd_error": error}
 
 
-def _sliced(evaluation: Evaluation) -> dict[str, Any]:
+def _sliced(findings: Findings) -> dict[str, Any]:
     value = error = None
-    if evaluation.options.swd:
-        real, fake = (evaluation.compared(name, "swd")[0] for name in ("real", "fake"))
-        with evaluation.stopwatch("sliced"):
-            value, error = sliced_wasserstein(real, fake, seed=evaluation.options.seed)
+    if findings.options.swd:
+        real, fake = (findings.compared(name, "swd")[0] for name in ("real", "fake"))
+        with findings.step("sliced", "sliced Wasserstein distance: projections"):
+            value, error = sliced_wasserstein(real, fake, seed=findings.options.seed)
     return {"swd": value, "swd_error": error}
 
 
-def _memorised(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
+def _memorised(findings: Findings, notes: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(("memorised", "memorised_expected", "memorised_pairs"))
-    if evaluation.options.memorisation:
-        held_out = evaluation.held_out
+    if findings.options.memorisation:
+        held_out = findings.held_out
         beside = None if held_out is None else held_out.sample
         try:
-            with evaluation.stopwatch("memorisation"):
-                sides = map(evaluation.sample, ("real", "fake"))
+            with findings.step("memorisation", "near copies: nearest neighbours"):
+                sides = map(findings.sample, ("real", "fake"))
                 copies = memorisation(*sides, held_out=beside)
         except InputError as error:
             notes.append(f"nothing on memorisation: {error}")
         else:
-            real, fake = (evaluation.sampled_names(name) for name in ("real", "fake"))
+            real, fake = (findings.sampled_names(name) for name in ("real", "fake"))
             pairs = [[fake(i), real(j), ratio] for i, j, ratio in copies.pairs]
             found = dict(zip(found, (copies.share, copies.expected, pairs), strict=True))
             if beside is not None:
@@ -173,22 +174,22 @@ def _memorised(evaluation: Evaluation, notes: list[str]) -> dict[str, Any]:
     return found
 
 
-def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
+def _per_class(findings: Findings, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
     keys = ("intra_fid", "fid_per_class", "vanished_classes")
     more = ("intra_precision", "intra_recall", "prdc_per_class")
     result: dict[str, Any] = dict.fromkeys((*keys, *more))
-    if not evaluation.classes:
+    if not findings.classes:
         return result
     sides = {"real": real, "fake": fake}
-    with evaluation.stopwatch("distance"):
-        found, mean, sentences = fid_per_class(sides, evaluation.classes)
-    vanished = [name for name in evaluation.classes["real"].names if name not in found]
+    with findings.step("distance", f"FID of {len(findings.classes['real'].names)} classes"):
+        found, mean, sentences = fid_per_class(sides, findings.classes)
+    vanished = [name for name in findings.classes["real"].names if name not in found]
     result |= {"intra_fid": mean, "fid_per_class": found}
     notes += sentences
-    if evaluation.options.prdc:
-        compared = {name: evaluation.compared(name, "prdc") for name in sides}
-        with evaluation.stopwatch("manifold"):
-            prdc, sentences = manifold_per_class(compared, evaluation.classes)
+    if findings.options.prdc:
+        compared = {name: findings.compared(name, "prdc") for name in sides}
+        with findings.step("manifold", "precision and recall of each class"):
+            prdc, sentences = manifold_per_class(compared, findings.classes)
         notes += sentences
         known = [of for of in prdc.values() if of is not None]
         vanished += [name for name, of in prdc.items() if of is not None and not of["recall"]]
@@ -198,12 +199,12 @@ def _per_class(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -
     return {**result, "vanished_classes": sorted(vanished)}
 
 
-def _uncertainty(evaluation: Evaluation, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
-    options = evaluation.options
+def _uncertainty(findings: Findings, real: Any, fake: Any, notes: list[str]) -> dict[str, Any]:
+    options = findings.options
     interval = limit = error = costly = points = None
     images = isinstance(real, Summary) or isinstance(fake, Summary)
     if options.interval and (images or options.report is None):
-        interval, costly = _by_influence(evaluation, real, fake)
+        interval, costly = _by_influence(findings, real, fake)
         few = [name for name, side in (("real", real), ("fake", fake))
                if isinstance(side, Summary) and side.count <= side.dim]  # fmt: skip
         if few:
@@ -212,12 +213,12 @@ def _uncertainty(evaluation: Evaluation, real: Any, fake: Any, notes: list[str])
                 "than features, and is taken in the directions that these span"
             )
     if options.bootstrap:
-        with evaluation.stopwatch("bootstrap"):
+        with findings.step("bootstrap", f"interval: {options.bootstrap} FIDs of half the images"):
             interval = list(
                 bootstrap_interval(real, fake, replicates=options.bootstrap, seed=options.seed)
             )
     if options.fid_infinity:
-        with evaluation.stopwatch("extrapolation"):
+        with findings.step("extrapolation", "FID-infinity: FIDs of parts of the images"):
             extrapolated = fid_infinity(real, fake, seed=options.seed)
         limit, error = extrapolated.fid, extrapolated.standard_error
         points = [list(pair) for pair in zip(extrapolated.counts, extrapolated.fids, strict=True)]
@@ -234,16 +235,16 @@ _COSTLY = 10
 """Images that are named."""
 
 
-def _by_influence(evaluation: Evaluation, real: Any, fake: Any) -> tuple[Any, Any]:
+def _by_influence(findings: Findings, real: Any, fake: Any) -> tuple[Any, Any]:
     """The interval of FID, and the fake images without which it would fall most."""
     if isinstance(real, Statistics) and isinstance(fake, Statistics):
         raise InputError("interval: got statistics of both sides; give the images of one")
-    with evaluation.stopwatch("influence"):
-        evaluation.gradients = fid_gradients(real, fake)
-        found = influence_by(evaluation.gradients, real, fake)
+    with findings.step("influence", "interval: the influence of each image"):
+        findings.gradients = fid_gradients(real, fake)
+        found = influence_by(findings.gradients, real, fake)
     if found.fake is None:
         return [found.low, found.high], None
-    called = evaluation.sampled_names("fake")
+    called = findings.sampled_names("fake")
     order = found.fake.argsort(stable=True)[:_COSTLY].tolist()
     costly = [[called(i), float(found.fake[i])] for i in order if found.fake[i] < 0]
     return [found.low, found.high], costly

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 from ganfast._options import with_options
@@ -40,7 +39,7 @@ def score(source: Any, options: ScoreOptions) -> dict[str, Any]:
             "made; leave dims out"
         )
     evaluation = Evaluation(EvaluationOptions(**vars(options)), {"images": source})
-    images = evaluation.known("images")
+    images = evaluation.found.known("images")
     if isinstance(images, Statistics):
         raise InputError("images: got statistics, which have no Inception Score; give the images")
     if images.classes is None:
@@ -49,7 +48,8 @@ def score(source: Any, options: ScoreOptions) -> dict[str, Any]:
             f"extractor: got {evaluation.extractor.name!r}, which gives no logits, and the "
             "Inception Score is made of them; give one that returns (features, logits)"
         )
-    known = evaluation.source("images").count
+    (image_set,) = evaluation.found.image_sets
+    known = image_set.source.count
     if known is not None and known < options.splits:
         raise InputError(f"splits: got {options.splits}, and there are {known} images; give fewer")
     evaluation.scan()
@@ -63,13 +63,10 @@ def score(source: Any, options: ScoreOptions) -> dict[str, Any]:
         "inception_score_mean": mean,
         "inception_score_std": deviation if known else None,
         "n": images.count,
-        **evaluation.provenance(),
-        "decoders": evaluation.decoders,
-        "skipped": evaluation.skipped,
+        **evaluation.found.provenance(),
+        **evaluation.told(),
         "notes": list(evaluation.notes),
-        "images_per_second": evaluation.images_per_second,
-        "seconds": time.perf_counter() - evaluation.began,
-        "stages": dict(evaluation.stopwatch.seconds),
+        **evaluation.timed(),
     }
     result = evaluation.ranks.from_first(result if evaluation.ranks.first else None)
     evaluation.finish()

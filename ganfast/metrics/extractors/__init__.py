@@ -90,7 +90,10 @@ def load_extractor(
         raise InputError(
             f"dims: got {dims}, and the extractor {name} has features of its own; leave dims out"
         )
-    library = name.partition(":")[0] in LIBRARIES
+    prefix, _, model = name.partition(":")
+    library = prefix in LIBRARIES
+    if library and not model:
+        raise InputError(f"extractor: got {name!r}, which names no model; give {prefix}:NAME")
     if library or name in PRESETS:
         if protocol.name != "pytorch-fid":  # the default
             raise InputError(

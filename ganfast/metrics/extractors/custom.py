@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ganfast import _checks
 from ganfast.errors import InputError
-from ganfast.metrics.choices import EXTRACTORS
+from ganfast.metrics.choices import EXTRACTOR_FORMS, EXTRACTORS
 from ganfast.metrics.extractors.extractor import Extractor, Preprocess, identity, split_output
 from ganfast.metrics.extractors.precision import float32_products
 from ganfast.metrics.protocols import Protocol
@@ -101,7 +101,7 @@ def _factory(path: str) -> Callable[[], Any]:
     if not colon or not module_name or not attribute:
         known = ", ".join(EXTRACTORS)
         raise InputError(
-            f"extractor: got {path!r}; give one of {known}, module:factory"
+            f"extractor: got {path!r}; give one of {known}, {EXTRACTOR_FORMS}"
             f"{_checks.suggestion(path, EXTRACTORS)}"
         )
     try:

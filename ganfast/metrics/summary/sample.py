@@ -71,6 +71,8 @@ class BottomSample:
     @no_autograd
     def all_reduce(self, group: Any = None) -> None:
         """Hold the sample of what all processes in ``group`` have seen."""
+        if not self.size:
+            return
         # First who has which positions, 8 bytes each; then the rows that remain, once.
         own = torch.full((self.size,), -1)
         own[: len(self)] = torch.from_numpy(self._positions[: len(self)])

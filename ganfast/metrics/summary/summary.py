@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganfast import _checks
-from ganfast.errors import InputError, InputTypeError
+from ganfast.errors import InputError
+from ganfast.metrics.choices import SPLITS
 from ganfast.metrics.distributed import gather
 from ganfast.metrics.no_autograd import no_autograd
+from ganfast.metrics.summary.batch_checks import check_logits, check_rows, positions_of
+from ganfast.metrics.summary.chunked_moments import ChunkedMoments, ChunkOf
 from ganfast.metrics.summary.feature_file import FeatureFile
-from ganfast.metrics.summary.late_checks import LateChecks, not_finite, without_waiting
-from ganfast.metrics.summary.sample import BottomSample, position_hash
-from ganfast.metrics.summary.score_tally import PROBABILITIES, ScoreTally, are_probabilities
+from ganfast.metrics.summary.late_checks import LateChecks, without_waiting
+from ganfast.metrics.summary.sample import BottomSample
+from ganfast.metrics.summary.score_tally import ScoreTally
 from ganfast.metrics.summary.streaming import Moments
-
-PURPOSE = 1
-"""Of the hash that gives an image its chunk."""
-
-
-class ChunkOf(Protocol):
-    def __getitem__(self, positions: np.ndarray, /) -> np.ndarray: ...
 
 
 class Summary:
@@ -71,7 +67,7 @@ class Summary:
         dim: int,
         *,
         classes: int | None = None,
-        splits: int = 10,
+        splits: int = SPLITS,
         chunks: int = 0,
         sample: int = 0,
         features: FeatureFile | None = None,
@@ -83,13 +79,12 @@ class Summary:
         self.dim = _checks.integer("dim", dim, least=1)
         self.classes = None if classes is None else _checks.integer("classes", classes, least=1)
         self.splits = _checks.integer("splits", splits, least=1)
-        self.chunks = _checks.integer("chunks", chunks, least=0)
+        chunks = _checks.integer("chunks", chunks, least=0)
         self.seed = _checks.integer("seed", seed, least=0)
         if self.seed >= 2**63:
             raise InputError(f"seed: got {seed}; give a whole number below 2**63")
         sample = _checks.integer("sample", sample, least=0)
-        self._parts = [Moments(self.dim, device=device) for _ in range(max(self.chunks, 1))]
-        self._chunk_of, self._device = chunk_of, device
+        self._moments = ChunkedMoments(self.dim, chunks, self.seed, chunk_of, device)
         self._spatial = None if spatial is None else Moments(spatial, device=device)
         self._tally = None if classes is None else ScoreTally(classes, self.splits)
         self._sample = BottomSample(sample, self.dim, self.seed)
@@ -123,18 +118,11 @@ class Summary:
                 values are told of at the next reading (of any result or state, or by settle()), or
                 after 256 batches, and whatever is read then raises the same.
         """
-        where = _positions(positions)
+        where = positions_of(positions)
         late = features.is_cuda if isinstance(features, Tensor) else False
-        self._check("features", features, len(where), self.dim, where, late)
+        check_rows("features", features, self.dim, where, late=late)
         if self._tally is not None:
-            if logits is None:
-                raise InputError(
-                    f"logits: got None; give (n, {self.classes}), or make the Summary with "
-                    "classes=None if the extractor has none"
-                )
-            self._check("logits", logits, len(where), self._tally.classes, where, late)
-            if not late and are_probabilities(logits):
-                raise InputError(PROBABILITIES)
+            logits = check_logits(logits, self._tally.classes, where, late=late)
         if self._all is not None:  # first, since there may be no room
             self._all.add(features, where)
         if late and len(where):
@@ -146,41 +134,15 @@ class Summary:
             # whose score is low; round-robin ones hold all classes.
             part = without_waiting(torch.from_numpy(where % self.splits), logits.device)
             self._tally.add(logits, part)
-        if self.chunks < 2 and self._chunk_of is None:
-            self._take(0, features, late)
-        else:
-            if self._chunk_of is None:
-                chunk = position_hash(where, self.seed, PURPOSE) % np.uint64(self.chunks)
-            else:
-                chunk = self._chunk_of[where]
-            order = torch.from_numpy(np.argsort(chunk, kind="stable"))
-            there, sizes = np.unique(chunk, return_counts=True)
-            self._make_chunks(max(there.tolist(), default=-1) + 1)
-            rows = features[without_waiting(order, features.device)]
-            for i, own in zip(there.tolist(), rows.split(sizes.tolist()), strict=True):
-                self._take(i, own, late)
+        self._moments.add(features, where, late)
         self._sample.add(features, where)
         if self._spatial is not None:
             assert spatial is not None
             self._spatial.update_unchecked(spatial)
 
-    def _make_chunks(self, count: int) -> None:
-        if count > self.chunks and self._chunk_of is not None:
-            more = range(len(self._parts), count)
-            self._parts += [Moments(self.dim, device=self._device) for _ in more]
-            self.chunks = count
-
     def renumber(self, numbers: Sequence[int | None]) -> None:
         """Let chunk i be the present number ``numbers[i]``; None: one that no image was of."""
-        self._make_chunks(max((i + 1 for i in numbers if i is not None), default=0))
-        self._parts = [
-            Moments(self.dim, device=self._device) if i is None else self._parts[i] for i in numbers
-        ]
-        self.chunks = len(numbers)
-
-    def _take(self, i: int, features: Tensor, late: bool) -> None:
-        part = self._parts[i]
-        (part.update_unchecked if late else part.update)(features)
+        self._moments.renumber(numbers)
 
     def settle(self) -> None:
         """Wait for the GPU, if features came from one; InputError if some, or logits, were not what
@@ -190,19 +152,19 @@ class Summary:
     @property
     def count(self) -> int:
         """The number of images so far."""
-        return sum(part.count for part in self._parts)
+        return self._moments.count
+
+    @property
+    def chunks(self) -> int:
+        """Into how many parts the moments are divided; 0 where they are not."""
+        return self._moments.chunks
 
     @property
     def moments(self) -> Moments:
         """Of all images; where there are chunks, their merger in a fixed order, made anew at each
         reading."""
         self.settle()
-        if len(self._parts) == 1:
-            return self._parts[0]
-        whole = Moments(self.dim)
-        for part in self._parts:
-            whole.merge(part)
-        return whole
+        return self._moments.whole()
 
     @property
     def spatial_moments(self) -> Moments | None:
@@ -214,7 +176,7 @@ class Summary:
     def chunk_moments(self) -> list[Moments]:
         """Of each chunk; none where ``chunks`` is 0."""
         self.settle()
-        return list(self._parts) if self.chunks else []
+        return list(self._moments.parts) if self.chunks else []
 
     @property
     def sample(self) -> Tensor:
@@ -264,23 +226,15 @@ class Summary:
             ValueError: (an InputError, in all of them) they were not made with the same arguments.
         """
         self.settle()
-        settings = gather(self._settings(), group)
+        settings = gather(torch.tensor(self.settings), group)
         if not bool((settings == settings[0]).all()):
             names = "dim, classes, splits, chunks, sample, seed and spatial, if any"
             raise InputError(
                 f"Summary: got ({names}) = {settings.tolist()} by rank; make it alike in all "
                 "processes"
             )
-        for part in self._parts:
+        for part in self._named().values():
             part.all_reduce(group)
-        if self._tally is not None:
-            self._tally.all_reduce(group)
-        if self._spatial is not None:
-            self._spatial.all_reduce(group)
-        if self._sample.size:
-            self._sample.all_reduce(group)
-        if self._all is not None:
-            self._all.all_reduce(group)
 
     @no_autograd
     def state_dict(self) -> dict[str, Tensor]:
@@ -288,7 +242,7 @@ class Summary:
         same bits as one that never stopped. At dim 2048 up to 50 MB for each chunk."""
         self.settle()
         return {
-            "settings": self._settings(),
+            "settings": torch.tensor(self.settings),
             **{
                 f"{name}.{key}": value
                 for name, part in self._named().items()
@@ -304,8 +258,7 @@ class Summary:
         Raises:
             ValueError: (an InputError) any other state.
         """
-        own = self._settings().tolist()
-        given = state["settings"].tolist() if "settings" in state else "none"
+        own, given = self.settings, state["settings"].tolist() if "settings" in state else "none"
         if given != own:
             raise InputError(
                 f"state: got that of a Summary with (dim, classes, splits, chunks, sample, seed) = "
@@ -320,7 +273,7 @@ class Summary:
 
     def _named(self) -> dict[str, Moments | ScoreTally | BottomSample | FeatureFile]:
         named: dict[str, Moments | ScoreTally | BottomSample | FeatureFile] = {
-            f"moments.{i}": part for i, part in enumerate(self._parts)
+            f"moments.{i}": part for i, part in enumerate(self._moments.parts)
         }
         if self._tally is not None:
             named["score"] = self._tally
@@ -333,40 +286,6 @@ class Summary:
     @property
     def settings(self) -> list[int]:
         """What it was made with, as numbers."""
-        found: list[int] = self._settings().tolist()
-        return found
-
-    def _settings(self) -> Tensor:
         classes = 0 if self.classes is None else self.classes
-        sample = self._sample.size
-        settings = [self.dim, classes, self.splits, self.chunks, sample, self.seed]
-        return torch.tensor(settings + ([] if self._spatial is None else [self._spatial.dim]))
-
-    def _check(
-        self, name: str, x: Tensor, n: int, width: int, where: np.ndarray, late: bool
-    ) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise InputTypeError(f"{name}: got {kind}; give a floating tensor")
-        if tuple(x.shape) != (n, width):
-            raise InputError(
-                f"{name}: got shape {tuple(x.shape)}; give ({n}, {width}), for {n} positions and "
-                f"{width} as the Summary was made"
-            )
-        # One NaN or inf makes the sum one; only then is each looked at.
-        if not late and not bool(torch.isfinite(x.sum(dtype=torch.float32))):
-            bad = where[(~torch.isfinite(x)).any(1).cpu().numpy()]
-            if len(bad):
-                raise not_finite(name, bad, n)
-
-
-def _positions(positions: Sequence[int]) -> np.ndarray:
-    given = np.asarray(positions)
-    if given.size == 0:
-        return np.zeros(0, dtype=np.int64)
-    if given.ndim != 1 or given.dtype.kind not in "iu" or int(given.min()) < 0:
-        raise InputError(
-            f"positions: got {given.dtype} of shape {given.shape}; give a whole number of at least "
-            "0 for each image"
-        )
-    return given.astype(np.int64)
+        settings = [self.dim, classes, self.splits, self.chunks, self._sample.size, self.seed]
+        return settings + ([] if self._spatial is None else [self._spatial.dim])
