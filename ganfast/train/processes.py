@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganfast.errors import InputError
@@ -115,8 +116,15 @@ class _WholeBatchNorm(nn.Module):
         self._parameters, self._buffers = norm._parameters, norm._buffers
         self._norm, self._count = [norm], count  # in a list: no part of the state
 
-    @torch.compiler.disable  # the exchange is no part of a graph
     def forward(self, x: Tensor) -> Tensor:
+        # The exchange is no part of a graph. Said here, as a decorator would import torch's
+        # compiler, which takes as long as torch itself, in every process that trains.
+        if is_compiling():
+            apart: Tensor = torch.compiler.disable(self._exchanged)(x)
+            return apart
+        return self._exchanged(x)
+
+    def _exchanged(self, x: Tensor) -> Tensor:
         norm: Any = self._norm[0]
         if not self.training:
             result: Tensor = norm.eval()(x)
