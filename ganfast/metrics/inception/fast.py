@@ -153,20 +153,21 @@ def _block(make: _Maker, m: nn.Module) -> nn.Module:
 
 
 def _input_shapes(network: InceptionNetwork, n: int) -> dict[nn.Module, torch.Size]:
-    """What each convolution of ``network`` gets for ``n`` images, without computing anything."""
-    with torch.device("meta"):
-        shadow = InceptionNetwork()
-        images = torch.empty(n, 3, SIZE, SIZE)
-    sources = dict(network.named_modules())
+    """What each convolution of ``network`` gets for ``n`` images, without computing anything: by
+    none. (Tensors on meta would import torch's compiler, which takes as long as torch itself.)"""
     shapes: dict[nn.Module, torch.Size] = {}
-    for name, module in shadow.named_modules():
-        if isinstance(module, ConvNorm):
 
-            def note(_: nn.Module, inputs: tuple[Tensor], name: str = name) -> None:
-                shapes[sources[name]] = inputs[0].shape
+    def note(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        shapes[module] = torch.Size((n, *inputs[0].shape[1:]))
 
-            module.register_forward_pre_hook(note)
-    shadow(images)
+    convolutions = [module for module in network.modules() if isinstance(module, ConvNorm)]
+    hooks = [module.register_forward_pre_hook(note) for module in convolutions]
+    try:
+        with torch.inference_mode():
+            network(network.fc.weight.new_empty(0, 3, SIZE, SIZE))
+    finally:
+        for hook in hooks:
+            hook.remove()
     return shapes
 
 
