@@ -65,8 +65,8 @@ def on_gpu(quick: bool) -> list[Case]:
     if quick:
         return [
             preprocessing(2, 8),
-            gpu.network("fp32", 2),
-            gpu.network("fp32", 2, compiled=True),
+            gpu.network("fp32", 1),
+            gpu.network("fp32", 1, compiled=True),
             *(gpu.whole(kind, 4, "fp32", dims=64) for kind in (gpu.TENSORS, gpu.JPEGS)),
         ]
     return [

@@ -186,9 +186,12 @@ def main(provider: str, count: int, dim: int) -> None:
     print((peak_kib() - before) * 1024 / 1e6)
 
 
-def against_products(count: int, dim: int = DIM, rounds: int = 1) -> list[float]:
-    """The time over that of the products, by round."""
-    limit = multiplying(2048, torch.float32, 4.0 * count**2 * dim, torch.device("cpu"))
+def against_products(
+    count: int, dim: int = DIM, rounds: int = 1, *, side: int = 2048
+) -> list[float]:
+    """The time over that of the products, by round; their rate is that of a product of matrices
+    with so many rows."""
+    limit = multiplying(side, torch.float32, 4.0 * count**2 * dim, torch.device("cpu"))
 
     def seconds(step: Step, times: int = 1) -> float:
         began = time.perf_counter()

