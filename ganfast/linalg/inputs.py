@@ -159,6 +159,8 @@ def check_sizes(a: Matrices, b: Matrices) -> None:
 def common_batch(first: tuple[str, Tensor, int], second: tuple[str, Tensor, int]) -> torch.Size:
     """The leading shape that two (name, tensor, own dimensions) broadcast to."""
     shapes = [x.shape[: x.dim() - own] for _, x, own in (first, second)]
+    if shapes[0] == shapes[1]:  # mostly; the other way imports SymPy, a third of a second
+        return shapes[0]
     try:
         return torch.broadcast_shapes(*shapes)
     except RuntimeError:

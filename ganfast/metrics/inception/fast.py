@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -152,21 +153,28 @@ def _block(make: _Maker, m: nn.Module) -> nn.Module:
     )
 
 
-def _input_shapes(network: InceptionNetwork, n: int) -> dict[nn.Module, torch.Size]:
-    """What each convolution of ``network`` gets for ``n`` images, without computing anything."""
+@cache
+def _input_shapes(n: int) -> dict[str, torch.Size]:
+    """What each convolution, by its name, gets for ``n`` images, without computing any.
+
+    The pools between them are computed, of one image of whatever lies in memory: a meta tensor's
+    first operations import SymPy and a thousand modules more, which takes a second.
+    """
     with torch.device("meta"):
         shadow = InceptionNetwork()
-        images = torch.empty(n, 3, SIZE, SIZE)
-    sources = dict(network.named_modules())
-    shapes: dict[nn.Module, torch.Size] = {}
+    shapes: dict[str, torch.Size] = {}
     for name, module in shadow.named_modules():
         if isinstance(module, ConvNorm):
 
-            def note(_: nn.Module, inputs: tuple[Tensor], name: str = name) -> None:
-                shapes[sources[name]] = inputs[0].shape
+            def skipped(x: Tensor, name: str = name, conv: nn.Conv2d = module.conv) -> Tensor:
+                shapes[name] = torch.Size((n, *x.shape[1:]))
+                padding: tuple[int, ...] = conv.padding  # type: ignore[assignment]
+                window = zip(x.shape[2:], padding, conv.kernel_size, conv.stride, strict=True)
+                size = ((old + 2 * p - k) // s + 1 for old, p, k, s in window)
+                return x.new_empty(1, conv.out_channels, *size)
 
-            module.register_forward_pre_hook(note)
-    shadow(images)
+            module.forward = skipped  # type: ignore[method-assign]
+    shadow.features(torch.empty(1, 3, SIZE, SIZE, device="cpu"), FEATURES)
     return shapes
 
 
@@ -200,7 +208,9 @@ class FastInception(nn.Module):
         # Pixels rounded to 8 bits would lose half a grey level where they are brightest.
         self.result_dtype = torch.promote_types(dtype, torch.float32)
         # Packed weights mean nothing to torch.compile, and GPUs have none.
-        shapes = None if compile or device.type != "cpu" else _input_shapes(network, CHUNK)
+        shapes = None
+        if device.type == "cpu" and not compile:
+            shapes = {network.get_submodule(k): shape for k, shape in _input_shapes(CHUNK).items()}
         first, make = (_Maker(shapes, own, device, compile) for own in (self.result_dtype, dtype))
         self.first = first.conv(network.Conv2d_1a_3x3)
         pairs = [(network.Conv2d_2a_3x3, network.Conv2d_2b_3x3)]
