@@ -6,7 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -104,11 +104,13 @@ class Module:
         return {name.removeprefix("ganfast").removeprefix(".") for name in ours}
 
 
-PARSED = [Module(path) for path in MODULES]
+@cache
+def parsed() -> list[Module]:
+    return [Module(path) for path in MODULES]
 
 
 def test_the_walk_sees_what_is_there():
-    seen = {str(m): m.internal for m in PARSED}
+    seen = {str(m): m.internal for m in parsed()}
     assert "_autograd.losses" in seen["functional.losses"]  # from ganfast._autograd.losses import
     assert "train.demo" in seen["commands.demo"]  # inside a function
     assert "_cpu" in seen["backends.cpu.losses"]  # a module that is not Python
@@ -116,13 +118,13 @@ def test_the_walk_sees_what_is_there():
 
 
 def test_every_module_has_a_layer():
-    assert [str(m) for m in PARSED if m.layer not in RANK] == [], "give it a place in LAYERS"
+    assert [str(m) for m in parsed() if m.layer not in RANK] == [], "give it a place in LAYERS"
 
 
 def test_imports_go_down():
     upward = [
         f"{m} imports {name or 'ganfast'}"
-        for m in PARSED
+        for m in parsed()
         for name in m.internal
         if RANK[name.split(".")[0]] > RANK[m.layer]
     ]
@@ -131,14 +133,14 @@ def test_imports_go_down():
 
 def test_helpers_import_torch_and_the_standard_library_alone():
     allowed = {"torch", "ganfast", "tqdm", "fsspec", "aiohttp", *sys.stdlib_module_names}
-    for m in PARSED:
+    for m in parsed():
         if m.layer in HELPERS:
             assert {name.split(".")[0] for name, _ in m.imports} <= allowed, m.name
             assert {name.split(".")[0] for name in m.internal} <= set(HELPERS), m.name
 
 
 def test_a_backend_knows_no_other_backend_and_nothing_above():
-    for m in PARSED:
+    for m in parsed():
         if m.layer != "backends" or m.name == "backends":
             continue
         own = ".".join(m.name.split(".")[:2])
@@ -148,7 +150,7 @@ def test_a_backend_knows_no_other_backend_and_nothing_above():
 
 
 def test_only_dispatch_imports_a_backend():
-    others = [m for m in PARSED if m.layer not in {"backends", "_dispatch"}]
+    others = [m for m in parsed() if m.layer not in {"backends", "_dispatch"}]
     wrong = [f"{m}: {name}" for m in others for name in m.internal if name.startswith("backends")]
     assert wrong == [], "ask ganfast._dispatch for a backend"
 
@@ -156,13 +158,13 @@ def test_only_dispatch_imports_a_backend():
 def test_the_compiled_module_is_imported_by_its_backend_alone():
     """And for work of the host: where the CUDA optimizers' tables are read, and where small losses
     are launched."""
-    users = {m.name for m in PARSED if "_cpu" in m.internal}
+    users = {m.name for m in parsed() if "_cpu" in m.internal}
     others = {name for name in users if not name.startswith("backends.cpu")}
     assert others <= {"doctor", "backends.cuda.table", "backends.triton.kept"}
 
 
 def test_no_gpu_package_is_imported_before_it_is_used():
-    for m in PARSED:
+    for m in parsed():
         at_once = {name.split(".")[0] for name, now in m.imports if now}
         assert "cupy" not in at_once, f"{m}: import cupy inside the function that uses it"
         if not m.name.startswith("backends.triton"):
@@ -170,7 +172,7 @@ def test_no_gpu_package_is_imported_before_it_is_used():
 
 
 def test_only_dispatch_reads_our_environment_variables():
-    for m in PARSED:
+    for m in parsed():
         if m.name == "_dispatch":
             continue
         for node in m.nodes:
@@ -184,11 +186,11 @@ def test_ctx_stays_in_autograd():
     def names(m: Module) -> set[str | None]:
         return {getattr(node, "id", getattr(node, "arg", None)) for node in m.nodes}
 
-    assert {m.layer for m in PARSED if "ctx" in names(m)} <= {"_autograd"}
+    assert {m.layer for m in parsed() if "ctx" in names(m)} <= {"_autograd"}
 
 
 def test_no_file_holds_a_book():
-    long = {str(m): len(m.text.splitlines()) for m in PARSED if m.text.count("\n") > 400}
+    long = {str(m): len(m.text.splitlines()) for m in parsed() if m.text.count("\n") > 400}
     assert long == {}, "such a file probably holds two nouns"
 
 

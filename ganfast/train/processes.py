@@ -4,6 +4,7 @@ together they do what one process would do with the whole of it, to round-off.""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -111,11 +112,11 @@ class _WholeBatchNorm(nn.Module):
     and statistics are its own, by the same names."""
 
     def __init__(self, norm: _BatchNorm, count: int) -> None:
+        _keep_out_of_graphs()
         super().__init__()
         self._parameters, self._buffers = norm._parameters, norm._buffers
         self._norm, self._count = [norm], count  # in a list: no part of the state
 
-    @torch.compiler.disable  # the exchange is no part of a graph
     def forward(self, x: Tensor) -> Tensor:
         norm: Any = self._norm[0]
         if not self.training:
@@ -150,6 +151,15 @@ class _WholeBatchNorm(nn.Module):
         rate = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
         norm.running_mean.lerp_(mean, rate)
         norm.running_var.lerp_(var * (n / (n - 1)), rate)
+
+
+@cache
+def _keep_out_of_graphs() -> None:
+    """The exchange is no part of a graph. No decorator: it would import the compiler, a second of
+    work, into every process that trains."""
+    _WholeBatchNorm.forward = torch.compiler.disable(  # type: ignore[method-assign]
+        _WholeBatchNorm.forward
+    )
 
 
 def _summed(gradient: Tensor) -> Tensor:
