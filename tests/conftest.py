@@ -19,7 +19,9 @@ else:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What nogpu/cuda_host.py builds is built once for a run, whichever of its processes asks."""
+    """What nogpu/cuda_host.py builds is built once for a run, whichever of its processes asks; and
+    Inductor writes plain C++: it would compile programs to ask what the processor can do."""
+    os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "0")
     if "CUDA_HOST_BUILDS" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="cuda_host_")
         os.environ["CUDA_HOST_BUILDS"] = folder.name

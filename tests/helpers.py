@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -31,6 +32,20 @@ class FakeClock:
             return result
 
         return run
+
+
+def two_processes(work: Callable[..., None], *arguments: Any, also: tuple[str, ...] = ()) -> None:
+    """``work(rank, *arguments)`` for the ranks 0 and 1, each in a process of its own.
+
+    Both are forked from one that has imported ``work``'s module, which takes seconds, and those
+    named in ``also``, and has no threads; where there is no such server each imports them itself.
+    """
+    import torch.multiprocessing as mp
+
+    method = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
+    if method == "forkserver":
+        multiprocessing.set_forkserver_preload([work.__module__, *also])
+    mp.start_processes(work, args=arguments, nprocs=2, start_method=method)
 
 
 def pair(command: list[str], **environment: str) -> list[tuple[int, str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from helpers import two_processes
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -233,7 +233,7 @@ def work(rank, folder):
 
 @pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
 def test_every_process_has_the_weights_of_the_whole_batch(tmp_path):
-    mp.spawn(work, args=(str(tmp_path),), nprocs=2)
+    two_processes(work, str(tmp_path), also=("torch._dynamo",))  # as DistributedDataParallel
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     whole = step(None)
     *shared, alone = zip(first, second, whole, strict=True)

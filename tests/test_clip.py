@@ -230,12 +230,12 @@ def test_every_instruction_set_and_number_of_threads(isa, count):
     assert all(map(torch.equal, tensors, expected))
 
 
-# Inductor's own imports warn; nothing of ours does.
+# Dynamo's own imports warn; nothing of ours does.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_inside_torch_compile():
     torch.compiler.reset()
 
-    @torch.compile(fullgraph=True)
+    @torch.compile(fullgraph=True, backend="aot_eager")
     def step(w):
         GF.clip_weights_([w], 0.1)
         return 2 * w

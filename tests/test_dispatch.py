@@ -119,27 +119,27 @@ def test_a_forced_backend_serves_or_says_why():
                 GF.generator_loss(torch.zeros(3).as_subclass(type("Tagged", (torch.Tensor,), {})))
 
 
-def python(code, **environment):
-    import os
+@pytest.fixture
+def environment(monkeypatch):
+    """What a process that begins in another environment reads there, once."""
 
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    def enter(text):
+        monkeypatch.setenv("GANFAST_BACKEND", text)
+        monkeypatch.setattr(_dispatch, "_chosen", {})
+        _dispatch._from_environment.cache_clear()
+
+    yield enter
+    monkeypatch.undo()
+    _dispatch._from_environment.cache_clear()
 
 
-def test_environment_variable():
-    code = (
-        "import torch, ganfast.functional as GF;"
-        "print(GF.generator_loss(torch.zeros(3, requires_grad=True)).grad_fn.name())"
-    )
-    assert "Adversarial" not in python(code, GANFAST_BACKEND="reference").stdout
-    wrong = python(code, GANFAST_BACKEND="cudnn")
-    assert wrong.returncode and "GANFAST_BACKEND: got 'cudnn'; the backends are" in wrong.stderr
+def test_environment_variable(environment):
+    environment("reference")
+    x = torch.zeros(3, requires_grad=True)
+    assert "Adversarial" not in GF.generator_loss(x).grad_fn.name()
+    environment("cudnn")
+    with pytest.raises(ValueError, match="GANFAST_BACKEND: got 'cudnn'; the backends are"):
+        GF.generator_loss(x)
 
 
 def test_another_default_device():
@@ -150,7 +150,9 @@ def test_another_default_device():
         "loss = GF.discriminator_loss(x, x, label_noise=0.1, label_flip=0.1); loss.backward();"
         "print(loss.device, x.grad.device, bool(x.grad.isfinite().all()))"
     )
-    told = python(code)
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False
+    )
     assert told.stdout == "cpu cpu True\n", told.stderr
 
 

@@ -222,36 +222,41 @@ DRAWS = {
     ).expand(x.shape),
 }
 
+OF = ("a batched tensor", "a shared tensor")
+RANDOMNESS = ("same", "different", "error")
+
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize(
-    ("draw", "compiled"),
-    [(draw, False) for draw in DRAWS]
-    + [(draw, True) for draw in ("label noise", "label flips", "interpolate")],
+    ("draw", "of", "randomness", "compiled"),
+    [(draw, of, how, False) for draw in DRAWS for of in OF for how in RANDOMNESS]
+    # A graph takes a second: every draw compiled with each randomness, of either kind of tensor.
+    + [
+        (draw, OF[(i + j) % 2], how, True)
+        for i, draw in enumerate(("label noise", "label flips", "interpolate"))
+        for j, how in enumerate(RANDOMNESS)
+    ],
 )
-def test_vmap_draws_as_its_randomness_says(draw, compiled):
-    """Of a batched tensor and of one that all samples share; torch's own draws do the same."""
-    torch.compiler.reset()
+def test_vmap_draws_as_its_randomness_says(draw, of, randomness, compiled):
+    """Torch's own draws do the same."""
+    shared = torch.zeros(64)
 
-    def run(of, *arguments, randomness):
-        def call(*arguments):
-            return torch.func.vmap(of, randomness=randomness)(*arguments)
+    def call(x):
+        function = DRAWS[draw]
+        if of == "a shared tensor":
+            return torch.func.vmap(lambda x: function(shared) * x[0], randomness=randomness)(x + 1)
+        return torch.func.vmap(function, randomness=randomness)(x)
 
-        if compiled:
-            call = torch.compile(call, fullgraph=True, backend="aot_eager")
-        return call(*arguments)
-
-    x, shared = torch.zeros(8, 64), torch.zeros(64)
-    for of, argument in (
-        (DRAWS[draw], x),
-        (lambda scale: DRAWS[draw](shared) * scale, torch.ones(8)),
-    ):
-        same = run(of, argument, randomness="same")
-        assert torch.equal(same, same[:1].expand_as(same))
-        different = run(of, argument, randomness="different")
-        assert different.shape == (8, 64) and len(different.unique(dim=0)) == 8
+    if compiled:
+        torch.compiler.reset()
+        call = torch.compile(call, fullgraph=True, backend="aot_eager")
+    if randomness == "error":
         with pytest.raises(RuntimeError, match="randomness error mode"):
-            run(of, argument, randomness="error")
+            call(torch.zeros(8, 64))
+        return
+    drawn = call(torch.zeros(8, 64))
+    assert drawn.shape == (8, 64)
+    assert len(drawn.unique(dim=0)) == {"same": 1, "different": 8}[randomness]
 
 
 def test_vmap_draws_independent_uniform_noise():

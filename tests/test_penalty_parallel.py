@@ -1,15 +1,15 @@
-"""The penalty under autocast, with a GradScaler, and in two processes through torchrun."""
+"""The penalty under autocast, with a GradScaler, and in two processes."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import gc
 
 import pytest
 import torch
 import torch.distributed as dist
+from helpers import two_processes
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 import ganfast.functional as GF
 
@@ -91,23 +91,13 @@ def test_grad_scaler_skips_a_step_that_overflowed():
     assert all(torch.equal(a, b) for a, b in zip(before, critic.parameters(), strict=True))
 
 
-WORKER = """
-import gc
-import sys
-import torch
-import torch.distributed as dist
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-import ganfast.functional as GF
+# ---- two processes --------------------------------------------------------------------
 
 
-def gradients(which, rank, folder):
-    torch.manual_seed(1)
-    critic = nn.Sequential(nn.Linear(6, 32), nn.SiLU(), nn.Linear(32, 1)).double()
+def parallel_gradients(which, real, fake, points):
+    critic = a_critic().double()
     parallel = DistributedDataParallel(critic)
-    batch = torch.load(f"{folder}/batch.pt")
-    real, fake, points = (x.chunk(2)[rank] for x in batch)
-    for step in range(2):  # the second finds what the first left unfinished
+    for _ in range(2):  # the second finds what the first left unfinished
         parallel.zero_grad()
         loss = GF.discriminator_loss(parallel(real), parallel(fake), game="wasserstein")
         penalised = parallel if which == "wrapped" else parallel.module
@@ -116,7 +106,7 @@ def gradients(which, rank, folder):
     return [p.grad for p in critic.parameters()]
 
 
-def batch_norm(rank, folder):
+def batch_norm(real, fake, points):
     # Three forwards before one backward, each of which writes the running statistics in place.
     # torch 2.11 also broadcasts them at each forward, which its own backward then refuses (2.13's
     # does not): the cure there is the one below.
@@ -124,24 +114,23 @@ def batch_norm(rank, folder):
     critic = nn.Sequential(nn.Linear(6, 32), nn.BatchNorm1d(32), nn.SiLU(), nn.Linear(32, 1))
     critic.double()
     parallel = DistributedDataParallel(critic, broadcast_buffers=False)
-    real, fake, points = (x.chunk(2)[rank] for x in torch.load(f"{folder}/batch.pt"))
     loss = GF.discriminator_loss(parallel(real), parallel(fake), game="wasserstein")
     loss = loss + GF.gradient_penalty(parallel, points, None, at="real")
     loss.backward()
     return [p.grad for p in critic.parameters()]
 
 
-torch.set_num_threads(1)
-dist.init_process_group("gloo")
-rank, folder = dist.get_rank(), sys.argv[1]
-found = {which: gradients(which, rank, folder) for which in ("wrapped", "module")}
-found["batch norm"] = batch_norm(rank, folder)
-torch.save(found, f"{folder}/{rank}.pt")
-# Nobody leaves, and no wrapper still holds the group, while its threads may be at work.
-gc.collect()
-dist.barrier()
-dist.destroy_process_group()
-"""
+def work(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    batch = [x.chunk(2)[rank] for x in torch.load(f"{folder}/batch.pt")]
+    found = {which: parallel_gradients(which, *batch) for which in ("wrapped", "module")}
+    found["batch norm"] = batch_norm(*batch)
+    torch.save(found, f"{folder}/{rank}.pt")
+    # Nobody leaves, and no wrapper still holds the group, while its threads may be at work.
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 @pytest.mark.slow
@@ -149,21 +138,10 @@ dist.destroy_process_group()
 def test_two_processes_give_the_gradients_of_one(tmp_path):
     """pytorch #47562: autograd.grad under DistributedDataParallel; #175024: a batch norm's running
     statistics, written in place by three forwards before one backward."""
-    (tmp_path / "worker.py").write_text(WORKER)
     real, fake = torch.randn(16, 6).double(), torch.randn(16, 6).double()
     points = GF.interpolate(real, fake)
     torch.save([real, fake, points], tmp_path / "batch.pt")
-    told = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-        + ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
-        + [str(tmp_path / "worker.py"), str(tmp_path)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert told.returncode == 0, told.stderr[-4000:]
+    two_processes(work, str(tmp_path), also=("torch._dynamo",))  # as DistributedDataParallel
     critic = a_critic().double()
 
     loss = GF.gradient_penalty(critic, points, None, at="real")

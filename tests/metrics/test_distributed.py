@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from helpers import two_processes
 from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data.distributed import DistributedSampler
 
@@ -39,7 +39,7 @@ def work(rank, folder):
 def seen(tmp_path_factory):
     """By the name of the part, what the first and the second process saw."""
     folder = tmp_path_factory.mktemp("processes")
-    mp.spawn(work, args=(str(folder),), nprocs=2)
+    two_processes(work, str(folder))
     first, second = (torch.load(folder / f"{rank}.pt") for rank in (0, 1))
     return SimpleNamespace(**{name: (first[name], second[name]) for name in first})
 

@@ -212,7 +212,8 @@ def inception_weights(tmp_path_factory):
     return {"weights": path, "device": "cpu"}
 
 
-def test_layers_are_not_mixed(folders, inception_weights, tmp_path):
+def test_layers_are_not_mixed(inception_weights, tmp_path):
+    folders = pictures.folders("32x32 PNG", 3, tmp_path)
     first = metrics.image_statistics(folders.real, dims=64, **inception_weights)
     second = metrics.image_statistics(folders.fake, dims=192, **inception_weights)
     first.save(tmp_path / "first.npz")

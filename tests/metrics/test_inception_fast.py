@@ -28,9 +28,30 @@ def pictures() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def truth(network, pictures) -> tuple[Tensor, Tensor]:
+def met(network, pictures) -> tuple[tuple[Tensor, Tensor], dict[str, torch.Size]]:
+    """What the plain network gives, and what each of its convolutions got, by name."""
+    shapes, hooks = {}, []
+    for name, module in network.named_modules():
+        if isinstance(module, ConvNorm):
+
+            def note(_, inputs, name=name):
+                shapes[name] = inputs[0].shape
+
+            hooks.append(module.register_forward_pre_hook(note))
     with torch.inference_mode():
-        return network(pictures)
+        found = network(pictures)
+    for hook in hooks:
+        hook.remove()
+    return found, shapes
+
+
+@pytest.fixture(scope="module")
+def truth(met) -> tuple[Tensor, Tensor]:
+    return met[0]
+
+
+def test_weights_are_packed_for_what_each_convolution_gets(met):
+    assert fast_module._input_shapes(5) == met[1]
 
 
 def relative(found: Tensor, wanted: Tensor) -> float:

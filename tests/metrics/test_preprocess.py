@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -15,13 +18,20 @@ from ganfast.metrics.preprocessing import preprocess
 from ganfast.metrics.protocols import PROTOCOLS, Protocol, find_protocol
 from ganfast.reference.preprocess import PreprocessSpec
 
+try:
+    from ganfast import _cpu
+except ImportError:  # not built
+    ISAS = []
+else:
+    ISAS = _cpu.supported_isas()
+
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 BACKENDS = [name for name in ("cpu", "reference") if name in [*truth.backends(), "reference"]]
 SIZES = [
     # h, w -> height, width
     (1, 1, 299, 299), (1, 9, 299, 299), (9, 1, 20, 31), (7, 5, 299, 299), (32, 32, 299, 299),
     (298, 300, 299, 299), (299, 299, 299, 299), (300, 299, 299, 299), (299, 40, 299, 299),
-    (1024, 1024, 299, 299), (1000, 20, 299, 299), (20, 700, 299, 299),
+    (1024, 640, 299, 299), (1000, 20, 299, 299), (20, 700, 299, 299),
     (28, 28, 8, 8), (8, 8, 8, 8), (3, 8, 8, 8), (8, 30, 8, 8), (513, 400, 8, 8), (60, 70, 1, 1),
     (5, 4, 4, 5), (17, 33, 16, 47),
 ]  # fmt: skip
@@ -33,19 +43,26 @@ def backend(request):
         yield request.param
 
 
-@pytest.fixture(params=["x86-64-v2", "x86-64-v3", "x86-64-v4", "generic"])
-def each_isa(request):
-    if "cpu" not in BACKENDS:
-        pytest.skip("the C++ kernels were not built")
-    from ganfast import _cpu
-
-    if request.param not in _cpu.supported_isas():
-        pytest.skip(f"this processor or build has no {request.param}")
+@contextmanager
+def served_by(way: str) -> Iterator[None]:
+    """The reference, or the kernels with an instruction set."""
+    if way == "reference":
+        with ganfast.backend(way):
+            yield
+        return
     best = _cpu.isa()
-    _cpu.use_isa(request.param)
-    with ganfast.backend("cpu"):
+    _cpu.use_isa(way)
+    try:
+        with ganfast.backend("cpu"):
+            yield
+    finally:
+        _cpu.use_isa(best)
+
+
+@pytest.fixture(params=ISAS)
+def each_isa(request):
+    with served_by(request.param):
         yield request.param
-    _cpu.use_isa(best)
 
 
 def random_images(*shape):
@@ -59,33 +76,29 @@ def exact(images, protocol, size):
     return reference.preprocess.preprocess(images, spec, torch.float64)
 
 
-def check(got, oracle, dtype=torch.float32):
+def check(got, oracle, dtype=torch.float32, way=None):
     """To 2e-6 (the network's input is about -1..1), or to one rounding of half precision."""
     assert got.dtype == dtype and got.shape == oracle.shape
     assert got.is_contiguous(memory_format=torch.channels_last)
     half = 0.0 if dtype == torch.float32 else torch.finfo(dtype).eps / 2
     allowed = 2e-6 + half * oracle.abs()
-    assert ((got.double() - oracle).abs() <= allowed).all(), (got.double() - oracle).abs().max()
+    wrong = (got.double() - oracle).abs()
+    assert (wrong <= allowed).all(), (way, wrong.max())
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_against_the_specification(backend, protocol, size):
+def test_against_the_specification(protocol, size):
+    """Of the reference and of every instruction set: the specification takes longer than they."""
     images = random_images(2, *size[:2])
     oracle = exact(images, protocol, size[2:])
-    for dtype in DTYPES:
-        check(preprocess(images, protocol, size=size[2:], dtype=dtype), oracle, dtype)
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_every_instruction_set(each_isa, protocol):
-    for size in SIZES:
-        images = random_images(1, *size[:2])
-        views = images, images.movedim(3, 1).contiguous().movedim(1, 3)
-        oracle = exact(images, protocol, size[2:])
-        for view in views:
-            for dtype in DTYPES:
-                check(preprocess(view, protocol, size=size[2:], dtype=dtype), oracle, dtype)
+    planes = images.movedim(3, 1).contiguous().movedim(1, 3)
+    for way in ("reference", *ISAS):
+        with served_by(way):
+            for view in (images, planes)[: 1 if way == "reference" else 2]:
+                for dtype in DTYPES:
+                    got = preprocess(view, protocol, size=size[2:], dtype=dtype)
+                    check(got, oracle, dtype, way)
 
 
 def torchs_bilinear(images, size):
@@ -230,7 +243,8 @@ def test_the_same_bits_for_any_number_of_threads(backend, protocol):
     cases += [random_images(1, 64, 50), random_images(1, 500, 400), random_images(3, 299, 299)]
     for images in cases:
         found = []
-        for threads in (1, 2, 3, 2):
+        # How torch divides its own work is hardly ours.
+        for threads in (1, 3) if backend == "reference" else (1, 2, 3, 2):
             with truth.threads(threads):
                 found.append(preprocess(images, protocol))
         assert all(torch.equal(found[0], other) for other in found[1:])
@@ -238,7 +252,6 @@ def test_the_same_bits_for_any_number_of_threads(backend, protocol):
 
 def test_nothing_is_written_beside_the_result(each_isa):
     """Pixels are moved four floats at a time, of which the last is nobody's."""
-    from ganfast import _cpu
     from ganfast.backends.cpu.preprocess import _taps
 
     for h, w, height, width in SIZES:

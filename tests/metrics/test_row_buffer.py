@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -35,19 +36,25 @@ def each_isa(request):
     _cpu.use_isa(best)
 
 
+@cache  # for the next instruction set
+def squares(k, n):
+    """Rows, one more of them, a matrix and what it is after, to long double; and its size."""
+    x, start = torch.randn(k, n, dtype=torch.float64), torch.randn(n, n, dtype=torch.float64)
+    row = torch.randn(n, dtype=torch.float64)
+    y = torch.cat([x, row[None]]).numpy().astype(np.longdouble)
+    size = np.abs(start.numpy()) + np.abs(y).T @ np.abs(y)
+    return x, row, start, start.numpy() + y.T @ y, size
+
+
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 24, 25, 31, 33, 100, 257])
 @pytest.mark.parametrize("k", [1, 2, 5, 192, 193, 1000])
 def test_squares(each_isa, k, n):
-    x, start = torch.randn(k, n, dtype=torch.float64), torch.randn(n, n, dtype=torch.float64)
-    row = torch.randn(n, dtype=torch.float64)
+    x, row, start, expected, size = squares(k, n)
     rows, matrix = row_buffer(k, n), start.clone()
     assert rows.append(x) and rows.count == k
     rows.square(matrix, row)
     assert rows.count == 0
     assert torch.equal(matrix.triu(1), start.triu(1))  # nothing above the diagonal is touched
-    y = torch.cat([x, row[None]]).numpy().astype(np.longdouble)
-    expected = start.numpy() + y.T @ y
-    size = np.abs(start.numpy()) + np.abs(y).T @ np.abs(y)
     error = np.tril(np.abs(matrix.numpy() - expected) / size)
     assert error.max() <= (k + 2) * 2.0**-53
 
