@@ -79,8 +79,8 @@ def compile_with(nvrtc, code: str, arch: str, *more: str) -> None:
     assert failed == 0, log.value.decode()
 
 
-# Where nvcc is, it assembles every kernel for every GPU (test_nvcc.py, which asks more of them): then
-# NVRTC's own part, which ends at PTX, will do for the whole of a file.
+# nvcc, where it is, assembles every kernel for every GPU (test_nvcc.py asks more of them): then
+# the part of NVRTC's own, which ends at PTX, will do for the whole of a file.
 WHOLE = ("compute_90",) if shutil.which("nvcc") else ("sm_80", "sm_90", "sm_100")
 
 
