@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 
 import triton
+from kernel_table import CAPABILITIES
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -19,6 +22,24 @@ VECTOR = {"float64": "v2.b64", "float32": "v4.b32", "float16": "v4.b32", "bfloat
 """How PTX writes 16 bytes of each dtype."""
 
 _CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+
+
+def each_on_a_gpu(*parameters: Iterable, unless: Callable = lambda *each: False) -> list[tuple]:
+    """Every combination of the parameters, but for those, each for one GPU in turn.
+
+    It is enough that each value of a parameter meets each GPU. To compile every combination for
+    every GPU would take three times as long.
+    """
+    found = []
+    for each in product(*(enumerate(values) for values in parameters)):
+        places, values = zip(*each, strict=True)
+        if not unless(*values):
+            found.append((CAPABILITIES[sum(places) % len(CAPABILITIES)], *values))
+    for column in list(zip(*found, strict=True))[1:]:
+        gpus = [row[0] for row in found]
+        met = set(zip(gpus, column, strict=True))
+        assert len(met) == len(set(column)) * len(CAPABILITIES), "a GPU that a value does not meet"
+    return found
 
 
 def build(kernel, dtype: str, capability: int, tensors: int = 2, aligned: bool = True, **constants):

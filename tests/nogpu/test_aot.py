@@ -6,12 +6,13 @@ aligned, and one atomic operation with the memory order that the last program's 
 
 import re
 from importlib import import_module
+from itertools import cycle
 from pathlib import Path
 
 import kernel_table
 import pytest
 import triton
-from aot import VECTOR, build, resources
+from aot import VECTOR, build, each_on_a_gpu, resources
 
 from ganfast.backends.triton import kernels
 from ganfast.backends.triton.kernels.losses import (
@@ -22,7 +23,6 @@ from ganfast.backends.triton.kernels.losses import (
 )
 from ganfast.games import PHIS
 
-CAPABILITIES = [80, 90, 100]
 DTYPES = ["float64", "float32", "float16", "bfloat16"]
 VARIANTS = {
     "sum": (sum_kernel, {"SINGLE": False, "MEAN": True}),
@@ -63,56 +63,50 @@ def check(variant, dtype, capability, folder, tensors=2, aligned=True, **constan
     return ptx
 
 
-@pytest.mark.parametrize("variant", ["sum-of-a-pair", "gradient-of-a-pair"])
-@pytest.mark.parametrize("phi", PHIS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(
+    ("capability", "dtype", "phi", "variant"),
+    each_on_a_gpu(DTYPES, PHIS, ["sum-of-a-pair", "gradient-of-a-pair"]),
+)
 def test_every_phi(capability, dtype, phi, variant, tmp_path):
     check(variant, dtype, capability, tmp_path, PHI=phi, NOISY=False)
 
 
 @pytest.mark.parametrize("variant", ["sum", "gradient"])
-@pytest.mark.parametrize("phi", PHIS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "phi"), list(zip(cycle(DTYPES), PHIS, strict=False)))
 def test_every_phi_for_more_tensors(dtype, phi, variant, tmp_path):
-    """The same functions with more arguments: one architecture is enough."""
+    """The same functions with more arguments: one architecture and dtype is enough."""
     check(variant, dtype, 90, tmp_path, PHI=phi, NOISY=False)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(("capability", "dtype", "variant"), each_on_a_gpu(DTYPES, VARIANTS))
 def test_other_variants(capability, dtype, variant, tmp_path):
     check(variant, dtype, capability, tmp_path, PHI="cross_entropy", NOISY=False)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(
+    ("capability", "dtype", "variant"), each_on_a_gpu(["float64", "float32", "bfloat16"], VARIANTS)
+)
 def test_noise_and_many_tensors(capability, dtype, variant, tmp_path):
     # A small sum is of at most four programs.
     tensors = 2 if variant.endswith("pair") else 4 if variant == "small-sum" else 8
     check(variant, dtype, capability, tmp_path, tensors, PHI="cross_entropy", NOISY=True)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(("capability", "dtype", "variant"), each_on_a_gpu(DTYPES, VARIANTS))
 def test_differences(capability, dtype, variant, tmp_path):
     check(variant, dtype, capability, tmp_path, PHI="cross_entropy", PAIRED=True, NOISY=False)
 
 
-WITH_STATISTICS = [
-    (dtype, variant, paired)
-    for dtype in DTYPES
-    for variant in ("sum", "small-sum", "sum-of-a-pair", "small-sum-of-a-pair")
-    for paired in (False, True)
-    if (dtype, variant[:9], paired) != ("float64", "small-sum", True)  # which is never launched
-]
+def never_launched(dtype, variant, paired):
+    return (dtype, variant[:9], paired) == ("float64", "small-sum", True)
 
 
-@pytest.mark.parametrize(("dtype", "variant", "paired"), WITH_STATISTICS)
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(
+    ("capability", "dtype", "variant", "paired"),
+    each_on_a_gpu(
+        DTYPES, [n for n in VARIANTS if "sum" in n], [False, True], unless=never_launched
+    ),
+)
 def test_statistics(capability, dtype, variant, paired, tmp_path):
     constants = {"PHI": "cross_entropy", "PAIRED": paired, "NOISY": False, "statistics": True}
     check(variant, dtype, capability, tmp_path, **constants)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import triton
-from aot import ELEMENT, VECTOR, resources
+from aot import ELEMENT, VECTOR, each_on_a_gpu, resources
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -38,18 +38,18 @@ def build(kernel, dtype, capability, pairs, square):
     )
 
 
-@pytest.mark.parametrize("name", KERNELS)
-@pytest.mark.parametrize("dtype", ELEMENT)
-@pytest.mark.parametrize(("capability", "pairs"), [(80, 8), (90, 8), (100, 8), (90, 1)])
-def test_kernels(capability, dtype, pairs, name, tmp_path):
-    for square in (False, True):
-        compiled = build(KERNELS[name], dtype, capability, pairs, square)
-        ptx, used = compiled.asm["ptx"], resources(compiled.asm["cubin"], tmp_path)
-        assert used["STACK"] == used["LOCAL"] == 0 and ".local" not in ptx, f"spills: {used}"
-        assert used["REG"] <= (128 if dtype == "float64" else 96), used
-        assert f"ld.global.{VECTOR[dtype]}" in ptx
-        if name == "gradient":
-            assert f"st.global.{VECTOR[dtype]}" in ptx and "atom." not in ptx
-        else:
-            assert re.findall(r"\batom\.\S+", ptx) == ["atom.global.gpu.acq_rel.add.u32"]
-            assert "ld.global.cg" in ptx, "other programs' sums never come from this one's cache"
+@pytest.mark.parametrize(
+    ("capability", "dtype", "pairs", "name", "square"),
+    each_on_a_gpu(ELEMENT, [8, 1], KERNELS, [False, True]),
+)
+def test_kernels(capability, dtype, pairs, name, square, tmp_path):
+    compiled = build(KERNELS[name], dtype, capability, pairs, square)
+    ptx, used = compiled.asm["ptx"], resources(compiled.asm["cubin"], tmp_path)
+    assert used["STACK"] == used["LOCAL"] == 0 and ".local" not in ptx, f"spills: {used}"
+    assert used["REG"] <= (128 if dtype == "float64" else 96), used
+    assert f"ld.global.{VECTOR[dtype]}" in ptx
+    if name == "gradient":
+        assert f"st.global.{VECTOR[dtype]}" in ptx and "atom." not in ptx
+    else:
+        assert re.findall(r"\batom\.\S+", ptx) == ["atom.global.gpu.acq_rel.add.u32"]
+        assert "ld.global.cg" in ptx, "other programs' sums never come from this one's cache"

@@ -2,15 +2,13 @@
 
 import pytest
 import triton
-from aot import ELEMENT, resources
+from aot import CAPABILITIES, ELEMENT, resources
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from ganfast.backends.triton.kernels.neighbours import ball_kernel, nearest_kernel
 from ganfast.backends.triton.launch import OPTIONS
 from ganfast.backends.triton.neighbours import MOST, TILE
-
-CAPABILITIES = [80, 90, 100]
 
 
 def build(kernel, capability, dtype, **constants):

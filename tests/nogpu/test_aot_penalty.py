@@ -4,7 +4,7 @@ import re
 
 import pytest
 import triton
-from aot import ELEMENT, VECTOR, resources
+from aot import ELEMENT, VECTOR, each_on_a_gpu, resources
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -22,7 +22,6 @@ from ganfast.backends.triton.kernels.penalty import (
 )
 from ganfast.backends.triton.launch import BLOCK_LOG2
 
-CAPABILITIES = [80, 90, 100]
 DTYPES = ["float64", "float32", "float16", "bfloat16"]
 SIDES = {"CENTRED": False, "ONE_SIDED": True}
 KERNELS = {
@@ -85,16 +84,14 @@ ONE_FOR_EVERY_LENGTH = ("long-penalty", "second-order", "long-product", "long-se
 
 
 @pytest.mark.parametrize(
-    ("name", "short"),
-    [
-        (n, short)
-        for n in KERNELS
-        for short in (False, True)
-        if not (short and n in ONE_FOR_EVERY_LENGTH)
-    ],
+    ("capability", "dtype", "name", "short"),
+    each_on_a_gpu(
+        DTYPES,
+        KERNELS,
+        [False, True],
+        unless=lambda dtype, name, short: short and name in ONE_FOR_EVERY_LENGTH,
+    ),
 )
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("capability", CAPABILITIES)
 def test_kernels(capability, dtype, name, short, tmp_path):
     wide = dtype == "float64"
     compiled = build(KERNELS[name][0], dtype, capability, **constants_of(name, dtype, short))

@@ -2,20 +2,20 @@
 
 import pytest
 import triton
-from aot import ELEMENT, resources
+from aot import ELEMENT, each_on_a_gpu, resources
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from ganfast.backends.triton.kernels.preprocess import preprocess_each_kernel, preprocess_kernel
 from ganfast.backends.triton.preprocess import _BLOCK_LOG2
 
-CAPABILITIES = [80, 90, 100]
 TAPS = {
     "as it is": (1, 1, False),
     "bilinear": (2, 2, False),
     "bicubic": (4, 4, True),
     "many": (0, 0, True),
 }
+DTYPES = ["float32", "float16", "bfloat16"]
 FOUR_VALUES = {"float32": "v4.b32", "float16": "v2.b32", "bfloat16": "v2.b32"}
 """How PTX writes what a thread makes."""
 
@@ -51,9 +51,7 @@ def build(capability, dtype, down, across, clip, kernel=preprocess_kernel):
     )
 
 
-@pytest.mark.parametrize("taps", TAPS)
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(("capability", "dtype", "taps"), each_on_a_gpu(DTYPES, TAPS))
 def test_kernel(capability, dtype, taps, tmp_path):
     compiled = build(capability, dtype, *TAPS[taps])
     ptx, used = compiled.asm["ptx"], resources(compiled.asm["cubin"], tmp_path)
@@ -63,9 +61,10 @@ def test_kernel(capability, dtype, taps, tmp_path):
     assert "atom." not in ptx and "ld.global.b8" in ptx
 
 
-@pytest.mark.parametrize("taps", ["bilinear", "bicubic", "many"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize(
+    ("capability", "dtype", "taps"),
+    each_on_a_gpu(DTYPES, ["bilinear", "bicubic", "many"]),
+)
 def test_kernel_of_many_sizes(capability, dtype, taps, tmp_path):
     compiled = build(capability, dtype, *TAPS[taps], kernel=preprocess_each_kernel)
     ptx, used = compiled.asm["ptx"], resources(compiled.asm["cubin"], tmp_path)

@@ -10,13 +10,14 @@ import ctypes
 import ctypes.util
 import importlib.util
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from ganfast._csrc_path import csrc_dir
-from ganfast.backends.cuda.module import compile_options
+from ganfast.backends.cuda import module
 
 pytestmark = pytest.mark.slow
 
@@ -60,23 +61,14 @@ def version(nvrtc) -> tuple[int, int]:
     return major.value, minor.value
 
 
-@pytest.mark.parametrize("more", [(), ("--pch",)], ids=" ".join)
-@pytest.mark.parametrize("capability", ["80", "90", "100"])
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
-def test_compiles(nvrtc, source, capability, more):
-    if more and (version(nvrtc) < (12, 8) or capability != "90"):
-        pytest.skip("CuPy gives --pch from NVRTC 12.8 on; once for each file will do")
-    # NVRTC's own part ends at PTX. Its assembler has to show itself once; nvcc's, of which
-    # test_nvcc.py asks more, takes every file for every GPU, and takes half of the time.
-    assembles = (capability, more) == ("90", ()) or shutil.which("nvcc") is None
-    arch = f"{'sm' if assembles else 'compute'}_{capability}"
+def compile_with(nvrtc, code: str, arch: str, *more: str) -> None:
     program = ctypes.c_void_p()
     created = nvrtc.nvrtcCreateProgram(
-        ctypes.byref(program), source.read_bytes(), source.name.encode(), 0, None, None
+        ctypes.byref(program), code.encode(), b"kernels.cu", 0, None, None
     )
     assert created == 0
     added = [option.format(arch=arch) for option in CUPY_ADDS]
-    options = [*compile_options(csrc_dir()), *added, *more]
+    options = [*module.compile_options(csrc_dir()), *added, *more]
     given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     failed = nvrtc.nvrtcCompileProgram(program, len(options), given)
     size = ctypes.c_size_t()
@@ -85,3 +77,25 @@ def test_compiles(nvrtc, source, capability, more):
     nvrtc.nvrtcGetProgramLog(program, log)
     nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     assert failed == 0, log.value.decode()
+
+
+# nvcc, where it is, assembles every kernel for every GPU (test_nvcc.py asks more of them): then
+# the part of NVRTC's own, which ends at PTX, will do for the whole of a file.
+WHOLE = ("compute_90",) if shutil.which("nvcc") else ("sm_80", "sm_90", "sm_100")
+
+
+@pytest.mark.parametrize("arch", WHOLE)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_compiles(nvrtc, source, arch):
+    compile_with(nvrtc, source.read_text(), arch)
+
+
+@pytest.mark.parametrize("more", [(), ("--pch",)], ids=" ".join)
+@pytest.mark.parametrize("capability", [80, 90, 100])
+@pytest.mark.parametrize("source", SOURCES[2:], ids=lambda path: path.name)
+def test_compiles_as_a_launch_wants_it(nvrtc, source, capability, more):
+    """The last kernel of the file, assembled."""
+    if more and version(nvrtc) < (12, 8):
+        pytest.skip("CuPy gives --pch from NVRTC 12.8 on")
+    kernels = re.findall(r"^[A-Z_]*KERNEL\((\w+),", source.read_text(), re.MULTILINE)
+    compile_with(nvrtc, module._text(source.name, kernels[-1]), f"sm_{capability}", *more)
