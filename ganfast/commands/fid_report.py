@@ -76,11 +76,17 @@ def report(result: dict[str, Any]) -> str:
         ("precision", result["precision"]),
         *((name, _in_short(found)) for name, found in (result.get("by_extractor") or {}).items()),
         ("certified", _certified(result.get("certificate"))),
-        ("speed", f"{_number(result['images_per_second'], 4)} images/s, {result['seconds']:.1f} s"),
+        ("speed", speed(result)),
         *(("note", sentence) for sentence in result["notes"]),
         *(("skipped", name) for name in result["skipped"]),
     ]
     return aligned(rows)
+
+
+def speed(result: dict[str, Any]) -> str:
+    """How long it took, and how many images a second where any was looked at."""
+    rate, seconds = result["images_per_second"], f"{result['seconds']:.1f} s"
+    return seconds if rate is None else f"{rate:.4g} images/s, {seconds}"
 
 
 def aligned(rows: list[tuple[str, str | None]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ganfast.commands import images
 from ganfast.commands.exit_codes import DONE, IN_WORDS, SKIPPED
-from ganfast.commands.fid_report import aligned, as_json, with_error
+from ganfast.commands.fid_report import aligned, as_json, speed, with_error
 from ganfast.metrics.options import ScoreOptions
 
 _DESCRIPTION = """\
@@ -51,8 +51,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _report(result: dict[str, Any]) -> str:
-    speed = result["images_per_second"]
-    rate = "" if speed is None else f"{speed:.4g} images/s, "
     return aligned(
         [
             ("IS", with_error(result, "inception_score_mean", "inception_score_std")),
@@ -60,7 +58,7 @@ def _report(result: dict[str, Any]) -> str:
             ("protocol", result["protocol"]),
             ("extractor", result["extractor"]),
             ("precision", result["precision"]),
-            ("speed", f"{rate}{result['seconds']:.1f} s"),
+            ("speed", speed(result)),
             *(("note", sentence) for sentence in result["notes"]),
             *(("skipped", name) for name in result["skipped"]),
         ]

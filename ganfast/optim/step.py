@@ -196,7 +196,8 @@ class StepAndClip(Optimizer):
         _untraced(super().zero_grad)(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        return _untraced(super().state_dict)()  # type: ignore[no-any-return]
+        state: dict[str, Any] = _untraced(super().state_dict)()
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         _untraced(super().load_state_dict)(state_dict)
@@ -206,9 +207,9 @@ def _untraced(method: Any) -> Callable[..., Any]:
     """``method`` of torch's optimizer without what keeps torch's compiler out of it: that imports
     the compiler, which takes as long as torch itself, and before that nothing is compiled."""
     plain = getattr(method, "__wrapped__", None)
-    ours = plain is None or method.__func__ is not getattr(Optimizer, method.__name__)
-    if ours or is_compiling() or "torch._dynamo" in sys.modules:
-        return method  # type: ignore[no-any-return]
+    torchs = getattr(Optimizer, method.__name__) is method.__func__
+    if plain is None or not torchs or is_compiling() or "torch._dynamo" in sys.modules:
+        return method
     return functools.partial(plain, method.__self__)
 
 
