@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +19,23 @@ from ganfast._dispatch import refused, serve
 from ganfast.errors import NoState, Refusal
 from ganfast.optim import capturing
 from ganfast.reference.optim import check_clip
+
+
+def _without_compiler(name: str) -> Callable[..., Any]:
+    """The method of torch.optim.Optimizer that torch.compile is kept out of; torch imports the
+    compiler for that, a second of work, and here it is kept out only where it has been imported."""
+    method = getattr(Optimizer, name)
+    bare = getattr(method, "__wrapped__", method)
+
+    @wraps(method)
+    def call(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        compiler = is_compiling() or "torch._dynamo" in sys.modules
+        return (method if compiler else bare)(self, *args, **kwargs)
+
+    return call
+
+
+_add_param_group = _without_compiler("add_param_group")
 
 
 class StepAndClip(Optimizer):
@@ -40,6 +59,9 @@ class StepAndClip(Optimizer):
         return step() if closure is None else step(closure)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch need not wrap it
+    zero_grad = _without_compiler("zero_grad")
+    state_dict = _without_compiler("state_dict")
+    load_state_dict = _without_compiler("load_state_dict")
 
     def _is_watched(self) -> bool:
         return bool(
@@ -176,7 +198,7 @@ class StepAndClip(Optimizer):
             self._step_supports_amp_scaling = True
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        super().add_param_group(param_group)
+        _add_param_group(self, param_group)
         check_clip(self.param_groups[-1])
         if "weight_clip" in self.defaults:  # else __init__ is at work, and will ask of all groups
             _warn_of_recomputed(self.param_groups[-1], 3)
