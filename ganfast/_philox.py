@@ -71,10 +71,11 @@ def new_key(device: torch.device, generator: torch.Generator | None) -> Key:
 
 
 def _multiply(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:
-    # The high and low 32 bits of a 32 x 32 bit product, through 16-bit halves: int64 has no room
-    # for the whole product, and torch has no unsigned 64-bit multiplication.
-    high, low = constant * (word >> 16), constant * (word & 0xFFFF)
-    return (high + (low >> 16)) >> 16, (low + ((high & 0xFFFF) << 16)) & _MASK32
+    # The high and low 32 bits of a 32 x 32 bit product, for which int64 has no room, and torch has
+    # no unsigned 64-bit multiplication. It has room for the product less word * 2^32, because the
+    # constants are above 2^31; and >> rounds down.
+    less = (constant - 2**32) * word
+    return (less >> 32) + word, less & _MASK32
 
 
 def philox(key: Key, counter: Tensor, stream: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

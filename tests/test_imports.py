@@ -33,12 +33,13 @@ ganfast.backend, ganfast.explain
 modules = sorted(set(sys.modules) - before)
 from ganfast import *  # all the rest says nothing either
 import ganfast.metrics.evaluation.evaluation, ganfast.train.run, ganfast.commands.train
-print(json.dumps({"modules": modules, "all": sorted(sys.modules)}))
+print(json.dumps({"modules": modules, "all": sorted(set(sys.modules) - before)}))
 """
 
 FIRST_USE = """
 import json, sys
 import numpy, torch
+before = set(sys.modules)
 from ganfast.metrics import evaluate
 from ganfast.metrics.inception import fast, network
 from ganfast.optim import Adam
@@ -52,7 +53,7 @@ weights.sum().backward()
 optimizer.step()
 optimizer.zero_grad()
 optimizer.load_state_dict(optimizer.state_dict())
-print(json.dumps({"modules": sorted(sys.modules)}))
+print(json.dumps({"modules": sorted(set(sys.modules) - before)}))
 """
 
 ANSWERS = """

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import two_processes
+import torch.multiprocessing as mp
 from torch import nn
 
 from ganfast.metrics import (
@@ -292,7 +292,7 @@ def test_how_many_features_is_seen_where_nothing_tells():
         shapes.FrechetInceptionDistance(nn.Linear(3, 4))
 
 
-def work(rank, folder):
+def two_processes(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     metrics = collection(Network())
@@ -308,7 +308,7 @@ def work(rank, folder):
 
 @pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
 def test_two_processes_with_different_numbers_of_images(tmp_path, expected):
-    two_processes(work, str(tmp_path))
+    mp.spawn(two_processes, args=(str(tmp_path),), nprocs=2)
     (first, own), (second, others) = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert repr(first) == repr(second)
     expected[0].pop("score")  # a process has parts of its own
