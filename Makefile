@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 SIMULATED := $(VENV)/simulated_gpu
+PEERS := $(VENV)/peers
 OUT ?= benchmarks/results
 DEMO_OUT ?= runs/demo
 TEST_ARGS ?=
@@ -13,10 +14,13 @@ MUTATE ?=
 # One more than cores: some tests wait for processes of their own.
 JOBS ?= $(shell expr 1 + `nproc 2>/dev/null || echo 2`)
 BENCH_ARGS ?=
+# All that skips something where a package of requirements-peers.txt is missing.
+PEER_TESTS := tests/compat tests/metrics/test_libraries.py tests/metrics/test_inception_network.py \
+	tests/test_examples.py tests/train/test_train_run.py::test_tensorboard_reads_it
 CSRC := $(shell find csrc -type f 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs simulate simulator mutate bench gpu lint format clean
+.PHONY: help demo test peers docs simulate simulator mutate bench gpu lint format clean
 
 help:  ## say what the targets do
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
@@ -26,6 +30,9 @@ demo: $(VENV)/installed  ## train the games on real handwritten digits; writes r
 
 test: $(VENV)/installed simulator  ## run the whole test suite, in JOBS processes (default: one more than cores)
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+peers: $(PEERS)/installed  ## the tests against pytorch-fid, torchmetrics, timm, Lightning and others, which test skips
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -n $(JOBS) --dist loadfile $(TEST_ARGS) $(PEER_TESTS)
 
 docs: $(VENV)/installed  ## the pages, with the reference from the docstrings; writes site/
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
@@ -79,4 +86,14 @@ $(SIMULATED)/installed: $(VENV)/packages requirements-simulate.txt
 	@rm -rf $(SIMULATED)
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
 		--target $(SIMULATED) -r requirements-simulate.txt
+	@touch $@
+
+# An environment of its own beside the other one, whose packages it sees: `make test` stays as it is.
+$(PEERS)/installed: $(VENV)/installed requirements-peers.txt
+	@rm -rf $(PEERS)
+	@$(RUN) -m venv $(PEERS)
+	@$(RUN) -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" > \
+		`$(PEERS)/bin/python -c "import site; print(site.getsitepackages()[0])"`/beside.pth
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements-peers.txt -c requirements-dev.txt
 	@touch $@

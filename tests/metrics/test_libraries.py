@@ -71,7 +71,7 @@ def test_torchvision(monkeypatch, tmp_path):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     torch.save(whole.state_dict(), folder / weights.url.rpartition("/")[2])
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     extractor, found = features("torchvision:mobilenet_v3_small")
     transform = weights.transforms()
 
@@ -204,7 +204,7 @@ def test_swav_is_the_pooled_layer_of_a_resnet(tmp_path, monkeypatch):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     cached = folder / "swav_800ep_pretrain.pth.tar"
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(libraries, "SWAV", (tmp_path / "none" / cached.name).as_uri())
     words = "^extractor swav: no weights .*; get https://dl.fbaipublicfiles.com/.* name the file"
     with pytest.raises(InputError, match=words):
