@@ -55,6 +55,7 @@ dist.init_process_group("gloo")
 for settings in what:
     run = train(TrainConfig(**settings))
     assert run.trainer.processes.count == 2 and run.lines
+assert not {"torch._dynamo", "sklearn"} & set(sys.modules)  # as long as torch itself to import
 dist.barrier()
 dist.destroy_process_group()
 """
