@@ -196,20 +196,22 @@ class StepAndClip(Optimizer):
         _untraced(super().zero_grad)(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        return _untraced(super().state_dict)()  # type: ignore[no-any-return]
+        saved: dict[str, Any] = _untraced(super().state_dict)()
+        return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         _untraced(super().load_state_dict)(state_dict)
 
 
-def _untraced(method: Any) -> Callable[..., Any]:
+def _untraced(method: Any) -> Any:
     """``method`` of torch's optimizer without what keeps torch's compiler out of it: that imports
     the compiler, which takes as long as torch itself, and before that nothing is compiled."""
-    plain = getattr(method, "__wrapped__", None)
-    ours = plain is None or method.__func__ is not getattr(Optimizer, method.__name__)
-    if ours or is_compiling() or "torch._dynamo" in sys.modules:
-        return method  # type: ignore[no-any-return]
-    return functools.partial(plain, method.__self__)
+    if is_compiling() or "torch._dynamo" in sys.modules:
+        return method
+    torchs: Any = getattr(Optimizer, method.__name__)
+    if method.__func__ is not torchs or not hasattr(torchs, "__wrapped__"):
+        return method  # somebody's own
+    return functools.partial(torchs.__wrapped__, method.__self__)
 
 
 _RECOMPUTED = re.compile(r"parametrizations\.(\w+)\.original\d*$|(\w+)_orig$")

@@ -195,7 +195,7 @@ def test_a_process_of_the_demo_plays_as_this_one(tmp_path, short_demo):
 
 
 # As `python -m ganfast`, without what takes most of the time: the classifier is hardly trained, and
-# losses.png is not drawn (the processes of the demo begin by what stands above their parent's main).
+# losses.png not drawn (the processes of the demo begin by what stands above their parent's main).
 QUICK = """
 import sys
 from ganfast import cli
