@@ -35,6 +35,7 @@ def config_in(out, game="wgan-gp", **settings):
         "steps": 12,
         "log_every": 4,
         "checkpoint_every": 5,
+        "pretraining": 3 if game == "wgan-gp" else None,  # not its 100 critic steps
     }
     return TrainConfig(game=game, out=out, **{**small, **settings})
 
