@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import pickle
+import sys
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from truth import DTYPES, threads
 
 import ganfast
 from ganfast.optim import Adam, RMSprop
+from ganfast.optim.step import StepAndClip, _untraced
 
 ON_CPU = pytest.mark.skipif("cpu" not in truth.backends(), reason="the C++ kernels were not built")
 BACKENDS = [
@@ -220,6 +222,44 @@ def test_a_loaded_state_keeps_the_clip_that_it_does_not_know():
             p.grad = torch.ones_like(p)
         copied.step()
         assert all(p.abs().max() <= 0.5 for p in copied.param_groups[0]["params"] if p.numel())
+
+
+@pytest.mark.parametrize("compiler", [True, False])
+def test_what_torch_keeps_from_its_compiler_works_with_and_without_it(monkeypatch, compiler):
+    """Where nobody has imported it, nobody does. That training begins without it is tested in
+    train/test_train_processes.py."""
+    monkeypatch.setitem(sys.modules, "torch._dynamo", torch._dynamo)
+    if not compiler:
+        monkeypatch.delitem(sys.modules, "torch._dynamo")
+    calls = []
+
+    class Counts(torch.optim.Optimizer):
+        def zero_grad(self, set_to_none=True):
+            calls.append(set_to_none)
+            super().zero_grad(set_to_none)
+
+    class Counting(Adam, Counts):
+        pass
+
+    for made in (Adam, Counting):
+        a, b = (nn.Parameter(torch.ones(3)) for _ in range(2))
+        optimizer = made([a], lr=0.5)
+        optimizer.add_param_group({"params": [b], "lr": 0.25})
+        (a.sum() + b.sum()).backward()
+        optimizer.step()
+        saved = optimizer.state_dict()
+        assert [group["lr"] for group in saved["param_groups"]] == [0.5, 0.25]
+        optimizer.zero_grad(False)
+        assert not a.grad.any() and not b.grad.any()
+        optimizer.zero_grad()
+        assert a.grad is b.grad is None
+        other = made([nn.Parameter(a.detach().clone())])
+        other.add_param_group({"params": [nn.Parameter(b.detach().clone())]})
+        other.load_state_dict(saved)
+        assert other.param_groups[1]["lr"] == 0.25 and len(other.state) == 2
+    assert calls == [False, True]
+    method = super(StepAndClip, optimizer).state_dict
+    assert (_untraced(method) is not method) == (not compiler)
 
 
 @pytest.mark.parametrize("kind, chosen", CASES, ids=name_of)

@@ -196,21 +196,22 @@ class StepAndClip(Optimizer):
         _untraced(super().zero_grad)(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = _untraced(super().state_dict)()
-        return state
+        saved: dict[str, Any] = _untraced(super().state_dict)()
+        return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         _untraced(super().load_state_dict)(state_dict)
 
 
-def _untraced(method: Any) -> Callable[..., Any]:
+def _untraced(method: Any) -> Any:
     """``method`` of torch's optimizer without what keeps torch's compiler out of it: that imports
     the compiler, which takes as long as torch itself, and before that nothing is compiled."""
-    plain = getattr(method, "__wrapped__", None)
-    torchs = getattr(Optimizer, method.__name__) is method.__func__
-    if plain is None or not torchs or is_compiling() or "torch._dynamo" in sys.modules:
+    if is_compiling() or "torch._dynamo" in sys.modules:
         return method
-    return functools.partial(plain, method.__self__)
+    torchs: Any = getattr(Optimizer, method.__name__)
+    if method.__func__ is not torchs or not hasattr(torchs, "__wrapped__"):
+        return method  # somebody's own
+    return functools.partial(torchs.__wrapped__, method.__self__)
 
 
 _RECOMPUTED = re.compile(r"parametrizations\.(\w+)\.original\d*$|(\w+)_orig$")

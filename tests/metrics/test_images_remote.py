@@ -17,7 +17,7 @@ import pytest
 import torch
 from image_samples import crop, crops, encode, images_in, write
 
-from ganfast import _remote
+from ganfast import _remote, cli
 from ganfast.errors import InputError
 from ganfast.metrics import image_statistics
 from ganfast.metrics.images import open_images
@@ -236,20 +236,17 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_command_reads_urls_and_fails_in_one_line(files, tmp_path):
+def test_the_command_reads_urls_and_fails_in_one_line(files, tmp_path, capsys):
+    """Twice in a process of its own, whose end is the command's; else without its start."""
     pytest.importorskip("aiohttp")
+    eyes = ["--extractor", "tiny_network:network"]
+
+    def run_here(*arguments):
+        return cli.main(["stats", *arguments, *eyes]), capsys.readouterr().err
 
     def run(*arguments):
         return subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "ganfast",
-                "stats",
-                *arguments,
-                "--extractor",
-                "tiny_network:network",
-            ],
+            [sys.executable, "-m", "ganfast", "stats", *arguments, *eyes],
             capture_output=True,
             text=True,
             cwd=Path(__file__).parent,
@@ -263,13 +260,13 @@ def test_the_command_reads_urls_and_fails_in_one_line(files, tmp_path):
         assert done.returncode == 0, done.stderr
         out.unlink()
         server.breaks_at = 5000
-        cut = run(f"{server.url}/in", str(out), "--on-error", "skip", "-q")
-        assert cut.returncode == 0, cut.stderr  # images are smaller
+        code, err = run_here(f"{server.url}/in", str(out), "--on-error", "skip", "-q")
+        assert code == 0, err  # images are smaller
         out.unlink()
         server.breaks_at = 300
         cut = run(f"{server.url}/in", str(out), "--on-error", "skip", "-q")
         assert cut.returncode == 1 and "cannot read http" in cut.stderr
         assert len(cut.stderr.splitlines()) == 1 and "Traceback" not in cut.stderr
-        bad = run(str(files / "in"), f"{server.url}/s.npz")
-        assert bad.returncode == 1 and "give a path on this machine" in bad.stderr
+        code, err = run_here(str(files / "in"), f"{server.url}/s.npz")
+        assert code == 1 and "give a path on this machine" in err
     assert not list(tmp_path.glob("*.npz")) and not list(tmp_path.glob(".*"))

@@ -15,6 +15,7 @@ from ganfast.errors import InputError
 from ganfast.metrics.images import open_images
 from ganfast.train import TrainConfig
 from ganfast.train.data import digits, digits_and_labels, folder, grid, idx, open_source, ring
+from ganfast.train.environment import need_file
 from ganfast.train.source import Images, as_source
 
 
@@ -29,6 +30,15 @@ def test_digits():
     assert images.dtype == torch.float32
     assert (float(images.min()), float(images.max())) == (-1, 1)
     assert source.batch(5, generator()).shape == (5, 1, 8, 8)
+    theirs = pytest.importorskip("sklearn.datasets").load_digits()
+    assert (source.images[:, 0].numpy() == (theirs.images * 255 / 16).round()).all()
+    assert (labels.numpy() == theirs.target).all()
+
+
+def test_a_package_whose_file_is_missing_can_be_installed():
+    for package in ("json", "not_installed_here"):
+        with pytest.raises(InputError, match=f"^needs {package}: pip install 'ganfast.demo.'$"):
+            need_file(package, "data/digits.csv")
 
 
 @pytest.mark.parametrize("source, modes", [(ring(), 8), (grid(), 25)])

@@ -14,7 +14,7 @@ import torch
 
 from ganfast.games import GAMES
 from ganfast.train import demo, report, results
-from ganfast.train.classifier import train_classifier
+from ganfast.train.classifier import TRAINED, train_classifier
 from ganfast.train.generator_cost import Vanishing, generator_costs, vanishing_gradients
 from ganfast.train.results import Played
 from ganfast.train.watch import independent_distance, stopped_at
@@ -185,8 +185,10 @@ def test_a_short_demo_shows_everything(tmp_path, capsys, short_demo):
 
 
 @pytest.mark.slow
-def test_a_process_of_the_demo_plays_as_this_one(tmp_path, short_demo):
-    """With the same eyes, too: it is handed the classifier."""
+def test_a_process_of_the_demo_plays_as_this_one(tmp_path, short_demo, monkeypatch):
+    """With the same eyes, too: it is handed the classifier, here one that it would not train."""
+    monkeypatch.setitem(TRAINED, (0, 25), train_classifier(epochs=1))
+    monkeypatch.setattr(demo, "eyes", functools.cache(demo.eyes.__wrapped__))
     (job,) = (job for job in demo.jobs_of(tmp_path, 1) if job.config.out.endswith("wgan-1"))
     with demo.player(2) as plays:
         (there,) = plays([job])
@@ -195,7 +197,7 @@ def test_a_process_of_the_demo_plays_as_this_one(tmp_path, short_demo):
 
 
 # As `python -m ganfast`, without what takes most of the time: the classifier is hardly trained, and
-# losses.png is not drawn (the processes of the demo begin by what stands above their parent's main).
+# losses.png not drawn (the processes of the demo begin by what stands above their parent's main).
 QUICK = """
 import sys
 from ganfast import cli

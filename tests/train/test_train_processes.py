@@ -56,6 +56,7 @@ dist.init_process_group("gloo")
 for settings in what:
     run = train(TrainConfig(**settings))
     assert run.trainer.processes.count == 2 and run.lines
+assert not {"torch._dynamo", "sklearn"} & set(sys.modules)  # as long as torch itself to import
 dist.barrier()
 dist.destroy_process_group()
 """
@@ -81,7 +82,8 @@ def folders(tmp_path_factory):
     for code, _, err in workers(two, asked):
         assert code == 0, err
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganfast.train.pictures.save_log", lambda *_: None)
+        for name in ("save_log", "save_samples"):  # as there
+            patch.setattr(f"ganfast.train.pictures.{name}", lambda *_: None)
         for name in RUNS:
             train(TrainConfig(**settings_of(name, one)))
             train(TrainConfig(**settings_of(name, on), resume=on / name))
