@@ -118,8 +118,13 @@ def ran(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        *((case, torch.float32) for case in CASES),
+        *(("discriminator", dtype) for dtype in (torch.float64, torch.bfloat16)),
+    ],
+)
 def test_the_driver_gets_what_triton_gives_it(driver, ran, case, dtype):
     phi, targets, options, count = CASES[case]
     spec = spec_of(phi, targets, options)
