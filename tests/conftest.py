@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """What nogpu/cuda_host.py builds is built once for a run, whichever of its processes asks; and
     Inductor writes plain C++: it would compile programs to ask what the processor can do."""
     os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "0")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what a shell starts with &
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # children are to be interrupted
     if "CUDA_HOST_BUILDS" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="cuda_host_")
         os.environ["CUDA_HOST_BUILDS"] = folder.name

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganfast.errors import InputError
+from ganfast.train.whole_batch_norm import WholeBatchNorm
 
 T = TypeVar("T")
 
@@ -95,8 +96,6 @@ class Processes:
         in place."""
         if self.count == 1:
             return
-        from ganfast.train.whole_batch_norm import WholeBatchNorm  # which imports torch's compiler
-
         for module in modules:
             for tensor in [*module.parameters(), *module.buffers()]:
                 sent = tensor.detach().contiguous()  # a copy, if its layout is another

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganfast.errors import InputError
@@ -21,8 +22,15 @@ class WholeBatchNorm(nn.Module):
         self._parameters, self._buffers = norm._parameters, norm._buffers
         self._norm, self._count = [norm], count  # in a list: no part of the state
 
-    @torch.compiler.disable  # the exchange is no part of a graph
     def forward(self, x: Tensor) -> Tensor:
+        if not is_compiling():
+            return self._exchanged(x)
+        # The exchange is no part of a graph. A decorator would import torch's compiler, which takes
+        # as long as torch itself, into every process that trains.
+        apart: Tensor = torch.compiler.disable(self._exchanged)(x)
+        return apart
+
+    def _exchanged(self, x: Tensor) -> Tensor:
         norm: Any = self._norm[0]
         if not self.training:
             result: Tensor = norm.eval()(x)
