@@ -129,8 +129,8 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
         "influence",
         "what makes the interval: {choices}; half-samples asks for one, from "
         f"{REPLICATES} FIDs (or as many as bootstrap says) of halves of the images, and takes that "
-        "much longer and 1 GB of memory a side; in simulations both cover as often, and that by "
-        "influence is not wider",
+        "much longer and up to 1.7 GB of memory a side; in simulations both cover as often, and "
+        "that by influence is not wider",
         choices=INTERVALS,
         metavar="NAME",
     )
@@ -141,8 +141,8 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     )
     fid_infinity: bool = option(
         False,
-        "also FID extrapolated to infinitely many fake images (arXiv:1911.07023; 1 GB of memory a "
-        "side)",
+        "also FID extrapolated to infinitely many fake images (arXiv:1911.07023; up to "
+        "1.7 GB of memory)",
     )
     per_class: bool = option(
         False,
@@ -228,6 +228,10 @@ class EvaluationOptions(ScoreOptions, StatisticsOptions):
     @property
     def chunks(self) -> int:
         return CHUNKS if self.bootstrap or self.fid_infinity else 0
+
+    def chunks_of(self, side: str) -> int:
+        """Of "real" or "fake". FID at infinity is over the numbers of fake images alone."""
+        return self.chunks if side != "real" or self.bootstrap else 0
 
     @property
     def sampled(self) -> list[str]:

@@ -75,3 +75,9 @@ def test_bad_input():
     few.add(torch.randn(4, 2), None, [0, 1, 2, 4])
     with pytest.raises(ValueError, match="fake"):
         fid_infinity(Statistics(torch.zeros(2), torch.eye(2)), few)
+
+
+def test_an_evaluation_divides_the_fake_side_alone():
+    options = EvaluationOptions(fid_infinity=True)
+    assert (options.chunks_of("real"), options.chunks_of("fake")) == (0, 20)
+    assert EvaluationOptions(fid_infinity=True, bootstrap=50).chunks_of("real") == 20

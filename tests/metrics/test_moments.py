@@ -243,3 +243,19 @@ def test_a_copy_is_of_its_own(n):
     assert found.count == n
     found.update(x[n:])
     assert torch.equal(found.covariance, whole.covariance)
+
+
+def test_few_rows_hold_no_matrix():
+    """Of twenty chunks of a few hundred images each, matrices would be most of the memory."""
+    rows = torch.randn(30, 5, dtype=torch.float64)
+    parts = [Moments(5) for _ in range(3)]
+    for part, own in zip(parts, rows.split(10), strict=True):
+        part.update(own)
+    whole = Moments(5)
+    for part in parts:
+        whole.merge(part)
+    again = Moments(5)
+    again.load_state_dict(whole.state_dict())
+    torch.testing.assert_close(again.covariance, rows.T.cov(), rtol=1e-12, atol=1e-14)
+    for each in (*parts, whole, again):
+        assert each._scatter._matrix is None

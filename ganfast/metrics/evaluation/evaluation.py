@@ -207,11 +207,12 @@ class Evaluation:
         options = self.options
         labels = self._labels.get(name)
         scored = options.inception_score and name != "real"
+        chunks = len(labels.names) if isinstance(labels, ClassFolders) else options.chunks_of(name)
         return Summary(
             extractor.dim,
             classes=extractor.classes if scored else None,
             splits=options.splits,
-            chunks=len(labels.names) if isinstance(labels, ClassFolders) else options.chunks,
+            chunks=chunks,
             sample=options.sample_of(name),
             features=self._all_features.file(name, extractor, extractor is self.extractor),
             spatial=extractor.spatial if options.sfid else None,

@@ -21,7 +21,7 @@ class FeatureSet:
         self.statistics, self._open = statistics, statistics.features
         self.summary = Summary(
             statistics.dim,
-            chunks=options.chunks,
+            chunks=options.chunks_of(name),
             sample=options.sample_of(name),
             seed=options.seed,
         )

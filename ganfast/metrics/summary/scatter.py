@@ -25,12 +25,11 @@ class Scatter:
     def __init__(self, mean: RunningMean, matrix: Tensor | None = None) -> None:
         """Of nothing, or of a mean's rows and their ``matrix``, which is copied."""
         self.mean = mean
-        # The lower triangle; what is above it means nothing.
-        self._matrix = torch.empty(self.dim, self.dim, dtype=torch.float64, device=self.device)
-        if matrix is None:
-            self._matrix.zero_()
-        else:
-            self._matrix.copy_(matrix)
+        # The lower triangle; what is above it means nothing. None: nothing but zeros, which where
+        # few rows come to each of many need no memory.
+        self._matrix: Tensor | None = None
+        if matrix is not None:
+            self._filled().copy_(matrix)
 
     @classmethod
     def of_none(cls, dim: int, device: torch.device) -> Scatter:
@@ -51,17 +50,19 @@ class Scatter:
     def absorb(self, buffer: RowBuffer) -> None:
         """Take in all rows of ``buffer``, of which there is at least one; it is empty then."""
         mean = RunningMean(buffer.count, *buffer.centre())
-        buffer.square(self._matrix, self._move(mean))
+        buffer.square(self._filled(), self._move(mean))
 
     def merge(self, other: Scatter) -> None:
         """Take in the rows that ``other``, on the same device, has absorbed."""
-        if other.mean.count:
-            self._matrix += other._matrix
-            add_squares(self._matrix, self._move(other.mean)[None])
+        if other._matrix is not None and other.mean.count:
+            self._filled().add_(other._matrix)
+            add_squares(self._filled(), self._move(other.mean)[None])
 
     def whole(self, divisor: float = 1.0) -> Tensor:
         """The matrix over ``divisor``: both triangles, exactly symmetric, contiguous."""
-        out = torch.empty(self.dim, self.dim, dtype=torch.float64, device=self.device)
+        out = self._square()
+        if self._matrix is None:
+            return out.zero_()
         for a, b in column_panels(self.dim):
             torch.div(self._matrix[a:b, :b], divisor, out=out[a:b, :b])
             out[:a, a:b] = out[a:b, :a].T
@@ -72,8 +73,17 @@ class Scatter:
     def whole_about(self, mean: RunningMean) -> Tensor:
         """The whole matrix about another mean."""
         about = self.copy(self.device)
-        add_squares(about._matrix, math.sqrt(self.mean.count) * mean.minus(self.mean)[None])
+        add_squares(about._filled(), math.sqrt(self.mean.count) * mean.minus(self.mean)[None])
         return about.whole()
+
+    def _square(self) -> Tensor:
+        return torch.empty(self.dim, self.dim, dtype=torch.float64, device=self.device)
+
+    def _filled(self) -> Tensor:
+        """The matrix, made if there was none."""
+        if self._matrix is None:
+            self._matrix = self._square().zero_()
+        return self._matrix
 
     def _move(self, other: RunningMean) -> Tensor:
         """Let the mean be that of the rows of ``other`` too; the row whose square the matrix gains

@@ -185,7 +185,8 @@ class Moments:
             state[name].to(scatter.device, torch.float64, copy=True)
             for name in ("mean", "mean_low")
         )
-        self._scatter = Scatter(RunningMean(int(state["count"]), high, low), state["scatter"])
+        mean = RunningMean(int(state["count"]), high, low)
+        self._scatter = Scatter(mean, state["scatter"] if mean.count else None)
         self._append(pending, pending.device)
 
     @no_autograd

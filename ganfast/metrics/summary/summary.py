@@ -54,9 +54,10 @@ class Summary:
         device: where moments are computed; by default where the first features are, or, of a state
             that is loaded, where its tensors are: on a GPU give it.
 
-    Memory, whatever the number of images: max(chunks, 1) x (8 dim^2 + 8192 dim) bytes for the
-    moments, which at dim 2048 is 50 MB for one and 1 GB for 20 chunks; 8 splits x classes for the
-    score; 4 sample x dim for the sample. All of it is where the features are.
+    Memory, whatever the number of images: at most max(chunks, 1) x (8 dim^2 + 8192 dim) bytes for
+    the moments, which at dim 2048 is 50 MB for one and 1 GB for 20 chunks, and 8 dim for an image
+    of a chunk that has fewer than 1,023; 8 splits x classes for the score; 4 sample x dim for the
+    sample. All of it is where the features are.
 
     Raises:
         ValueError: (an InputError) an argument out of its range.
