@@ -5,6 +5,7 @@ import torch
 
 from ganfast.metrics.distances.extrapolation import fid_infinity
 from ganfast.metrics.distances.frechet import frechet_terms
+from ganfast.metrics.options import EvaluationOptions
 from ganfast.metrics.statistics import Statistics
 from ganfast.metrics.summary import Summary
 
