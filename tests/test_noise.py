@@ -228,16 +228,16 @@ RANDOMNESS = ("same", "different", "error")
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize(
-    ("draw", "of", "randomness", "compiled"),
-    [(draw, of, how, False) for draw in DRAWS for of in OF for how in RANDOMNESS]
+    ("compiled", "draw", "of", "randomness"),
+    [(False, draw, of, how) for draw in DRAWS for of in OF for how in RANDOMNESS]
     # A graph takes a second: every draw compiled with each randomness, of either kind of tensor.
     + [
-        (draw, OF[(i + j) % 2], how, True)
+        (True, draw, OF[(i + j) % 2], how)
         for i, draw in enumerate(("label noise", "label flips", "interpolate"))
         for j, how in enumerate(RANDOMNESS)
     ],
 )
-def test_vmap_draws_as_its_randomness_says(draw, of, randomness, compiled):
+def test_vmap_draws_as_its_randomness_says(compiled, draw, of, randomness):
     """Torch's own draws do the same."""
     shared = torch.zeros(64)
 

@@ -18,15 +18,14 @@ from ganfast.metrics.preprocessing import preprocess
 from ganfast.metrics.protocols import PROTOCOLS, Protocol, find_protocol
 from ganfast.reference.preprocess import PreprocessSpec
 
-try:
-    from ganfast import _cpu
-except ImportError:  # not built
-    ISAS = []
-else:
-    ISAS = _cpu.supported_isas()
-
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 BACKENDS = [name for name in ("cpu", "reference") if name in [*truth.backends(), "reference"]]
+if "cpu" in BACKENDS:
+    from ganfast import _cpu
+
+    ISAS = _cpu.supported_isas()
+else:  # not built, or all tensors are on the simulated GPU
+    ISAS = []
 SIZES = [
     # h, w -> height, width
     (1, 1, 299, 299), (1, 9, 299, 299), (9, 1, 20, 31), (7, 5, 299, 299), (32, 32, 299, 299),
