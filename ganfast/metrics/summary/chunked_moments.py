@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -72,10 +72,6 @@ class ChunkedMoments:
         for part in self.parts:
             whole.merge(part)
         return whole
-
-    def all_reduce(self, group: Any = None) -> None:
-        for part in self.parts:
-            part.all_reduce(group)
 
     def _none(self) -> Moments:
         return Moments(self.dim, device=self._device)
